@@ -29,14 +29,15 @@ enum memory_region_flags {
     MEMORY_REGION_READ_ONLY = 1u << 0, /* ROM: the device never writes there */
 };
 
+struct memory_mapping; /* one mmap, shared by the tables that hold a region of it */
+
 struct memory_region {
     uint64_t gpa;
     uint64_t uva; /* 0 where the embedder has no such space */
     uint64_t size;
-    uint8_t *hva;        /* borrowed, or inside the owned mapping below */
-    uint32_t flags;      /* MEMORY_REGION_… */
-    void *mapping;       /* owned: munmap'ed with the table; NULL when the embedder owns the memory */
-    uint64_t mapping_len;
+    uint8_t *hva;                   /* borrowed from the embedder, or inside the mapping */
+    uint32_t flags;                 /* MEMORY_REGION_… */
+    struct memory_mapping *mapping; /* a counted reference; NULL when the embedder owns the memory */
 };
 
 struct guest_memory {
@@ -53,11 +54,13 @@ struct memory_cache {
 };
 
 int guest_memory_create(struct guest_memory **ret_memory);
-/* Unmaps what the table owns. NULL is fine. */
+/* Another table with the same regions, to be changed and swapped in. */
+int guest_memory_copy(const struct guest_memory *from, struct guest_memory **ret_copy);
+/* Unmaps what no other table holds. NULL is fine. */
 void guest_memory_free(struct guest_memory *memory);
 
-/* Adds memory that the caller keeps alive. -EINVAL: empty or wraps; -EEXIST: overlaps in gpa (or in uva,
- * when that is not 0); -ENOSPC: the table is full. */
+/* Adds memory that the caller keeps alive (region->mapping is NULL). -EINVAL: empty or wraps; -EEXIST:
+ * overlaps in gpa (or in uva, when that is not 0); -ENOSPC: the table is full. */
 int guest_memory_add(struct guest_memory *memory, const struct memory_region *region,
                      struct error *err);
 
@@ -70,15 +73,13 @@ struct memory_file {
     uint64_t size;
 };
 
-/* Maps a file into the table, which owns the mapping. Refuses a size or offset beyond the file's end, and
- * what guest_memory_add refuses; the table is unchanged then. */
+/* Maps a file into the table. Refuses a size or offset beyond the file's end, and what
+ * guest_memory_add refuses; the table is unchanged then. */
 int guest_memory_map(struct guest_memory *memory, const struct memory_file *file,
                      struct error *err);
 
-/* A new table with the same regions less one, matched on gpa, uva and size; mappings move to it, so
- * that `from` must only be freed by guest_memory_free afterwards. -ENOENT: no such region. */
-int guest_memory_remove(struct guest_memory *memory, uint64_t gpa, uint64_t uva, uint64_t size,
-                        struct error *err);
+/* Takes the region with exactly these bounds out of the table. -ENOENT: there is none. */
+int guest_memory_remove(struct guest_memory *memory, uint64_t gpa, uint64_t uva, uint64_t size);
 
 /* Host pointer for [gpa, gpa + len) if one region holds all of it and allows the access, else NULL.
  * len 0 gives NULL. */

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: MIT */
+#include "memory/guest_memory.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/checked.h"
+
+struct memory_mapping {
+    unsigned references; /* written by the control thread only */
+    void *base;          /* owned */
+    size_t len;
+};
+
+int guest_memory_create(struct guest_memory **ret_memory)
+{
+    *ret_memory = calloc(1, sizeof(**ret_memory));
+    return *ret_memory == NULL ? -ENOMEM : 0;
+}
+
+static void mapping_release(struct memory_mapping *mapping)
+{
+    if (mapping == NULL || --mapping->references != 0)
+        return;
+    munmap(mapping->base, mapping->len);
+    free(mapping);
+}
+
+int guest_memory_copy(const struct guest_memory *from, struct guest_memory **ret_copy)
+{
+    struct guest_memory *copy = malloc(sizeof(*copy));
+
+    if (copy == NULL)
+        return -ENOMEM;
+    *copy = *from;
+    for (unsigned i = 0; i < copy->region_count; i++) {
+        if (copy->region[i].mapping != NULL)
+            copy->region[i].mapping->references++;
+    }
+    *ret_copy = copy;
+    return 0;
+}
+
+void guest_memory_free(struct guest_memory *memory)
+{
+    if (memory == NULL)
+        return;
+    for (unsigned i = 0; i < memory->region_count; i++)
+        mapping_release(memory->region[i].mapping);
+    free(memory);
+}
+
+static int region_check(const struct guest_memory *memory, const struct memory_region *region,
+                        struct error *err)
+{
+    if (region->size == 0)
+        return error_set(err, EINVAL, "memory region at 0x%" PRIx64 " is empty", region->gpa);
+    if (range_wraps(region->gpa, region->size) || range_wraps(region->uva, region->size) ||
+        region->size > SIZE_MAX)
+        return error_set(err, EINVAL, "memory region at 0x%" PRIx64 " runs past the address space",
+                         region->gpa);
+    if (memory->region_count == GUEST_MEMORY_REGIONS_MAX)
+        return error_set(err, ENOSPC, "more than %d memory regions", GUEST_MEMORY_REGIONS_MAX);
+    for (unsigned i = 0; i < memory->region_count; i++) {
+        const struct memory_region *other = &memory->region[i];
+
+        if (range_overlaps(region->gpa, region->size, other->gpa, other->size))
+            return error_set(err, EEXIST, "memory region at 0x%" PRIx64 " overlaps another one",
+                             region->gpa);
+        if (region->uva != 0 && other->uva != 0 &&
+            range_overlaps(region->uva, region->size, other->uva, other->size))
+            return error_set(err, EEXIST,
+                             "memory region at 0x%" PRIx64 " overlaps another one in the"
+                             " front-end's address space",
+                             region->gpa);
+    }
+    return 0;
+}
+
+static void region_insert(struct guest_memory *memory, const struct memory_region *region)
+{
+    unsigned at = memory->region_count;
+
+    while (at > 0 && memory->region[at - 1].gpa > region->gpa)
+        at--;
+    memmove(&memory->region[at + 1], &memory->region[at],
+            (memory->region_count - at) * sizeof(memory->region[0]));
+    memory->region[at] = *region;
+    memory->region_count++;
+}
+
+int guest_memory_add(struct guest_memory *memory, const struct memory_region *region,
+                     struct error *err)
+{
+    int result = region_check(memory, region, err);
+
+    if (result == 0)
+        region_insert(memory, region);
+    return result;
+}
+
+/* A file that ends inside the mapping would be a SIGBUS later. */
+static int file_check(const struct memory_file *file, struct error *err)
+{
+    struct stat status;
+
+    if (fstat(file->fd, &status) < 0)
+        return error_set(err, errno, "memory region at 0x%" PRIx64 ": its file can't be looked at",
+                         file->gpa);
+    if (!S_ISREG(status.st_mode))
+        return error_set(err, EINVAL, "memory region at 0x%" PRIx64 ": its fd is not a memory file",
+                         file->gpa);
+    if (!range_within(file->offset, file->size, (uint64_t)status.st_size))
+        return error_set(err, EINVAL, "memory region at 0x%" PRIx64 " runs past the end of its file",
+                         file->gpa);
+    return 0;
+}
+
+/* mmap wants the offset on a page of the file, and hugetlbfs pages are large: map from the last
+ * boundary below the offset. */
+static struct memory_mapping *mapping_create(const struct memory_file *file, uint64_t *ret_delta)
+{
+    struct memory_mapping *mapping = calloc(1, sizeof(*mapping));
+    struct stat status;
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+
+    if (mapping == NULL)
+        return NULL;
+    if (fstat(file->fd, &status) == 0 && is_power_of_two((uint64_t)status.st_blksize))
+        page = MAX(page, (uint64_t)status.st_blksize);
+    *ret_delta = file->offset & (page - 1);
+    mapping->references = 1;
+    mapping->len = (size_t)(file->size + *ret_delta);
+    mapping->base = mmap(NULL, mapping->len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
+                         file->fd, (off_t)(file->offset - *ret_delta));
+    if (mapping->base == MAP_FAILED) {
+        int saved = errno;
+
+        free(mapping);
+        errno = saved;
+        return NULL;
+    }
+    madvise(mapping->base, mapping->len, MADV_DONTDUMP);
+    return mapping;
+}
+
+int guest_memory_map(struct guest_memory *memory, const struct memory_file *file,
+                     struct error *err)
+{
+    struct memory_region region = {.gpa = file->gpa, .uva = file->uva, .size = file->size};
+    uint64_t delta;
+    int result;
+
+    result = region_check(memory, &region, err);
+    if (result == 0)
+        result = file_check(file, err);
+    if (result < 0)
+        return result;
+    region.mapping = mapping_create(file, &delta);
+    if (region.mapping == NULL)
+        return error_set(err, errno, "memory region at 0x%" PRIx64 " can't be mapped: %s",
+                         file->gpa, strerror(errno));
+    region.hva = (uint8_t *)region.mapping->base + delta;
+    region_insert(memory, &region);
+    return 0;
+}
+
+int guest_memory_remove(struct guest_memory *memory, uint64_t gpa, uint64_t uva, uint64_t size)
+{
+    for (unsigned i = 0; i < memory->region_count; i++) {
+        struct memory_region *region = &memory->region[i];
+
+        if (region->gpa != gpa || region->uva != uva || region->size != size)
+            continue;
+        mapping_release(region->mapping);
+        memory->region_count--;
+        memmove(region, region + 1, (memory->region_count - i) * sizeof(*region));
+        return 0;
+    }
+    return -ENOENT;
+}
+
+static const struct memory_region *region_find(const struct guest_memory *memory, uint64_t gpa)
+{
+    unsigned low = 0;
+    unsigned high = memory->region_count;
+
+    while (low < high) {
+        unsigned middle = (low + high) / 2;
+        const struct memory_region *region = &memory->region[middle];
+
+        if (gpa < region->gpa)
+            high = middle;
+        else if (gpa - region->gpa >= region->size)
+            low = middle + 1;
+        else
+            return region;
+    }
+    return NULL;
+}
+
+size_t guest_memory_span_lookup(const struct guest_memory *memory, struct memory_cache *cache,
+                                uint64_t gpa, uint64_t len, enum memory_access access,
+                                uint8_t **ret_hva)
+{
+    const struct memory_region *region;
+    uint64_t offset;
+
+    if (len == 0 || range_wraps(gpa, len))
+        return 0;
+    region = region_find(memory, gpa);
+    if (region == NULL || (access == MEMORY_WRITE && (region->flags & MEMORY_REGION_READ_ONLY)))
+        return 0;
+    *cache = (struct memory_cache){
+        .gpa = region->gpa, .size = region->size, .hva = region->hva, .flags = region->flags};
+    offset = gpa - region->gpa;
+    *ret_hva = region->hva + offset;
+    return (size_t)MIN(len, region->size - offset);
+}
+
+uint8_t *guest_memory_pointer(const struct guest_memory *memory, uint64_t gpa, uint64_t len,
+                              enum memory_access access)
+{
+    struct memory_cache cache = {0};
+    uint8_t *hva;
+
+    if (len > SIZE_MAX || guest_memory_span(memory, &cache, gpa, len, access, &hva) != len)
+        return NULL;
+    return len == 0 ? NULL : hva;
+}
+
+int guest_memory_uva_to_gpa(const struct guest_memory *memory, uint64_t uva, uint64_t *ret_gpa)
+{
+    for (unsigned i = 0; i < memory->region_count; i++) {
+        const struct memory_region *region = &memory->region[i];
+
+        if (uva >= region->uva && uva - region->uva < region->size) {
+            *ret_gpa = region->gpa + (uva - region->uva);
+            return 0;
+        }
+    }
+    return -EFAULT;
+}
