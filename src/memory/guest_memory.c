@@ -121,8 +121,8 @@ static int file_check(const struct memory_file *file, struct error *err)
     return 0;
 }
 
-/* mmap wants the offset on a page of the file, and hugetlbfs pages are large: map from the last
- * boundary below the offset. */
+/* mmap wants whole pages of the file, and those of hugetlbfs are large: map from the last boundary below
+ * the offset to the first one behind the end. */
 static struct memory_mapping *mapping_create(const struct memory_file *file, uint64_t *ret_delta)
 {
     struct memory_mapping *mapping = calloc(1, sizeof(*mapping));
@@ -135,7 +135,7 @@ static struct memory_mapping *mapping_create(const struct memory_file *file, uin
         page = MAX(page, (uint64_t)status.st_blksize);
     *ret_delta = file->offset & (page - 1);
     mapping->references = 1;
-    mapping->len = (size_t)(file->size + *ret_delta);
+    mapping->len = (size_t)((file->size + *ret_delta + page - 1) & ~(page - 1));
     mapping->base = mmap(NULL, mapping->len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
                          file->fd, (off_t)(file->offset - *ret_delta));
     if (mapping->base == MAP_FAILED) {

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/* The split format (virtio 1.4, 2.7) behind virtqueue.h. Included by src/ring only. */
+#pragma once
+
+#include "ring/virtqueue.h"
+
+enum split_desc_flags {
+    SPLIT_DESC_NEXT = 1,
+    SPLIT_DESC_WRITE = 2,
+    SPLIT_DESC_INDIRECT = 4,
+};
+
+enum split_ring_flags {
+    SPLIT_AVAIL_NO_INTERRUPT = 1,
+    SPLIT_USED_NO_NOTIFY = 1,
+};
+
+struct split_desc {
+    le64 addr;
+    le32 len;
+    le16 flags;
+    le16 next;
+};
+
+struct split_avail {
+    le16 flags;
+    le16 idx;
+    le16 ring[]; /* size entries, then used_event */
+};
+
+struct split_used_elem {
+    le32 id;
+    le32 len;
+};
+
+struct split_used {
+    le16 flags;
+    le16 idx;
+    struct split_used_elem ring[]; /* size entries, then le16 avail_event */
+};
+
+/* Finds and checks the three parts in guest memory; -EINVAL and a sentence otherwise. */
+int split_map(struct virtqueue *queue, const struct guest_memory *memory, struct error *err);
+/* Reads where the used index stands, and makes both suppression words what the state says. */
+void split_start(struct virtqueue *queue);
+
+unsigned split_pop(struct virtqueue *queue, struct chain_batch *batch, unsigned max);
+void split_push(struct virtqueue *queue, uint16_t head, uint32_t len);
+void split_flush(struct virtqueue *queue);
+int split_arm(struct virtqueue *queue);
+void split_disarm(struct virtqueue *queue);

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Virtqueues, device side, in batches: pop chains, push used entries, flush once, sleep with arm.
+ * The format (split, later packed) is chosen once a call; callers never see it.
+ *
+ *   start ─> [ pop* ─> (push | unpop)* ─> flush ]* ─> arm ─> … ─> stop
+ *
+ * One thread at a time uses a queue: the worker that owns its pair, or the control thread while that worker
+ * is paused. Nothing here knows what the buffers mean.
+ *
+ * Faults (virtio gives no answer to most, so the outcome is ours): a chain that can't be used has `fault`
+ * set and no spans, and its owner completes it with length 0. A ring whose state can't be trusted any more
+ * latches: virtqueue_pop returns 0 for ever, `fault` says why, until the queue is stopped and started.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "base/byteorder.h"
+#include "base/counter.h"
+#include "base/error.h"
+#include "memory/guest_memory.h"
+
+enum {
+    VIRTQUEUE_SIZE_MAX = 32768,
+    /* Longest chain, in descriptors, that a queue of up to this many entries takes; a larger queue takes
+     * chains as long as itself (virtio 1.4, 2.7.5.3: a driver must not exceed the queue size, but an
+     * indirect table may be longer than a small queue). */
+    VIRTQUEUE_CHAIN_MIN = 1024,
+};
+
+enum virtqueue_features {
+    VIRTQUEUE_INDIRECT = 1u << 0,
+    VIRTQUEUE_EVENT_IDX = 1u << 1,
+};
+
+/* Why a queue latched. */
+enum queue_fault {
+    QUEUE_FAULT_NONE,
+    QUEUE_FAULT_AVAIL_JUMP, /* more new buffers than the ring holds, or the index went backwards */
+    QUEUE_FAULT_HEAD_RANGE, /* a head beyond the table */
+    QUEUE_FAULT_MEMORY,     /* the ring's own memory was taken away */
+    QUEUE_FAULT_COUNT,
+};
+
+/* Why a chain was not usable. */
+enum chain_fault {
+    CHAIN_FAULT_NONE,
+    CHAIN_FAULT_NEXT_RANGE,           /* next beyond the table */
+    CHAIN_FAULT_TOO_LONG,             /* a loop, or more descriptors than we take */
+    CHAIN_FAULT_TOO_LARGE,            /* more than 4 GiB in all */
+    CHAIN_FAULT_ADDRESS,              /* not in guest memory, wraps, or runs into a hole */
+    CHAIN_FAULT_ORDER,                /* a readable descriptor behind a writable one */
+    CHAIN_FAULT_INDIRECT_UNAGREED,    /* INDIRECT was not negotiated */
+    CHAIN_FAULT_INDIRECT_FLAGS,       /* INDIRECT with NEXT, or inside a table */
+    CHAIN_FAULT_INDIRECT_LEN,         /* empty, not a multiple of 16, or longer than we take */
+    CHAIN_FAULT_INDIRECT_ADDRESS,     /* the table is not in guest memory */
+    CHAIN_FAULT_COUNT,
+};
+
+const char *queue_fault_name(enum queue_fault fault);
+const char *chain_fault_name(enum chain_fault fault);
+
+/* One buffer of the driver: host spans, readable ones first. */
+struct chain {
+    struct iovec *iov; /* borrowed from the chain_batch; the owner of the batch may change it */
+    uint32_t readable_count;
+    uint32_t writable_count;
+    uint32_t readable_len; /* bytes */
+    uint32_t writable_len; /* bytes */
+    uint16_t head;         /* descriptor index of the head */
+    uint16_t fault;        /* enum chain_fault; no spans then */
+};
+
+enum {
+    CHAIN_BATCH_MAX = 64
+};
+
+/* Where pop puts chains and their spans. Each worker has its own; pop appends, reset empties. */
+struct chain_batch {
+    struct iovec *iov; /* owned */
+    uint32_t iov_capacity;
+    uint32_t iov_used;
+    uint32_t count;
+    struct chain chain[CHAIN_BATCH_MAX];
+};
+
+/* Room for chains of a queue of queue_size entries: at least one of the longest. */
+int chain_batch_init(struct chain_batch *batch, unsigned queue_size);
+void chain_batch_free(struct chain_batch *batch);
+static inline void chain_batch_reset(struct chain_batch *batch)
+{
+    batch->iov_used = 0;
+    batch->count = 0;
+}
+
+/* How a transport is told that the driver wants an interrupt: the ring's one way up. */
+struct virtqueue_notifier {
+    void (*fire)(void *context); /* never blocks */
+    void *context;               /* borrowed while the queue runs */
+};
+
+struct virtqueue_config {
+    uint16_t size;       /* 1 … 32768, a power of two for split */
+    uint16_t next_avail; /* index of the first entry to take */
+    uint32_t features;   /* VIRTQUEUE_… */
+    enum byte_order order;
+    uint64_t desc_gpa;   /* descriptor table */
+    uint64_t driver_gpa; /* available ring */
+    uint64_t device_gpa; /* used ring */
+    struct virtqueue_notifier notifier;
+};
+
+struct split_desc;
+struct split_avail;
+struct split_used;
+
+struct virtqueue {
+    /* Fixed by start; rings are host pointers into guest memory, borrowed. */
+    const struct split_desc *desc;
+    const struct split_avail *avail;
+    struct split_used *used;
+    const struct guest_memory *memory; /* borrowed */
+    uint32_t chain_max;                /* descriptors */
+    uint16_t size;
+    uint16_t features;
+    enum byte_order order;
+    uint8_t running;
+    uint8_t fault; /* enum queue_fault */
+
+    /* Written by the owning thread only. */
+    uint16_t next_avail;  /* free-running: next available entry to take */
+    uint16_t seen_avail;  /* free-running: the driver's index when we last looked */
+    uint16_t next_used;   /* free-running: next used entry to write */
+    uint16_t used_shown;  /* free-running: used index that the driver can see */
+    uint16_t in_flight;   /* popped and not pushed */
+    uint8_t armed;        /* the driver was asked to kick */
+    uint8_t fresh;        /* nothing was published since start: the first flush always notifies */
+    struct memory_cache cache;       /* data buffers */
+    struct memory_cache table_cache; /* indirect tables */
+
+    struct virtqueue_config config; /* as started, for remapping and inspect */
+
+    counter interrupts;            /* sent */
+    counter interrupts_suppressed; /* batches for which the driver wanted none */
+    counter kicks;                 /* wake-ups by the driver; written by the worker */
+};
+
+/* Checks everything, then starts. On failure the queue stays stopped. */
+int virtqueue_start(struct virtqueue *queue, const struct virtqueue_config *config,
+                    const struct guest_memory *memory, struct error *err);
+/* Publishes what was pushed and forgets the rings. Returns the index to start from again. */
+uint16_t virtqueue_stop(struct virtqueue *queue);
+/* The rings in a changed memory table. If they are gone the queue latches QUEUE_FAULT_MEMORY. */
+void virtqueue_remap(struct virtqueue *queue, const struct guest_memory *memory);
+
+/* Takes up to max buffers, as far as the batch has room; returns how many. 0: none, or the queue latched
+ * (queue->fault). Entries not pushed are counted in queue->in_flight. */
+unsigned virtqueue_pop(struct virtqueue *queue, struct chain_batch *batch, unsigned max);
+/* Gives back the last count buffers that were popped and not pushed: pop returns them again. */
+void virtqueue_unpop(struct virtqueue *queue, unsigned count);
+/* Completes a buffer of which len bytes were written. Not visible before the flush. */
+void virtqueue_push(struct virtqueue *queue, uint16_t head, uint32_t len);
+/* Shows everything pushed, with one store, and fires the notifier if the driver asked for that. */
+void virtqueue_flush(struct virtqueue *queue);
+
+/* Asks for kicks. 1: there are new buffers already, so don't sleep (kicks stay as they were); 0: none, and
+ * a kick will come with the next one. A latched or stopped queue answers 0. */
+int virtqueue_arm(struct virtqueue *queue);
+/* Asks the driver not to kick: it will be looked at anyway. Advisory. */
+void virtqueue_disarm(struct virtqueue *queue);
+
+/* Stops taking buffers and remembers why; the first fault stays. */
+void virtqueue_latch(struct virtqueue *queue, enum queue_fault fault);
