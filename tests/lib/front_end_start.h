@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Bring-up and tear-down of a device, message by message in the order in which known front-ends do
+ * it (front_end_start.c says where each order was read). All fail the test when the back-end
+ * refuses.
+ */
+#pragma once
+
+#include "front_end.h"
+
+struct front_end_setup {
+    struct guest_ram *ram;       /* borrowed */
+    struct driver_split **vring; /* borrowed: vring_count rings, in the order of their index */
+    unsigned vring_count;
+    uint64_t features; /* wanted; agreed are those that are offered too */
+    uint64_t pf;       /* wanted protocol features */
+};
+
+typedef void front_end_start_function(struct front_end *fe, const struct front_end_setup *setup);
+
+/* The session alone: features and protocol features are agreed, rings untouched. */
+void front_end_hello(struct front_end *fe, const struct front_end_setup *setup);
+
+front_end_start_function front_end_start_qemu;
+front_end_start_function front_end_start_dpdk;
+front_end_start_function front_end_start_cloud_hypervisor;
+front_end_start_function front_end_start_crosvm;
+front_end_start_function front_end_start_uml;
+
+/* Makes agreement known to the rings: EVENT_IDX, kick and call fds. Every start does it. */
+void front_end_bind(struct front_end *fe, const struct front_end_setup *setup);
+/* One ring from nothing: NUM, BASE, ADDR, KICK, CALL, ERR; enabled if the session has that message.
+ */
+void front_end_start_vring(struct front_end *fe, unsigned index, struct driver_split *split);
+/* Stops a ring and returns the base that the back-end answered. */
+uint32_t front_end_stop_vring(struct front_end *fe, unsigned index);

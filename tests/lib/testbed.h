@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What most conformance tests stand on: the real daemon with two NICs, a front-end, rings and a
+ * driver at each. nic[0] is the one that the test treats badly; nic[1] is a bystander that must not
+ * notice.
+ */
+#pragma once
+
+#include "daemon.h"
+#include "driver_split.h"
+#include "front_end.h"
+#include "front_end_start.h"
+#include "guest_ram.h"
+#include "net_driver.h"
+
+enum {
+    TESTBED_PAIRS_MAX = 8,
+    VICTIM = 0,
+    BYSTANDER = 1,
+};
+
+/* Zero means the usual thing everywhere. */
+struct testbed_options {
+    const char *nic;     /* the daemon's options; usual: queues=PAIRS,endpoint=loopback */
+    unsigned pairs;      /* usual: 1 */
+    unsigned queue_size; /* usual: 64 */
+    uint16_t start_idx;  /* of all rings */
+    uint64_t features;   /* usual: VERSION_1, INDIRECT_DESC, EVENT_IDX */
+    uint64_t without;    /* features to leave out of the usual ones */
+    uint64_t pf;         /* usual: all but INBAND and CONFIGURE_MEM_SLOTS */
+    int mergeable;
+    uint32_t rx_buffer_len; /* usual: 2048 */
+    unsigned rx_slots;      /* usual: the ring's size */
+    enum chain_shape shape; /* usual: CHAIN_DIRECT */
+    enum wire_order order;
+    front_end_start_function *start; /* usual: QEMU's */
+};
+
+struct testbed_nic {
+    unsigned index; /* in the daemon */
+    uint8_t mac[6];
+    char socket[DAEMON_PATH_LEN];
+    struct testbed_options options;
+    struct guest_ram ram;
+    struct driver_split vring[2 * TESTBED_PAIRS_MAX];
+    struct driver_split *vrings[2 * TESTBED_PAIRS_MAX];
+    struct net_driver net[TESTBED_PAIRS_MAX];
+    struct front_end fe;
+    struct front_end_setup setup;
+    uint32_t seed;
+};
+
+struct testbed {
+    struct daemon daemon;
+    struct testbed_nic nic[2];
+    unsigned fds_at_rest; /* of the daemon, before the first front-end */
+};
+
+/* cmocka set-up and tear-down: *state is a testbed that is not started. */
+int testbed_setup(void **state);
+int testbed_teardown(void **state);
+
+/* The daemon and both NICs, unconnected. */
+struct testbed *testbed_start_daemon(void **state, const struct testbed_options *options);
+/* The same, and both front-ends brought up with receive buffers posted. */
+struct testbed *testbed_start(void **state, const struct testbed_options *options);
+/* Connects a NIC's front-end and brings it up with fresh rings. */
+void testbed_connect(struct testbed_nic *nic);
+/* Cuts the connection; the rings are made new. */
+void testbed_disconnect(struct testbed_nic *nic);
+/* Fresh rings, drivers and receive buffers' books; the front-end is not told. */
+void testbed_restart_rings(struct testbed_nic *nic, uint16_t start_idx);
+/* What every test ends with: the bystander moves packets, the daemon rests, leaks no fd, ends well.
+ */
+void testbed_finish(struct testbed *bed);
+
+struct driver_split *testbed_rx(struct testbed_nic *nic, unsigned pair);
+struct driver_split *testbed_tx(struct testbed_nic *nic, unsigned pair);
+/* A frame goes out of a pair and comes back by its loopback, byte for byte. */
+void testbed_exchange(struct testbed_nic *nic, unsigned pair, uint32_t len);
+/* Posts receive buffers first, for rings that have none. */
+void testbed_exchange_fresh(struct testbed_nic *nic, unsigned pair);
+/* Nothing may arrive at a pair. */
+void testbed_expect_silence(struct testbed_nic *nic, unsigned pair);
+
+/* All packets that the NIC dropped in a pair, whatever the reason: nicN/queues/PAIR/drops. */
+uint64_t testbed_drops(struct testbed *bed, unsigned nic, unsigned pair);
+/* The chain at `head` is in the ring, unpublished: it comes back with length 0, is counted as
+ * dropped, and the next good frame passes (E-DROP). */
+void testbed_expect_tx_drop(struct testbed *bed, uint16_t head);
+void testbed_expect_rx_drop(struct testbed *bed, uint16_t head);
+/* Ring `vring` of the victim holds something poisonous: the err eventfd fires, inspect names a
+ * fault, nothing is used, the bystander goes on, and a stop and start brings the ring back
+ * (E-BREAK). */
+void testbed_expect_break(struct testbed *bed, unsigned vring);
+/* Publishes and kicks whether wanted or not. */
+void testbed_publish(struct driver_split *split);
+/* Stops the ring, makes it new at start_idx, starts it again. */
+void testbed_cycle_vring(struct testbed_nic *nic, unsigned vring, uint16_t start_idx);
