@@ -38,6 +38,7 @@ class Guest:
 
     def __init__(self, command, environment=None):
         self.console = b""
+        self.watch = None  # called with each piece of console as it comes
         self._seen = 0  # how much of the console earlier commands have used up
         self._changed = threading.Condition()
         self._process = subprocess.Popen(
@@ -112,6 +113,8 @@ class Guest:
     def _read_console(self):
         while True:
             data = os.read(self._process.stdout.fileno(), 65536)
+            if self.watch:
+                self.watch(data)
             with self._changed:
                 self.console += data
                 self._changed.notify_all()
@@ -135,10 +138,10 @@ class Guest:
 
 
 class UmlGuest(Guest):
-    def __init__(self, sockets, kernel_arguments=(), image=None):
+    def __init__(self, sockets, kernel_arguments=()):
         devices = [f"virtio_uml.device={socket}:1" for socket in sockets]  # 1 is virtio's id of a NIC
         super().__init__(
-            ["linux.uml", "mem=128M", f"initrd={image or images.image('uml')}", *devices,
+            ["linux.uml", "mem=128M", f"initrd={images.image('uml')}", *devices,
              "con=null", "con0=fd:0,fd:1", "ssl=null", "quiet", *kernel_arguments],
             {"TMPDIR": "/dev/shm"})
 
@@ -148,18 +151,22 @@ class QemuGuest(Guest):
 
     boot_timeout = 150
 
-    def __init__(self, nics, cpus=1, kernel_arguments="", image=None):
-        command = [
-            "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-            "-machine", "q35,memory-backend=memory", "-accel", "tcg", "-smp", str(cpus), "-m", "256",
-            "-object", "memory-backend-memfd,id=memory,size=256M,share=on",
-            "-kernel", images.KERNEL, "-initrd", image or images.image("qemu"),
-            "-append", f"console=ttyS0 quiet panic=-1 {kernel_arguments}",
-            "-serial", "stdio", "-monitor", "none",
-        ]
-        for index, nic in enumerate(nics):
-            command += qemu_nic_arguments(index, **nic)
-        super().__init__(command)
+    def __init__(self, nics, cpus=1, kernel_arguments=""):
+        super().__init__(qemu_command(nics, cpus, kernel_arguments) + ["-serial", "stdio"])
+
+
+def qemu_command(nics, cpus=1, kernel_arguments=""):
+    """The guest without a console: add -serial."""
+    command = [
+        "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+        "-machine", "q35,memory-backend=memory", "-accel", "tcg", "-smp", str(cpus), "-m", "256",
+        "-object", "memory-backend-memfd,id=memory,size=256M,share=on",
+        "-kernel", images.KERNEL, "-initrd", images.image("qemu"),
+        "-append", f"console=ttyS0 quiet panic=-1 {kernel_arguments}", "-monitor", "none",
+    ]
+    for index, nic in enumerate(nics):
+        command += qemu_nic_arguments(index, **nic)
+    return command
 
 
 def qemu_nic_arguments(index, socket, mac, queues=1, reconnect=0, properties=""):

@@ -45,17 +45,6 @@ def image(kind):
     return path
 
 
-def image_with(kind, files, folder):
-    """Writes to `folder` an image that also has `files` (guest path -> bytes); returns its path."""
-    overlay = Initramfs()
-    for guest_path, content in sorted(files.items()):
-        overlay.add_file(guest_path, content)
-    path = os.path.join(folder, f"{kind}.cpio")
-    with open(image(kind), "rb") as base, open(path, "wb") as both:
-        both.write(base.read() + overlay.to_bytes())  # the kernel unpacks one archive after the other
-    return path
-
-
 def _inputs(kind):
     """Guest path -> host path of everything that comes from a file."""
     inputs = {

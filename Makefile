@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: MIT
+# A thin front of meson, which knows the build, and of the scripts that know the rest.
+
+# `make demo SHELL=1` means the guest's shell, but SHELL is also the name of make's own.
+wants_guest_shell := $(if $(filter command%line,$(subst $() ,%,$(origin SHELL))),yes)
+override SHELL := /bin/bash
+
+BUILD ?= build
+
+.PHONY: all setup demo check bench format clean
+
+all: $(BUILD)/build.ninja
+	@ninja -C $(BUILD)
+
+$(BUILD)/build.ninja:
+	meson setup $(BUILD) --buildtype=release -Db_lto=true -Dtests=false
+
+setup:
+	@tools/setup.sh
+
+demo:
+	@demo/demo.sh $(if $(wants_guest_shell),--shell)
+
+# QUICK=1: the one-minute subset
+check:
+	@python3 tests/check.py $(if $(QUICK),--quick)
+
+bench: all
+	@python3 bench/run.py --build $(BUILD) $(ARGS)
+
+format:
+	@git ls-files '*.c' '*.h' | xargs clang-format -i
+
+clean:
+	rm -rf build build-asan build-tsan build-werror

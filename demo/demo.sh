@@ -1,0 +1,11 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# `make demo`: installs what is missing, builds vionic, and shows it. `--shell` gives the guest's shell.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+tools/setup.sh demo
+echo "== Building vionic in ./build"
+make --no-print-directory BUILD=build all
+exec python3 demo/demo.py build "$@"

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: MIT
+"""Runs the vionic daemon under test and asks it what it counts."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "guests"))
+
+import cases
+from guest import die_with_parent
+
+SANITIZER_WORDS = ("Sanitizer", "runtime error:")
+START_TIMEOUT = 20
+STOP_TIMEOUT = 20
+
+
+def executable():
+    path = os.environ.get("VIONIC")
+    cases.expect(path, "VIONIC must name the executable under test; meson sets it")
+    return path
+
+
+class Folder:
+    """A folder for sockets and logs that goes away by itself."""
+
+    def __enter__(self):
+        self.path = tempfile.mkdtemp(prefix=f"vionic-test-{os.getpid()}-")
+        return self
+
+    def __exit__(self, *_):
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def __truediv__(self, name):
+        return os.path.join(self.path, name)
+
+
+class Daemon:
+    """`nics` are --nic SPECs. The daemon is running and answers when the constructor is through."""
+
+    def __init__(self, folder, nics, network=None, arguments=()):
+        self.control = folder / "control.sock"
+        self.log_path = folder / "vionic.log"
+        specs = [word for nic in nics for word in ("--nic", nic)]
+        self._command = [*(network.prefix if network else []), executable(), "run",
+                         "--control", self.control, *specs, *arguments]
+        self._process = None
+        self.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.kill()
+
+    @property
+    def pid(self):
+        return self._process.pid
+
+    def start(self):
+        with open(self.log_path, "ab") as log:
+            self._process = subprocess.Popen(
+                self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                preexec_fn=die_with_parent, env=sanitizer_environment())
+        cases.eventually(self._answers, START_TIMEOUT, "the daemon answers on its control socket")
+
+    def _answers(self):
+        cases.expect(self._process.poll() is None, f"the daemon ended at once: {self.log()}")
+        return os.path.exists(self.control) and ask(self.control).returncode == 0
+
+    def is_alive(self):
+        return self._process.poll() is None
+
+    def stop(self):
+        """SIGTERM must end the daemon with status 0 and nothing to complain about."""
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            status = self._process.wait(STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"SIGTERM did not end the daemon: {self.log()}") from None
+        log = self.log()
+        cases.expect(status == 0, f"the daemon ended with {status}: {log}")
+        cases.expect(not any(word in log for word in SANITIZER_WORDS), log)
+
+    def kill(self):
+        self._process.kill()
+        self._process.wait()
+
+    def log(self):
+        with open(self.log_path, encoding="utf-8", errors="replace") as log:
+            return log.read()[-20000:]
+
+    def inspect(self, path=""):
+        """The inspect tree, or the part of it at `path`, as Python values."""
+        answer = ask(self.control, *([path] if path else []))
+        cases.expect(answer.returncode == 0, f"vionic inspect {path}: {answer.stderr}")
+        return json.loads(answer.stdout)
+
+
+def ask(control, *path):
+    return subprocess.run([executable(), "inspect", *path, "--json", "--control", control],
+                          capture_output=True, text=True, timeout=30, check=False,
+                          env=sanitizer_environment())
+
+
+def sanitizer_environment():
+    """A sanitizer that finds something ends the daemon, so that no report is overlooked."""
+    return {"UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1", **os.environ}
+
+
+def wait_for_socket(path, timeout=START_TIMEOUT):
+    cases.eventually(lambda: os.path.exists(path), timeout, f"{path} exists", 0.05)
+    time.sleep(0.05)
