@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT */
+/* The command line of `vionic run`, down to a valid configuration. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "base/log.h"
+#include "daemon/config.h"
+#include "daemon/exit_status.h"
+#include "daemon/nearest.h"
+#include "daemon/nicspec.h"
+#include "daemon/options.h"
+#include "daemon/run.h"
+#include "daemon/schema.h"
+
+enum {
+    OPTION_CONFIG = 1000,
+    OPTION_NIC,
+    OPTION_CONTROL,
+    OPTION_WORKERS,
+    OPTION_POLL,
+    OPTION_LOG_LEVEL,
+    OPTION_CAPABILITIES,
+};
+
+struct run_options {
+    const char *config_path; /* borrowed from argv */
+    const char **nics;       /* owned array; the texts are borrowed from argv */
+    size_t nic_count;
+    json_t *settings; /* owned: what the file may say as well */
+};
+
+static const struct argp_option options[] = {
+    {"config", OPTION_CONFIG, "FILE", 0, "Read settings and NICs from a JSON file"},
+    {"nic", OPTION_NIC, "SPEC", 0, "Run this NIC; may be given again for more"},
+    {"control", OPTION_CONTROL, "PATH", 0,
+     "Control socket; default: /run/vionic/control.sock for root, "
+     "$XDG_RUNTIME_DIR/vionic/control.sock for others"},
+    {"workers", OPTION_WORKERS, "N", 0, "Threads that move packets, 1 to 64; default: 1"},
+    {"poll", OPTION_POLL, "USEC", 0,
+     "How long a worker looks on for packets before it sleeps, in microseconds; default: 0"},
+    {"log-level", OPTION_LOG_LEVEL, "LEVEL", 0, "error, warning, info (default) or debug"},
+    {"print-capabilities", OPTION_CAPABILITIES, NULL, 0,
+     "Print what kind of vhost-user back-end this is, as JSON, and exit"},
+    OPTIONS_HELP,
+    {0},
+};
+
+static int set_log_level(const char *name, struct error *err)
+{
+    static const enum log_level levels[] = {LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO,
+                                            LOG_LEVEL_DEBUG};
+    static const char *const names[] = {"error", "warning", "info", "debug", NULL};
+    char hint[128], shown[SCHEMA_SHOWN_LEN];
+
+    for (size_t i = 0; i < ARRAY_COUNT(levels); i++) {
+        if (strcmp(names[i], name) == 0) {
+            log_set_level(levels[i]);
+            return 0;
+        }
+    }
+    nearest_hint(name, names, hint, sizeof(hint));
+    schema_show_text(name, shown);
+    return error_set(err, EINVAL, "--log-level: there is no level \"%s\"%s", shown, hint);
+}
+
+static int set_setting(struct run_options *run, const char *key, const char *value,
+                       struct error *err)
+{
+    json_t *json = nicspec_value(schema_find(schema_daemon, key), value, strlen(value));
+
+    if (json_object_set_new(run->settings, key, json) < 0)
+        return error_set(err, EINVAL,
+                         "--%s: the value is not valid UTF-8; write it without such bytes", key);
+    return 0;
+}
+
+static int add_nic(struct run_options *run, const char *text, struct error *err)
+{
+    const char **nics = realloc(run->nics, (run->nic_count + 1) * sizeof(*nics));
+
+    if (nics == NULL)
+        return error_set(err, ENOMEM, "out of memory");
+    run->nics = nics;
+    run->nics[run->nic_count++] = text;
+    return 0;
+}
+
+static int take(int key, const char *value, void *input, struct error *err)
+{
+    struct run_options *run = input;
+
+    switch (key) {
+    case OPTION_CONFIG:
+        run->config_path = value;
+        return 0;
+    case OPTION_NIC:
+        return add_nic(run, value, err);
+    case OPTION_CONTROL:
+        return set_setting(run, "control", value, err);
+    case OPTION_WORKERS:
+        return set_setting(run, "workers", value, err);
+    case OPTION_POLL:
+        return set_setting(run, "poll", value, err);
+    case OPTION_LOG_LEVEL:
+        return set_log_level(value, err);
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static int gather(struct config *config, struct run_options *run, struct error *err)
+{
+    int ret = config_init(config, err);
+
+    if (ret == 0 && run->config_path != NULL)
+        ret = config_load_file(config, run->config_path, err);
+    if (ret == 0)
+        ret = config_add_settings(config, run->settings, err);
+    for (size_t i = 0; ret == 0 && i < run->nic_count; i++)
+        ret = config_add_nic(config, run->nics[i], err);
+    if (ret == 0)
+        ret = config_finish(config, err);
+    return ret;
+}
+
+static int execute(int argc, char **argv)
+{
+    struct run_options run = {.settings = json_object()};
+    struct config config = {0};
+    struct error err = {{0}};
+    enum options_outcome outcome = options_parse(&command_run, argc, argv, &run);
+    int status = outcome == OPTIONS_WRONG ? EXIT_STATUS_USAGE : EXIT_STATUS_OK;
+
+    if (outcome != OPTIONS_PARSED)
+        goto out;
+    if (gather(&config, &run, &err) == 0) {
+        status = run_daemon(&config);
+        goto out;
+    }
+    log_error("%s", err.text);
+    status = EXIT_STATUS_USAGE;
+out:
+    config_clear(&config);
+    json_decref(run.settings);
+    free(run.nics);
+    return status;
+}
+
+const struct command command_run = {
+    .name = "run",
+    .summary = "run NICs until SIGTERM or SIGINT",
+    .doc = "Runs virtio network cards that virtual machine monitors plug into over vhost-user.\v",
+    .examples =
+        "SPEC is a list of key=value, separated by commas:\n"
+        "  socket=PATH        the vhost-user socket (needed)\n"
+        "  mode=MODE          server: listen there (default); client: connect to it\n"
+        "  name=NAME          what inspect calls the NIC; default: nic0, nic1, ...\n"
+        "  mac=MAC            default: a local one that stays the same for this socket path\n"
+        "  mtu=N              68 to 65535; default: the endpoint's\n"
+        "  queues=N           queue pairs, 1 to 128; default: 1\n"
+        "  queue-size=N       largest ring, 1 to 32768; default: 1024\n"
+        "  speed=MBIT         link speed that the guest sees; default: the endpoint's\n"
+        "  endpoint=KIND:...  where packets go (needed, and last); its own options follow the\n"
+        "                     colon and may repeat; `vionic endpoints` lists them\n"
+        "\n"
+        "Examples:\n"
+        "  A NIC with its own NAT network, DHCP and DNS, no privilege needed:\n"
+        "    vionic run --nic socket=/tmp/vm0.sock,endpoint=user\n"
+        "\n"
+        "  The same, with the guest's ssh at port 2222 of this host:\n"
+        "    vionic run --nic socket=/tmp/vm0.sock,endpoint=user:hostfwd=tcp:127.0.0.1:2222-:22\n"
+        "\n"
+        "  Two NICs with jumbo frames and four queues each on two workers:\n"
+        "    vionic run --workers 2 \\\n"
+        "      --nic socket=/tmp/a.sock,queues=4,mtu=9000,endpoint=tap:ifname=tap0 \\\n"
+        "      --nic socket=/tmp/b.sock,queues=4,mtu=9000,endpoint=tap:ifname=tap1\n"
+        "\n"
+        "  From a file:\n"
+        "    vionic run --config vionic.json\n"
+        "    {\"workers\": 2, \"poll\": 50, \"nics\": [\n"
+        "      {\"name\": \"nic0\", \"socket\": \"/tmp/vm0.sock\", \"mac\": "
+        "\"52:54:00:00:00:01\",\n"
+        "       \"endpoint\": {\"kind\": \"user\", \"hostfwd\": [\"tcp:127.0.0.1:2222-:22\"]}}]}\n"
+        "\n"
+        "  And the virtual machine:\n"
+        "    qemu-system-x86_64 ... -m 1G \\\n"
+        "      -object memory-backend-memfd,id=m0,size=1G,share=on -numa node,memdev=m0 \\\n"
+        "      -chardev socket,id=c0,path=/tmp/vm0.sock \\\n"
+        "      -netdev vhost-user,id=n0,chardev=c0 -device virtio-net-pci,netdev=n0\n",
+    .options = options,
+    .take = take,
+    .execute = execute,
+};

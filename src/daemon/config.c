@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/config.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/config_endpoint.h"
+#include "daemon/config_file.h"
+#include "daemon/mac.h"
+#include "daemon/nicspec.h"
+#include "daemon/schema.h"
+
+enum {
+    CONFIG_NICS_MAX = 1024,
+    CONFIG_NAME_MAX = 31,
+};
+
+static int out_of_memory(struct error *err)
+{
+    return error_set(err, ENOMEM, "out of memory");
+}
+
+int config_init(struct config *config, struct error *err)
+{
+    *config = (struct config){.kept = json_array()};
+    return config->kept == NULL ? out_of_memory(err) : 0;
+}
+
+void config_clear(struct config *config)
+{
+    for (size_t i = 0; i < config->nic_count; i++) {
+        free(config->nics[i].options);
+        free(config->nics[i].place);
+    }
+    free(config->nics);
+    json_decref(config->kept);
+    *config = (struct config){0};
+}
+
+/* ---- one NIC ----------------------------------------------------------------------------------
+ */
+
+static int nic_check_name(const char *name, const char *place, struct error *err)
+{
+    char shown[SCHEMA_SHOWN_LEN];
+    size_t len = 0;
+
+    while (isalnum((unsigned char)name[len]) || name[len] == '_' || name[len] == '-')
+        len++;
+    if (name[len] == '\0' && len <= CONFIG_NAME_MAX)
+        return 0;
+    schema_show_text(name, shown);
+    return error_set(err, EINVAL,
+                     "%sname: \"%s\" won't do; use 1 to %d letters, digits, '-' and '_'", place,
+                     shown, CONFIG_NAME_MAX);
+}
+
+static int nic_set_mode(struct vionic_nic_config *nic, const char *mode, const char *place,
+                        struct error *err)
+{
+    char shown[SCHEMA_SHOWN_LEN];
+
+    if (strcmp(mode, "server") == 0) {
+        nic->socket_mode = VIONIC_SOCKET_SERVER;
+        return 0;
+    }
+    if (strcmp(mode, "client") == 0) {
+        nic->socket_mode = VIONIC_SOCKET_CLIENT;
+        return 0;
+    }
+    schema_show_text(mode, shown);
+    return error_set(err, EINVAL,
+                     "%smode: must be \"server\" (listen) or \"client\" (connect), not \"%s\"",
+                     place, shown);
+}
+
+static int nic_check_required(json_t *object, const char *place, struct error *err)
+{
+    if (json_object_get(object, "socket") == NULL)
+        return error_set(err, EINVAL,
+                         "%ssocket: is missing; name the vhost-user socket, such as "
+                         "socket=/run/vionic/vm0.sock",
+                         place);
+    if (json_object_get(object, "endpoint") == NULL)
+        return error_set(err, EINVAL,
+                         "%sendpoint: is missing; say where the packets go, such as endpoint=user "
+                         "(`vionic endpoints` lists the kinds)",
+                         place);
+    return 0;
+}
+
+static unsigned number_of(json_t *object, const char *key)
+{
+    return (unsigned)json_integer_value(json_object_get(object, key));
+}
+
+/* The schema holds for the object already. */
+static int nic_fill(struct config *config, struct config_nic *entry, json_t *object,
+                    struct error *err)
+{
+    struct vionic_nic_config *nic = &entry->nic;
+    const char *mode = json_string_value(json_object_get(object, "mode"));
+    const char *mac = json_string_value(json_object_get(object, "mac"));
+    int ret = nic_check_required(object, entry->place, err);
+
+    nic->size = sizeof(*nic);
+    nic->name = json_string_value(json_object_get(object, "name"));
+    nic->socket_path = json_string_value(json_object_get(object, "socket"));
+    nic->mtu = (uint16_t)number_of(object, "mtu");
+    nic->speed_mbps = number_of(object, "speed");
+    nic->queue_pairs = number_of(object, "queues");
+    nic->queue_size = number_of(object, "queue-size");
+    if (ret == 0 && nic->name != NULL)
+        ret = nic_check_name(nic->name, entry->place, err);
+    if (ret == 0 && mode != NULL)
+        ret = nic_set_mode(nic, mode, entry->place, err);
+    if (ret == 0 && mac != NULL)
+        ret = mac_parse(mac, entry->place, nic->mac, err);
+    else if (ret == 0)
+        mac_choose(nic->socket_path, nic->mac);
+    if (ret == 0)
+        ret = config_endpoint_fill(config, entry, json_object_get(object, "endpoint"), err);
+    return ret;
+}
+
+static struct config_nic *nic_append(struct config *config, const char *place)
+{
+    size_t count = config->nic_count;
+    struct config_nic *nics = realloc(config->nics, (count + 1) * sizeof(*nics));
+
+    if (nics == NULL)
+        return NULL;
+    config->nics = nics;
+    nics[count] = (struct config_nic){.place = strdup(place)};
+    if (nics[count].place == NULL)
+        return NULL;
+    config->nic_count++;
+    return &nics[count];
+}
+
+static int apply_nic(struct config *config, json_t *object, const char *place, struct error *err)
+{
+    struct config_nic *entry;
+    int ret = schema_check(schema_nic, object, place, err);
+
+    if (ret < 0)
+        return ret;
+    if (config->nic_count >= CONFIG_NICS_MAX)
+        return error_set(err, EINVAL, "%s one NIC more than %d; start another daemon for it", place,
+                         CONFIG_NICS_MAX);
+    entry = nic_append(config, place);
+    if (entry == NULL || json_array_append(config->kept, object) < 0)
+        return out_of_memory(err);
+    return nic_fill(config, entry, object, err);
+}
+
+int config_add_nic(struct config *config, const char *text, struct error *err)
+{
+    char shown[SCHEMA_SHOWN_LEN];
+    char place[SCHEMA_SHOWN_LEN + 16];
+    json_t *object;
+    int ret;
+
+    schema_show_text(text, shown);
+    snprintf(place, sizeof(place), "--nic %s: ", shown);
+    ret = nicspec_parse(text, &object, err);
+    if (ret < 0) {
+        error_prefix(err, "--nic %s", shown);
+        return ret;
+    }
+    ret = apply_nic(config, object, place, err);
+    json_decref(object);
+    return ret;
+}
+
+/* ---- settings and the file --------------------------------------------------------------------
+ */
+
+static int apply_settings(struct config *config, json_t *object, const char *place,
+                          struct error *err)
+{
+    json_t *control = json_object_get(object, "control");
+    json_t *workers = json_object_get(object, "workers");
+    json_t *poll = json_object_get(object, "poll");
+    int ret = schema_check(schema_daemon, object, place, err);
+
+    if (ret < 0)
+        return ret;
+    if (json_array_append(config->kept, object) < 0)
+        return out_of_memory(err);
+    if (control != NULL)
+        config->control_path = json_string_value(control);
+    if (workers != NULL)
+        config->workers = (unsigned)json_integer_value(workers);
+    if (poll != NULL)
+        config->poll_us = (unsigned)json_integer_value(poll);
+    return 0;
+}
+
+int config_add_settings(struct config *config, json_t *settings, struct error *err)
+{
+    return apply_settings(config, settings, "--", err);
+}
+
+static int apply_file_nic(struct config *config, json_t *object, size_t index, const char *path,
+                          struct error *err)
+{
+    char place[SCHEMA_SHOWN_LEN + 32];
+    char what[SCHEMA_SHOWN_LEN];
+
+    snprintf(place, sizeof(place), "%s: nics[%zu].", path, index);
+    if (json_is_object(object))
+        return apply_nic(config, object, place, err);
+    schema_show(object, what);
+    place[strlen(place) - 1] = '\0';
+    return error_set(err, EINVAL,
+                     "%s: must be an object with at least \"socket\" and \"endpoint\", not %s",
+                     place, what);
+}
+
+int config_load_file(struct config *config, const char *path, struct error *err)
+{
+    char shown[SCHEMA_SHOWN_LEN];
+    char place[SCHEMA_SHOWN_LEN + 2];
+    json_t *root, *object;
+    size_t i;
+    int ret = config_file_read(path, &root, err);
+
+    if (ret < 0)
+        return ret;
+    schema_show_text(path, shown);
+    snprintf(place, sizeof(place), "%s: ", shown);
+    ret = apply_settings(config, root, place, err);
+    if (ret < 0)
+        goto out;
+    json_array_foreach(json_object_get(root, "nics"), i, object)
+    {
+        ret = apply_file_nic(config, object, i, shown, err);
+        if (ret < 0)
+            break;
+    }
+out:
+    json_decref(root);
+    return ret;
+}
+
+/* ---- all of them together ---------------------------------------------------------------------
+ */
+
+static struct config_nic *find_name(struct config *config, const char *name)
+{
+    for (size_t i = 0; i < config->nic_count; i++) {
+        const char *other = config->nics[i].nic.name;
+
+        if (other != NULL && strcmp(other, name) == 0)
+            return &config->nics[i];
+    }
+    return NULL;
+}
+
+static struct config_nic *find_socket(struct config *config, const char *path)
+{
+    for (size_t i = 0; i < config->nic_count; i++) {
+        if (strcmp(config->nics[i].nic.socket_path, path) == 0)
+            return &config->nics[i];
+    }
+    return NULL;
+}
+
+static int check_unique(struct config *config, struct config_nic *entry, struct error *err)
+{
+    const struct vionic_nic_config *nic = &entry->nic;
+
+    if (nic->name != NULL && find_name(config, nic->name) != entry)
+        return error_set(err, EINVAL,
+                         "%sname: \"%s\" is taken by another NIC; choose one of its own",
+                         entry->place, nic->name);
+    if (find_socket(config, nic->socket_path) != entry)
+        return error_set(err, EINVAL,
+                         "%ssocket: %s is taken by another NIC; give each a socket of its own",
+                         entry->place, nic->socket_path);
+    if (config->control_path != NULL && strcmp(config->control_path, nic->socket_path) == 0)
+        return error_set(err, EINVAL,
+                         "%ssocket: %s is the control socket too; give the NIC one of its own",
+                         entry->place, nic->socket_path);
+    return 0;
+}
+
+/* nic0, nic1, …: the first that nobody has. */
+static int choose_name(struct config *config, struct config_nic *entry)
+{
+    unsigned number = 0;
+    char name[16];
+    json_t *kept;
+
+    do
+        snprintf(name, sizeof(name), "nic%u", number++);
+    while (find_name(config, name) != NULL);
+    kept = json_string(name);
+    if (json_array_append_new(config->kept, kept) < 0)
+        return -ENOMEM;
+    entry->nic.name = json_string_value(kept);
+    return 0;
+}
+
+int config_finish(struct config *config, struct error *err)
+{
+    int ret;
+
+    if (config->nic_count == 0)
+        return error_set(
+            err, EINVAL,
+            "there is no NIC to run; give --nic socket=PATH,endpoint=KIND or a --config "
+            "FILE with \"nics\"");
+    for (size_t i = 0; i < config->nic_count; i++) {
+        ret = check_unique(config, &config->nics[i], err);
+        if (ret < 0)
+            return ret;
+    }
+    for (size_t i = 0; i < config->nic_count; i++) {
+        if (config->nics[i].nic.name == NULL && choose_name(config, &config->nics[i]) < 0)
+            return out_of_memory(err);
+    }
+    return 0;
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The control socket: a unix stream for the same user and root, one JSON request a line. Everything
+ * a client can take from the daemon is bounded: their number, a request's length, one unread answer
+ * each, one request a turn of the loop, and the time that a client may sit there without a word.
+ */
+#pragma once
+
+#include "base/error.h"
+#include "base/loop.h"
+#include "vionic.h"
+
+struct control;
+
+/* Replaces a stale socket file and refuses to take a live one away. `path` NULL: the default. loop
+ * and vionic are borrowed until control_free. */
+int control_create(struct loop *loop, struct vionic *vionic, const char *path,
+                   struct control **ret_control, struct error *err);
+/* Closes all clients and removes the socket file. NULL is fine. */
+void control_free(struct control *control);
+
+const char *control_path(const struct control *control);

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/requests.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/checked.h"
+#include "daemon/nearest.h"
+#include "daemon/reports.h"
+#include "daemon/schema.h"
+
+struct request_command {
+    const char *name;
+    int takes_path;
+    int (*answer)(struct vionic *vionic, json_t *request, json_t **ret_result, struct error *err);
+};
+
+/* Dumps the answer and frees it. */
+static char *answer_text(json_t *answer, size_t *ret_len)
+{
+    char *text = answer == NULL ? NULL : json_dumps(answer, JSON_COMPACT);
+    char *line = NULL;
+    size_t len;
+
+    json_decref(answer);
+    if (text == NULL)
+        return NULL;
+    len = strlen(text);
+    line = realloc(text, len + 2);
+    if (line == NULL) {
+        free(text);
+        return NULL;
+    }
+    memcpy(line + len, "\n", 2);
+    *ret_len = len + 1;
+    return line;
+}
+
+char *requests_refuse(const char *sentence, size_t *ret_len)
+{
+    return answer_text(json_pack("{s: b, s: s}", "ok", 0, "error", sentence), ret_len);
+}
+
+static int answer_inspect(struct vionic *vionic, json_t *request, json_t **ret_result,
+                          struct error *err)
+{
+    json_t *path = json_object_get(request, "path");
+    json_t *tree, *node;
+    int ret;
+
+    if (path != NULL && !json_is_string(path))
+        return error_set(err, EINVAL, "path: must be a string such as \"nic0/queues/0\"");
+    tree = reports_inspect(vionic);
+    if (tree == NULL)
+        return error_set(err, ENOMEM, "out of memory");
+    ret = reports_find(tree, path != NULL ? json_string_value(path) : "", &node, err);
+    if (ret == 0)
+        *ret_result = json_incref(node);
+    json_decref(tree);
+    return ret;
+}
+
+static int answer_endpoints(struct vionic *vionic, json_t *request, json_t **ret_result,
+                            struct error *err)
+{
+    (void)vionic;
+    (void)request;
+    *ret_result = reports_endpoints();
+    return *ret_result == NULL ? error_set(err, ENOMEM, "out of memory") : 0;
+}
+
+static int answer_ping(struct vionic *vionic, json_t *request, json_t **ret_result,
+                       struct error *err)
+{
+    (void)vionic;
+    (void)request;
+    *ret_result =
+        json_pack("{s: s, s: I}", "version", vionic_version(), "pid", (json_int_t)getpid());
+    return *ret_result == NULL ? error_set(err, ENOMEM, "out of memory") : 0;
+}
+
+static const struct request_command commands[] = {
+    {"inspect", 1, answer_inspect},
+    {"endpoints", 0, answer_endpoints},
+    {"ping", 0, answer_ping},
+};
+
+static int find_command(json_t *request, const struct request_command **ret_command,
+                        struct error *err)
+{
+    const char *known[ARRAY_COUNT(commands) + 1] = {NULL};
+    const char *name = json_string_value(json_object_get(request, "command"));
+    char hint[128], shown[SCHEMA_SHOWN_LEN];
+
+    if (name == NULL)
+        return error_set(
+            err, EINVAL,
+            "the request has no \"command\"; write one such as {\"command\":\"ping\"}");
+    for (size_t i = 0; i < ARRAY_COUNT(commands); i++) {
+        known[i] = commands[i].name;
+        if (strcmp(commands[i].name, name) == 0) {
+            *ret_command = &commands[i];
+            return 0;
+        }
+    }
+    nearest_hint(name, known, hint, sizeof(hint));
+    schema_show_text(name, shown);
+    return error_set(err, EINVAL, "there is no command \"%s\"%s", shown, hint);
+}
+
+static int check_keys(const struct request_command *command, json_t *request, struct error *err)
+{
+    const char *known[] = {"command", command->takes_path ? "path" : NULL, NULL};
+    char hint[128], shown[SCHEMA_SHOWN_LEN];
+    const char *key;
+    json_t *value;
+
+    json_object_foreach(request, key, value)
+    {
+        if (strcmp(key, known[0]) == 0 || (known[1] != NULL && strcmp(key, known[1]) == 0))
+            continue;
+        nearest_hint(key, known, hint, sizeof(hint));
+        schema_show_text(key, shown);
+        return error_set(err, EINVAL, "%s: unknown key%s", shown, hint);
+    }
+    return 0;
+}
+
+char *requests_answer(struct vionic *vionic, const char *line, size_t len, size_t *ret_len)
+{
+    const struct request_command *command;
+    struct error err;
+    json_error_t where;
+    json_t *result = NULL;
+    json_t *request = json_loadb(line, len, JSON_REJECT_DUPLICATES, &where);
+    char shown[SCHEMA_SHOWN_LEN];
+    int ret;
+
+    if (!json_is_object(request)) {
+        schema_show_text(request == NULL ? where.text : "it is another JSON value", shown);
+        ret = error_set(&err, EINVAL, "a request is one JSON object on a line: %s", shown);
+    } else {
+        ret = find_command(request, &command, &err);
+    }
+    if (ret == 0)
+        ret = check_keys(command, request, &err);
+    if (ret == 0)
+        ret = command->answer(vionic, request, &result, &err);
+    json_decref(request);
+    if (ret < 0)
+        return requests_refuse(err.text, ret_len);
+    return answer_text(json_pack("{s: b, s: o}", "ok", 1, "result", result), ret_len);
+}

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/schema.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include "daemon/nearest.h"
+
+enum {
+    SCHEMA_KEYS_MAX = 16,
+    SOCKET_PATH_MAX = sizeof(((struct sockaddr_un *)0)->sun_path) - 1,
+};
+
+const struct schema_key schema_daemon[] = {
+    {"control", SCHEMA_PATH, 0, 0},
+    {"workers", SCHEMA_NUMBER, 1, 64},
+    {"poll", SCHEMA_NUMBER, 0, 1000000},
+    {"nics", SCHEMA_ARRAY, 0, 0},
+    {NULL, 0, 0, 0},
+};
+
+const struct schema_key schema_nic[] = {
+    {"name", SCHEMA_TEXT, 0, 0},
+    {"socket", SCHEMA_PATH, 0, 0},
+    {"mode", SCHEMA_TEXT, 0, 0},
+    {"mac", SCHEMA_TEXT, 0, 0},
+    {"mtu", SCHEMA_NUMBER, 68, 65535},
+    {"queues", SCHEMA_NUMBER, 1, 128},
+    {"queue-size", SCHEMA_NUMBER, 1, 32768},
+    {"speed", SCHEMA_NUMBER, 1, INT32_MAX}, /* virtio 1.4, 5.1.4: 0 … 0x7fffffff Mbit/s */
+    {"endpoint", SCHEMA_ENDPOINT, 0, 0},
+    {NULL, 0, 0, 0},
+};
+
+const struct schema_key *schema_find(const struct schema_key *schema, const char *name)
+{
+    for (; schema->name != NULL; schema++) {
+        if (strcmp(schema->name, name) == 0)
+            return schema;
+    }
+    return NULL;
+}
+
+/* Cuts at a whole UTF-8 character and blots out control characters, so that a terminal is safe. */
+void schema_show_text(const char *text, char ret_shown[SCHEMA_SHOWN_LEN])
+{
+    size_t room = SCHEMA_SHOWN_LEN - sizeof("\"…\"");
+    size_t len = strnlen(text, room + 1);
+    int cut = len > room;
+
+    if (cut)
+        len = room;
+    while (cut && len > 0 && ((unsigned char)text[len] & 0xc0) == 0x80)
+        len--;
+    for (size_t i = 0; i < len; i++)
+        ret_shown[i] = (unsigned char)text[i] < ' ' || text[i] == 0x7f ? '?' : text[i];
+    strcpy(ret_shown + len, cut ? "…" : "");
+}
+
+void schema_show(const json_t *value, char ret_shown[SCHEMA_SHOWN_LEN])
+{
+    char text[SCHEMA_SHOWN_LEN];
+
+    switch (json_typeof(value)) {
+    case JSON_OBJECT:
+        strcpy(ret_shown, "an object");
+        return;
+    case JSON_ARRAY:
+        strcpy(ret_shown, "an array");
+        return;
+    case JSON_STRING:
+        schema_show_text(json_string_value(value), text);
+        snprintf(ret_shown, SCHEMA_SHOWN_LEN, "\"%.*s\"", SCHEMA_SHOWN_LEN - 3, text);
+        return;
+    case JSON_INTEGER:
+        snprintf(ret_shown, SCHEMA_SHOWN_LEN, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+        return;
+    case JSON_REAL:
+        snprintf(ret_shown, SCHEMA_SHOWN_LEN, "%g", json_real_value(value));
+        return;
+    case JSON_TRUE:
+    case JSON_FALSE:
+        strcpy(ret_shown, json_is_true(value) ? "true" : "false");
+        return;
+    case JSON_NULL:
+        strcpy(ret_shown, "null");
+        return;
+    }
+}
+
+static int refuse_key(const struct schema_key *schema, const char *name, const char *place,
+                      struct error *err)
+{
+    const char *known[SCHEMA_KEYS_MAX + 1];
+    char hint[192], shown[SCHEMA_SHOWN_LEN];
+    size_t count = 0;
+
+    for (; schema[count].name != NULL && count < SCHEMA_KEYS_MAX; count++)
+        known[count] = schema[count].name;
+    known[count] = NULL;
+    nearest_hint(name, known, hint, sizeof(hint));
+    schema_show_text(name, shown);
+    return error_set(err, EINVAL, "%s%s: unknown key%s", place, shown, hint);
+}
+
+static int refuse_value(const struct schema_key *key, const json_t *value, const char *place,
+                        struct error *err)
+{
+    char shown[SCHEMA_SHOWN_LEN];
+
+    schema_show(value, shown);
+    switch (key->type) {
+    case SCHEMA_NUMBER:
+        return error_set(err, EINVAL, "%s%s: must be a whole number from %lld to %lld, not %s",
+                         place, key->name, (long long)key->min, (long long)key->max, shown);
+    case SCHEMA_ARRAY:
+        return error_set(err, EINVAL, "%s%s: must be an array of objects, not %s", place, key->name,
+                         shown);
+    case SCHEMA_ENDPOINT:
+        return error_set(err, EINVAL,
+                         "%s%s: must be a string such as \"user\" or an object with a \"kind\", "
+                         "not %s",
+                         place, key->name, shown);
+    case SCHEMA_TEXT:
+    case SCHEMA_PATH:
+        break;
+    }
+    return error_set(err, EINVAL, "%s%s: must be a string that is not empty, not %s", place,
+                     key->name, shown);
+}
+
+static int value_fits(const struct schema_key *key, const json_t *value)
+{
+    switch (key->type) {
+    case SCHEMA_NUMBER:
+        return json_is_integer(value) && json_integer_value(value) >= key->min &&
+               json_integer_value(value) <= key->max;
+    case SCHEMA_ARRAY:
+        return json_is_array(value);
+    case SCHEMA_ENDPOINT:
+        return json_is_object(value) || json_string_length(value) > 0;
+    case SCHEMA_TEXT:
+    case SCHEMA_PATH:
+        break;
+    }
+    return json_string_length(value) > 0;
+}
+
+int schema_check(const struct schema_key *schema, json_t *object, const char *place,
+                 struct error *err)
+{
+    const struct schema_key *key;
+    const char *name;
+    json_t *value;
+
+    json_object_foreach(object, name, value)
+    {
+        key = schema_find(schema, name);
+        if (key == NULL)
+            return refuse_key(schema, name, place, err);
+        if (!value_fits(key, value))
+            return refuse_value(key, value, place, err);
+        if (key->type == SCHEMA_PATH && json_string_length(value) > SOCKET_PATH_MAX)
+            return error_set(err, EINVAL,
+                             "%s%s: the path has %zu bytes and a unix socket's path takes at most "
+                             "%d; choose a shorter one",
+                             place, key->name, json_string_length(value), SOCKET_PATH_MAX);
+    }
+    return 0;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The one schema of what an operator may write, for the JSON file and the --nic text alike: which
+ * keys there are, of which type, in which range. It must not know what the values are for.
+ */
+#pragma once
+
+#include <jansson.h>
+
+#include "base/error.h"
+
+enum schema_type {
+    SCHEMA_NUMBER,   /* a whole number in min … max */
+    SCHEMA_TEXT,     /* a string that is not empty */
+    SCHEMA_PATH,     /* a string that fits into a unix socket's address */
+    SCHEMA_ARRAY,    /* its items have a schema of their own */
+    SCHEMA_ENDPOINT, /* the CLI form, or an object */
+};
+
+struct schema_key {
+    const char *name;
+    enum schema_type type;
+    json_int_t min; /* SCHEMA_NUMBER */
+    json_int_t max; /* SCHEMA_NUMBER */
+};
+
+extern const struct schema_key schema_daemon[]; /* ends with a NULL name */
+extern const struct schema_key schema_nic[];
+
+const struct schema_key *schema_find(const struct schema_key *schema, const char *name);
+
+/* Checks every key of an object and its value. `place` is what a sentence puts before the key:
+ * where the operator wrote it, such as "vm.json: nics[0]." or "--". -EINVAL and a sentence. */
+int schema_check(const struct schema_key *schema, json_t *object, const char *place,
+                 struct error *err);
+
+enum {
+    SCHEMA_SHOWN_LEN = 64
+};
+
+/* A value as a sentence shows it: short, printable, strings in quotes. */
+void schema_show(const json_t *value, char ret_shown[SCHEMA_SHOWN_LEN]);
+/* The same for text that may be anything, without the quotes. */
+void schema_show_text(const char *text, char ret_shown[SCHEMA_SHOWN_LEN]);
