@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: MIT */
+#include "endpoint/user/network.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "base/checked.h"
+#include "base/clock.h"
+#include "endpoint/span_copy.h"
+
+static const struct frame_offload network_no_offload;
+
+/* ---- towards the guest --------------------------------------------------------------------------
+ */
+
+/* 0: the frame is done. -EAGAIN: no room yet. */
+static int network_deliver(struct user *user, const void *frame, uint32_t len)
+{
+    struct endpoint_rx *rx = user->rx;
+    struct reservation room;
+    int rc = rx->ops->reserve(rx, len, len, &room);
+
+    if (rc == -EAGAIN)
+        return rc;
+    user->budget--;
+    user->delivered++;
+    if (rc < 0) {
+        rx->ops->drop(rx, rc);
+        return 0;
+    }
+    span_copy_in(room.iov, frame, len);
+    rx->ops->commit(rx, len, &network_no_offload);
+    return 0;
+}
+
+static void network_keep(struct user *user, const void *frame, uint32_t len)
+{
+    if (backlog_push(&user->backlog, frame, len) < 0)
+        counter_add(&user->rx_dropped_backlog, 1);
+    else
+        counter_add(&user->rx_backlogged, 1);
+}
+
+static ssize_t network_send_packet(const void *frame, size_t len, void *opaque)
+{
+    struct user *user = opaque;
+
+    if (user->rx == NULL || len < FRAME_LEN_MIN || len > FRAME_LEN_MAX)
+        counter_add(&user->rx_dropped_backlog, 1);
+    else if (user->backlog.count > 0 || user->budget == 0 ||
+             network_deliver(user, frame, (uint32_t)len) == -EAGAIN)
+        network_keep(user, frame, (uint32_t)len);
+    return (ssize_t)len;
+}
+
+static void network_flush_backlog(struct user *user)
+{
+    const void *frame;
+    uint32_t len;
+
+    while (user->budget > 0 && (frame = backlog_peek(&user->backlog, &len)) != NULL) {
+        if (network_deliver(user, frame, len) < 0)
+            return;
+        backlog_pop(&user->backlog);
+    }
+}
+
+/* ---- libslirp's other callbacks -----------------------------------------------------------------
+ */
+
+static void network_guest_error(const char *message, void *opaque)
+{
+    struct user *user = opaque;
+
+    (void)message;
+    counter_add(&user->guest_errors, 1);
+}
+
+static int64_t network_clock(void *opaque)
+{
+    (void)opaque;
+    return (int64_t)clock_now_ns();
+}
+
+static void *network_timer_new(SlirpTimerId id, void *cookie, void *opaque)
+{
+    struct user *user = opaque;
+
+    user->timer[id].cookie = cookie;
+    return &user->timer[id];
+}
+
+static void network_timer_free(void *timer, void *opaque)
+{
+    (void)opaque;
+    ((struct user_timer *)timer)->armed = 0;
+}
+
+static void network_timer_set(void *timer_opaque, int64_t expire_ms, void *opaque)
+{
+    struct user_timer *timer = timer_opaque;
+    struct user *user = opaque;
+
+    timer->armed = 1;
+    timer->expire_ms = expire_ms;
+    pollset_alarm(&user->pollset, (uint64_t)expire_ms * CLOCK_MILLISECOND_NS);
+}
+
+static void network_socket_changed(int fd, void *opaque)
+{
+    struct user *user = opaque;
+
+    pollset_forget(&user->pollset, fd);
+}
+
+/* Data for a guestfwd was taken: there is no guestfwd. */
+static void network_notify(void *opaque)
+{
+    (void)opaque;
+}
+
+static const SlirpCb network_callbacks = {
+    .send_packet = network_send_packet,
+    .guest_error = network_guest_error,
+    .clock_get_ns = network_clock,
+    .timer_free = network_timer_free,
+    .timer_mod = network_timer_set,
+    .register_poll_fd = network_socket_changed,
+    .unregister_poll_fd = network_socket_changed,
+    .notify = network_notify,
+    .timer_new_opaque = network_timer_new,
+};
+
+/* ---- waiting ------------------------------------------------------------------------------------
+ */
+
+static const struct {
+    int slirp;
+    uint32_t epoll;
+} network_poll_bits[] = {
+    {SLIRP_POLL_IN, EPOLLIN},   {SLIRP_POLL_OUT, EPOLLOUT}, {SLIRP_POLL_PRI, EPOLLPRI},
+    {SLIRP_POLL_ERR, EPOLLERR}, {SLIRP_POLL_HUP, EPOLLHUP},
+};
+
+static int network_add_poll(int fd, int events, void *opaque)
+{
+    struct user *user = opaque;
+    uint32_t wanted = 0;
+
+    for (unsigned i = 0; i < ARRAY_COUNT(network_poll_bits); i++) {
+        if ((events & network_poll_bits[i].slirp) != 0)
+            wanted |= network_poll_bits[i].epoll;
+    }
+    return pollset_wish(&user->pollset, fd, wanted) < 0 ? -1 : fd;
+}
+
+static int network_get_revents(int fd, void *opaque)
+{
+    struct user *user = opaque;
+    uint32_t ready = pollset_ready(&user->pollset, fd);
+    int events = 0;
+
+    for (unsigned i = 0; ready != 0 && i < ARRAY_COUNT(network_poll_bits); i++) {
+        if ((ready & network_poll_bits[i].epoll) != 0)
+            events |= network_poll_bits[i].slirp;
+    }
+    return events;
+}
+
+/* Makes the pollset say what libslirp, its timers and the backlog wait for from now on. */
+static void network_arm(struct user *user)
+{
+    uint32_t timeout_ms = UINT32_MAX;
+    uint64_t now = clock_now_ns();
+
+    if (user->backlog.count > 0) {
+        pollset_alarm(&user->pollset, now);
+        return;
+    }
+    pollset_begin(&user->pollset);
+    slirp_pollfds_fill(user->slirp, &timeout_ms, network_add_poll, user);
+    pollset_end(&user->pollset);
+    pollset_alarm(&user->pollset, now + timeout_ms * CLOCK_MILLISECOND_NS);
+    for (unsigned i = 0; i < SLIRP_TIMER_NUM; i++) {
+        if (user->timer[i].armed)
+            pollset_alarm(&user->pollset,
+                          (uint64_t)user->timer[i].expire_ms * CLOCK_MILLISECOND_NS);
+    }
+}
+
+static void network_fire_timers(struct user *user)
+{
+    int64_t now_ms = (int64_t)(clock_now_ns() / CLOCK_MILLISECOND_NS);
+
+    for (unsigned i = 0; i < SLIRP_TIMER_NUM; i++) {
+        struct user_timer *timer = &user->timer[i];
+
+        if (!timer->armed || timer->expire_ms > now_ms)
+            continue;
+        timer->armed = 0;
+        slirp_handle_timer(user->slirp, (SlirpTimerId)i, timer->cookie);
+    }
+}
+
+/* libslirp writes to its sockets without MSG_NOSIGNAL. The signal of a broken connection goes to
+ * the writing thread, and is of no interest there. */
+static void network_block_sigpipe(void)
+{
+    static _Thread_local int blocked;
+    sigset_t set;
+
+    if (blocked)
+        return;
+    sigemptyset(&set);
+    sigaddset(&set, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    blocked = 1;
+}
+
+static void network_enter(struct user *user, unsigned budget)
+{
+    network_block_sigpipe();
+    user->rx = user->queue.rx;
+    user->budget = budget;
+    user->delivered = 0;
+}
+
+static void network_leave(struct user *user)
+{
+    network_arm(user);
+    user->rx = NULL;
+}
+
+/* ---- the data path ------------------------------------------------------------------------------
+ */
+
+/* Answers to ARP and to neighbour discovery release packets that libslirp sends only when it is
+ * polled. */
+static int network_frame_releases_others(const uint8_t *frame, uint32_t len)
+{
+    static const uint8_t arp[2] = {0x08, 0x06}, ipv6[2] = {0x86, 0xdd};
+
+    return memcmp(frame + 12, arp, 2) == 0 ||
+           (memcmp(frame + 12, ipv6, 2) == 0 && len > 20 && frame[20] == IPPROTO_ICMPV6);
+}
+
+unsigned network_send(struct user *user, const struct frame *frames, unsigned count)
+{
+    int poll_soon = 0;
+
+    network_enter(user, UINT32_MAX);
+    for (unsigned i = 0; i < count; i++) {
+        span_copy_out(user->frame, frames[i].iov, frames[i].len);
+        slirp_input(user->slirp, user->frame, (int)frames[i].len);
+        poll_soon |= network_frame_releases_others(user->frame, frames[i].len);
+    }
+    if (poll_soon)
+        pollset_alarm(&user->pollset, clock_now_ns());
+    network_leave(user);
+    return count;
+}
+
+unsigned network_receive(struct user *user, unsigned budget)
+{
+    if (budget == 0)
+        return 0;
+    network_enter(user, budget);
+    network_flush_backlog(user);
+    /* While the guest has no room its peers are held back: their data stays in the sockets. */
+    if (user->backlog.count == 0) {
+        pollset_collect(&user->pollset);
+        network_fire_timers(user);
+        slirp_pollfds_poll(user->slirp, 0, network_get_revents, user);
+        pollset_release(&user->pollset);
+    }
+    network_leave(user);
+    return user->delivered;
+}
+
+/* ---- open and close -----------------------------------------------------------------------------
+ */
+
+static int network_forward_failed(const struct user_forward *forward, int code, struct error *err)
+{
+    switch (code) {
+    case EADDRINUSE:
+        return error_set(err, code,
+                         "endpoint user: hostfwd=%s: the host's port is in use; stop what listens "
+                         "there ('ss -lp' shows it) or take another port",
+                         forward->text);
+    case EACCES:
+        return error_set(err, code,
+                         "endpoint user: hostfwd=%s: no right to listen there; take a port from "
+                         "1024 up, or run with CAP_NET_BIND_SERVICE",
+                         forward->text);
+    case EADDRNOTAVAIL:
+        return error_set(err, code,
+                         "endpoint user: hostfwd=%s: the host has no such address; take one that "
+                         "'ip address' shows, or none for all of them",
+                         forward->text);
+    default:
+        return error_set(err, code == 0 ? EIO : code, "endpoint user: hostfwd=%s: %s",
+                         forward->text, code == 0 ? "libslirp refuses it" : strerror(code));
+    }
+}
+
+static int network_add_forwards(struct user *user, struct error *err)
+{
+    for (unsigned i = 0; i < user->config.forward_count; i++) {
+        const struct user_forward *forward = &user->config.forward[i];
+        int is_v6 = forward->host.ss_family == AF_INET6;
+        socklen_t len = is_v6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+        int flags = (forward->protocol == IPPROTO_UDP ? SLIRP_HOSTFWD_UDP : 0) |
+                    (is_v6 ? SLIRP_HOSTFWD_V6ONLY : 0);
+
+        errno = 0;
+        if (slirp_add_hostxfwd(user->slirp, (const struct sockaddr *)&forward->host, len,
+                               (const struct sockaddr *)&forward->guest, len, flags) < 0)
+            return network_forward_failed(forward, errno, err);
+    }
+    return 0;
+}
+
+int network_open(struct user *user, struct error *err)
+{
+    const struct user_config *config = &user->config;
+    SlirpConfig slirp_config = {
+        .version = SLIRP_CONFIG_VERSION_MAX,
+        .restricted = config->restricted,
+        .in_enabled = 1,
+        .vnetwork = config->net,
+        .vnetmask = config->mask,
+        .vhost = config->host,
+        .in6_enabled = config->ipv6 != 0,
+        .vprefix_addr6 = config->net6,
+        .vprefix_len = (uint8_t)config->net6_len,
+        .vhost6 = config->host6,
+        .vhostname = *config->hostname != '\0' ? config->hostname : NULL,
+        .vdhcp_start = config->dhcp_start,
+        .vnameserver = config->dns,
+        .vnameserver6 = config->dns6,
+        .if_mtu = (size_t)config->mtu,
+        .if_mru = (size_t)config->mtu,
+        /* libslirp's own documentation calls the code behind it unsafe. */
+        .enable_emu = 0,
+    };
+
+    user->slirp = slirp_new(&slirp_config, &network_callbacks, user);
+    if (user->slirp == NULL)
+        return error_set(err, EINVAL, "endpoint user: libslirp %s refuses this configuration",
+                         slirp_version_string());
+    return network_add_forwards(user, err);
+}
+
+void network_close(struct user *user)
+{
+    if (user->slirp != NULL)
+        slirp_cleanup(user->slirp);
+    user->slirp = NULL;
+}

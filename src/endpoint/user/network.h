@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The parts of the endpoint `user` that know libslirp.
+ *
+ *   user.c     open, close, queue, inspect             (control thread)
+ *   network.c  libslirp's callbacks, the ways in and out (worker, or control thread inside
+ * open/close) config.c, forward.c, pollset.c, backlog.c          know nothing of libslirp
+ *
+ * libslirp is not thread-safe: one thread at a time uses it, the worker of the queue while it runs.
+ */
+#pragma once
+
+#include "base/counter.h"
+#include "endpoint/endpoint.h"
+#include "endpoint/user/backlog.h"
+#include "endpoint/user/config.h"
+#include "endpoint/user/pollset.h"
+#include "endpoint/user/slirp.h"
+
+struct user_timer {
+    void *cookie; /* borrowed from libslirp */
+    int64_t expire_ms;
+    int armed;
+};
+
+struct user_queue {
+    struct endpoint_queue base;
+    struct endpoint_rx *rx; /* borrowed until queue_close */
+};
+
+struct user {
+    struct endpoint base;
+    struct user_config config; /* fixed by open */
+    Slirp *slirp;              /* owned */
+    struct user_queue queue;   /* the one there is */
+    int queue_is_open;
+
+    /* Written by whoever runs libslirp. */
+    struct pollset pollset;
+    struct backlog backlog; /* while it is not empty the sockets are not looked at */
+    struct user_timer timer[SLIRP_TIMER_NUM];
+    struct endpoint_rx *rx; /* borrowed; NULL outside send() and receive() */
+    unsigned budget;        /* frames that may still be delivered; the rest goes to the backlog */
+    unsigned delivered;
+    uint8_t frame[FRAME_LEN_MAX]; /* the guest's frame, out of the guest's reach */
+
+    counter rx_backlogged;      /* had to wait for room */
+    counter rx_dropped_backlog; /* the backlog was full, or no queue was open */
+    counter guest_errors;       /* libslirp found the guest's packet malformed */
+};
+
+/* -errno and a sentence on failure. user->config and user->pollset are ready. */
+int network_open(struct user *user, struct error *err);
+void network_close(struct user *user);
+
+unsigned network_send(struct user *user, const struct frame *frames, unsigned count);
+unsigned network_receive(struct user *user, unsigned budget);

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT */
+/* Life of the endpoint `user`, and what it shows. */
+#include "endpoint/user/user.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "endpoint/user/network.h"
+
+static void user_close(struct endpoint *endpoint)
+{
+    struct user *user = (struct user *)endpoint;
+
+    if (user == NULL)
+        return;
+    network_close(user); /* tells the pollset of each socket that it closes */
+    backlog_free(&user->backlog);
+    pollset_free(&user->pollset);
+    free(user);
+}
+
+static int user_open(const struct endpoint_spec *spec, struct endpoint **ret_endpoint,
+                     struct error *err)
+{
+    struct user *user = calloc(1, sizeof(*user));
+    int rc;
+
+    if (user == NULL)
+        return error_set(err, ENOMEM, "endpoint user: out of memory");
+    user->base.ops = &user_endpoint_ops;
+    user->pollset.epoll_fd = -1;
+    user->pollset.alarm_fd = -1;
+    rc = user_config_read(spec, &user->config, err);
+    if (rc < 0)
+        goto fail;
+    rc = backlog_init(&user->backlog);
+    if (rc == 0)
+        rc = pollset_init(&user->pollset);
+    if (rc < 0) {
+        error_set(err, -rc, "endpoint user: can't be set up: %s", strerror(-rc));
+        goto fail;
+    }
+    rc = network_open(user, err);
+    if (rc < 0)
+        goto fail;
+    *ret_endpoint = &user->base;
+    return 0;
+fail:
+    user_close(&user->base);
+    return rc;
+}
+
+static void user_capabilities(struct endpoint *endpoint, struct endpoint_caps *ret_caps)
+{
+    const struct user *user = (struct user *)endpoint;
+
+    *ret_caps = (struct endpoint_caps){
+        .queue_pairs_max = 1,
+        .mtu = (uint32_t)user->config.mtu,
+    };
+}
+
+/* Never delivers a frame that needs one. */
+static int user_set_offloads(struct endpoint *endpoint, uint32_t rx_offloads)
+{
+    (void)endpoint;
+    (void)rx_offloads;
+    return 0;
+}
+
+static int user_queue_open(struct endpoint *endpoint, unsigned index, struct endpoint_rx *rx,
+                           struct endpoint_queue **ret_queue, struct error *err)
+{
+    struct user *user = (struct user *)endpoint;
+
+    if (index != 0)
+        return error_set(err, ERANGE, "endpoint user: it has one queue pair, not %u", index + 1);
+    if (user->queue_is_open)
+        return error_set(err, EBUSY, "endpoint user: its queue pair is open already");
+    user->queue_is_open = 1;
+    user->queue = (struct user_queue){.base.endpoint = endpoint, .rx = rx};
+    /* Lets the first receive() find out what the sockets wait for. */
+    pollset_alarm(&user->pollset, 1);
+    *ret_queue = &user->queue.base;
+    return 0;
+}
+
+/* Connections live on; frames that a guest of the past had no room for do not. */
+static void user_queue_close(struct endpoint_queue *queue)
+{
+    struct user *user;
+
+    if (queue == NULL)
+        return;
+    user = (struct user *)queue->endpoint;
+    user->queue_is_open = 0;
+    user->queue.rx = NULL;
+    backlog_clear(&user->backlog);
+}
+
+static unsigned user_send(struct endpoint_queue *queue, const struct frame *frames, unsigned count)
+{
+    return network_send((struct user *)queue->endpoint, frames, count);
+}
+
+static unsigned user_receive(struct endpoint_queue *queue, unsigned budget)
+{
+    return network_receive((struct user *)queue->endpoint, budget);
+}
+
+static int user_wait_fd(struct endpoint_queue *queue)
+{
+    return ((struct user *)queue->endpoint)->pollset.epoll_fd;
+}
+
+static void user_inspect_address(struct inspect *visitor, const char *name, int family,
+                                 const void *address)
+{
+    char text[INET6_ADDRSTRLEN];
+
+    inspect_text(visitor, name, "%s", inet_ntop(family, address, text, sizeof(text)));
+}
+
+static void user_inspect(struct endpoint *endpoint, struct inspect *visitor)
+{
+    const struct user *user = (struct user *)endpoint;
+    const struct user_config *config = &user->config;
+    char text[INET6_ADDRSTRLEN];
+
+    inspect_text(visitor, "net", "%s/%u", inet_ntop(AF_INET, &config->net, text, sizeof(text)),
+                 config->net_len);
+    user_inspect_address(visitor, "gateway", AF_INET, &config->host);
+    user_inspect_address(visitor, "dns", AF_INET, &config->dns);
+    user_inspect_address(visitor, "dhcp_start", AF_INET, &config->dhcp_start);
+    inspect_flag(visitor, "ipv6", config->ipv6);
+    if (config->ipv6) {
+        inspect_text(visitor, "net6", "%s/%u",
+                     inet_ntop(AF_INET6, &config->net6, text, sizeof(text)), config->net6_len);
+        user_inspect_address(visitor, "gateway6", AF_INET6, &config->host6);
+        user_inspect_address(visitor, "dns6", AF_INET6, &config->dns6);
+    }
+    inspect_number(visitor, "mtu", config->mtu);
+    inspect_flag(visitor, "restricted", config->restricted);
+    inspect_enter(visitor, "forwards");
+    for (unsigned i = 0; i < config->forward_count; i++) {
+        inspect_enter_index(visitor, i);
+        inspect_text(visitor, "hostfwd", "%s", config->forward[i].text);
+        inspect_leave(visitor);
+    }
+    inspect_leave(visitor);
+    inspect_counter(visitor, "rx_backlogged", &user->rx_backlogged);
+    inspect_counter(visitor, "rx_dropped_backlog", &user->rx_dropped_backlog);
+    inspect_counter(visitor, "guest_errors", &user->guest_errors);
+}
+
+const struct endpoint_ops user_endpoint_ops = {
+    .kind = "user",
+    .summary = "a private network with DHCP, DNS and NAT to the host's; needs no privilege",
+    .options_help =
+        "net=ADDRESS/LEN   the guest's network (default: 10.0.2.0/24)\n"
+        "host=ADDRESS      the gateway in it, which leads to the host (default: the 2nd address)\n"
+        "dns=ADDRESS       the name server in it (default: the 3rd)\n"
+        "dhcpstart=ADDRESS the first address given out (default: the 15th)\n"
+        "ipv6=on|off       IPv6 beside IPv4 (default: on)\n"
+        "net6=PREFIX/LEN   the guest's IPv6 network (default: fec0::/64)\n"
+        "mtu=BYTES         (default: 1500)\n"
+        "hostname=NAME     the guest's name, told by DHCP\n"
+        "restrict=on|off   keep the guest inside: only forwards work (default: off)\n"
+        "hostfwd=PROTOCOL:HOSTADDR:PORT-GUESTADDR:PORT\n"
+        "                  lead a port of the host to the guest; may be given many times, such as\n"
+        "                  hostfwd=tcp:127.0.0.1:2222-:22\n",
+    .open = user_open,
+    .close = user_close,
+    .capabilities = user_capabilities,
+    .set_offloads = user_set_offloads,
+    .queue_open = user_queue_open,
+    .queue_close = user_queue_close,
+    .send = user_send,
+    .receive = user_receive,
+    .wait_fd = user_wait_fd,
+    .inspect = user_inspect,
+};
