@@ -293,7 +293,7 @@ void driver_split_init(struct driver_split *split, struct guest_ram *ram,
     split->table_len = TABLE_LEN;
     split->desc_gpa = guest_ram_alloc(ram, options->region, size * DRIVER_DESC_LEN, 4096);
     split->avail_gpa = guest_ram_alloc(ram, options->region, 6 + 2 * size, 4096);
-    split->used_gpa = guest_ram_alloc(ram, options->region, 6 + 8 * size, 4096);
+    split->used_gpa = guest_ram_alloc(ram, options->used_region, 6 + 8 * size, 4096);
     split->table_gpa =
         guest_ram_alloc(ram, options->region, (uint64_t)size * TABLE_LEN * DRIVER_DESC_LEN, 4096);
     split->chain_len = calloc(size, sizeof(split->chain_len[0]));

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: MIT */
+/* base: byte order, checked arithmetic, errors, event bits, counters, the inspect visitor. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/byteorder.h"
+#include "base/checked.h"
+#include "base/counter.h"
+#include "base/error.h"
+#include "base/event_bits.h"
+#include "base/fd.h"
+#include "base/inspect.h"
+#include "check.h"
+#include "clockwork.h"
+
+static void byteorder_words_lie_in_memory_as_the_wire_has_them(void **state)
+{
+    le16 a = le16_make(0x0102);
+    le32 b = le32_make(0x01020304);
+    le64 c = le64_make(0x0102030405060708ull);
+
+    (void)state;
+    assert_memory_equal(&a, "\x02\x01", 2);
+    assert_memory_equal(&b, "\x04\x03\x02\x01", 4);
+    assert_memory_equal(&c, "\x08\x07\x06\x05\x04\x03\x02\x01", 8);
+    assert_int_equal(le16_get(a), 0x0102);
+    assert_int_equal(le32_get(b), 0x01020304);
+    assert_true(le64_get(c) == 0x0102030405060708ull);
+}
+
+static void byteorder_follows_a_big_endian_guest(void **state)
+{
+    le16 a = word16_make(0x0102, BYTE_ORDER_BIG);
+    le32 b = word32_make(0x01020304, BYTE_ORDER_BIG);
+    le64 c;
+
+    (void)state;
+    memcpy(&c, "\x01\x02\x03\x04\x05\x06\x07\x08", 8);
+    assert_memory_equal(&a, "\x01\x02", 2);
+    assert_memory_equal(&b, "\x01\x02\x03\x04", 4);
+    assert_int_equal(word16_get(a, BYTE_ORDER_BIG), 0x0102);
+    assert_int_equal(word32_get(b, BYTE_ORDER_BIG), 0x01020304);
+    assert_true(word64_get(c, BYTE_ORDER_BIG) == 0x0102030405060708ull);
+    assert_int_equal(word16_get(le16_make(0x0102), BYTE_ORDER_LITTLE), 0x0102);
+}
+
+static void checked_range_within_knows_every_border(void **state)
+{
+    (void)state;
+    assert_true(range_within(0, 0, 0));
+    assert_true(range_within(0, 10, 10));
+    assert_true(range_within(10, 0, 10));
+    assert_true(range_within(9, 1, 10));
+    assert_false(range_within(9, 2, 10));
+    assert_false(range_within(11, 0, 10));
+    assert_false(range_within(UINT64_MAX, 2, 10));
+    assert_false(range_within(2, UINT64_MAX, 10));
+    assert_true(range_within(1, UINT64_MAX - 1, UINT64_MAX));
+}
+
+static void checked_range_wraps_at_the_top_of_the_address_space(void **state)
+{
+    (void)state;
+    assert_false(range_wraps(UINT64_MAX, 0));
+    assert_false(range_wraps(UINT64_MAX, 1));
+    assert_true(range_wraps(UINT64_MAX, 2));
+    assert_false(range_wraps(0, UINT64_MAX));
+    assert_true(range_wraps(2, UINT64_MAX));
+}
+
+static void checked_range_overlaps_only_where_a_byte_is_shared(void **state)
+{
+    (void)state;
+    assert_false(range_overlaps(0, 10, 10, 10));
+    assert_true(range_overlaps(0, 11, 10, 10));
+    assert_true(range_overlaps(12, 2, 10, 10));
+    assert_true(range_overlaps(10, 10, 12, 2));
+    assert_false(range_overlaps(5, 0, 0, 10));
+    assert_true(range_overlaps(UINT64_MAX, 1, UINT64_MAX - 1, 2));
+}
+
+static void checked_power_of_two(void **state)
+{
+    (void)state;
+    assert_false(is_power_of_two(0));
+    assert_true(is_power_of_two(1));
+    assert_false(is_power_of_two(3));
+    assert_true(is_power_of_two(32768));
+    assert_true(is_power_of_two(1ull << 63));
+    assert_false(is_power_of_two(UINT64_MAX));
+}
+
+static void histogram_puts_values_into_powers_of_two(void **state)
+{
+    static const struct {
+        uint64_t value;
+        unsigned bucket;
+    } table[] = {{0, 0}, {1, 1}, {2, 2}, {3, 2}, {4, 3}, {1023, 10}, {1024, 11}, {UINT64_MAX, 11}};
+    struct histogram histogram = {0};
+
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_COUNT(table); i++) {
+        assert_int_equal(histogram_bucket_of(table[i].value), table[i].bucket);
+        histogram_add(&histogram, table[i].value);
+    }
+    assert_int_equal(counter_get(&histogram.bucket[2]), 2);
+    assert_int_equal(counter_get(&histogram.bucket[11]), 2);
+}
+
+static void error_carries_code_and_sentence(void **state)
+{
+    struct error err;
+
+    (void)state;
+    assert_int_equal(error_set(&err, EINVAL, "size %d is odd", 3), -EINVAL);
+    assert_string_equal(err.text, "size 3 is odd");
+    error_prefix(&err, "nic%d", 7);
+    assert_string_equal(err.text, "nic7: size 3 is odd");
+    assert_int_equal(error_set(NULL, ENOMEM, "nobody listens"), -ENOMEM);
+    error_prefix(NULL, "nobody");
+}
+
+static void error_text_never_overflows(void **state)
+{
+    char big[2 * ERROR_TEXT_LEN];
+    struct error err;
+
+    (void)state;
+    memset(big, 'x', sizeof(big) - 1);
+    big[sizeof(big) - 1] = '\0';
+    error_set(&err, EINVAL, "%s", big);
+    assert_int_equal(strlen(err.text), ERROR_TEXT_LEN - 1);
+    error_prefix(&err, "%s", "context");
+    assert_true(strlen(err.text) < ERROR_TEXT_LEN);
+    assert_memory_equal(err.text, "context: xxx", 12);
+}
+
+static void event_bits_are_taken_once(void **state)
+{
+    struct event_bits events;
+
+    (void)state;
+    assert_int_equal(event_bits_init(&events), 0);
+    assert_int_equal(event_bits_take(&events), 0);
+    assert_false(wait_readable(events.fd, 0));
+    event_bits_raise(&events, 1);
+    event_bits_raise(&events, 4);
+    event_bits_raise(&events, 4);
+    assert_true(wait_readable(events.fd, 0));
+    assert_int_equal(event_bits_take(&events), 5);
+    assert_false(wait_readable(events.fd, 0));
+    assert_int_equal(event_bits_take(&events), 0);
+    event_bits_free(&events);
+    assert_int_equal(events.fd, -1);
+}
+
+static void fd_take_moves_ownership(void **state)
+{
+    int fd = 7;
+
+    (void)state;
+    assert_int_equal(fd_take(&fd), 7);
+    assert_int_equal(fd, -1);
+    fd_close(&fd); /* nothing to close */
+    assert_int_equal(fd, -1);
+}
+
+/* Writes what it visits into a text. */
+static void record(void *context, const char *format, ...)
+{
+    char *text = context;
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(text + strlen(text), 512 - strlen(text), format, args);
+    va_end(args);
+}
+static void record_enter(void *context, const char *name)
+{
+    record(context, "%s{", name);
+}
+static void record_leave(void *context)
+{
+    record(context, "}");
+}
+static void record_text(void *context, const char *name, const char *value)
+{
+    record(context, "%s=%s;", name, value);
+}
+static void record_number(void *context, const char *name, uint64_t value, enum inspect_style style)
+{
+    record(context, "%s=%llu/%d;", name, (unsigned long long)value, (int)style);
+}
+static void record_flag(void *context, const char *name, int value)
+{
+    record(context, "%s=%s;", name, value ? "yes" : "no");
+}
+
+static void inspect_walks_in_order(void **state)
+{
+    static const struct inspect_ops ops = {record_enter, record_leave, record_text, record_number,
+                                           record_flag};
+    struct histogram histogram = {0};
+    char text[512] = "";
+    struct inspect visitor = {&ops, text};
+    counter packets = {0};
+
+    (void)state;
+    counter_add(&packets, 3);
+    histogram_add(&histogram, 3);
+    inspect_enter_index(&visitor, 4);
+    inspect_text(&visitor, "kind", "%s", "tap");
+    inspect_number(&visitor, "size", 256);
+    inspect_hex(&visitor, "mask", 16);
+    inspect_counter(&visitor, "packets", &packets);
+    inspect_flag(&visitor, "up", 1);
+    inspect_leave(&visitor);
+    assert_string_equal(text, "4{kind=tap;size=256/0;mask=16/1;packets=3/2;up=yes;}");
+    text[0] = '\0';
+    inspect_histogram(&visitor, "wakes", &histogram);
+    assert_memory_equal(text, "wakes{0=0/2;1=0/2;2-3=1/2;4-7=0/2;", 34);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(byteorder_words_lie_in_memory_as_the_wire_has_them),
+        cmocka_unit_test(byteorder_follows_a_big_endian_guest),
+        cmocka_unit_test(checked_range_within_knows_every_border),
+        cmocka_unit_test(checked_range_wraps_at_the_top_of_the_address_space),
+        cmocka_unit_test(checked_range_overlaps_only_where_a_byte_is_shared),
+        cmocka_unit_test(checked_power_of_two),
+        cmocka_unit_test(histogram_puts_values_into_powers_of_two),
+        cmocka_unit_test(error_carries_code_and_sentence),
+        cmocka_unit_test(error_text_never_overflows),
+        cmocka_unit_test(event_bits_are_taken_once),
+        cmocka_unit_test(fd_take_moves_ownership),
+        cmocka_unit_test(inspect_walks_in_order),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
