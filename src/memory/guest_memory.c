@@ -239,7 +239,7 @@ int guest_memory_uva_to_gpa(const struct guest_memory *memory, uint64_t uva, uin
     for (unsigned i = 0; i < memory->region_count; i++) {
         const struct memory_region *region = &memory->region[i];
 
-        if (uva >= region->uva && uva - region->uva < region->size) {
+        if (region->uva != 0 && uva >= region->uva && uva - region->uva < region->size) {
             *ret_gpa = region->gpa + (uva - region->uva);
             return 0;
         }
