@@ -104,7 +104,7 @@ def use_network(nic, daemon, port, checksum):
 def give_shell(nic, port):
     say(f"The guest's shell. Try: wget -O /dev/null http://10.0.2.2:{port}/data")
     subprocess.run(guests.qemu_command([nic], kernel_arguments="vionic.shell") +
-                   ["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"],
+                   ["-no-reboot", "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"],
                    preexec_fn=guests.die_with_parent, check=False)
 
 

@@ -151,14 +151,15 @@ class QemuGuest(Guest):
 
     boot_timeout = 150
 
-    def __init__(self, nics, cpus=1, kernel_arguments=""):
-        super().__init__(qemu_command(nics, cpus, kernel_arguments) + ["-serial", "stdio"])
+    def __init__(self, nics, cpus=1, kernel_arguments="", reboots=False):
+        command = qemu_command(nics, cpus, kernel_arguments) + ["-serial", "stdio"]
+        super().__init__(command + ([] if reboots else ["-no-reboot"]))
 
 
 def qemu_command(nics, cpus=1, kernel_arguments=""):
     """The guest without a console: add -serial."""
     command = [
-        "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+        "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
         "-machine", "q35,memory-backend=memory", "-accel", "tcg", "-smp", str(cpus), "-m", "256",
         "-object", "memory-backend-memfd,id=memory,size=256M,share=on",
         "-kernel", images.KERNEL, "-initrd", images.image("qemu"),

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Writes an initramfs: a cpio archive in the kernel's "newc" format. Needs no root and no cpio program."""
 
-import os
 import stat
 
 TRAILER = "TRAILER!!!"

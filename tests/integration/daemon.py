@@ -103,6 +103,13 @@ class Daemon:
         cases.expect(answer.returncode == 0, f"vionic inspect {path}: {answer.stderr}")
         return json.loads(answer.stdout)
 
+    def nic(self, name):
+        return self.inspect(f"nics/{name}")
+
+    def pair(self, name, index=0):
+        """What queue pair `index` of a NIC shows."""
+        return self.nic(name)["queues"][str(index)]
+
 
 def ask(control, *path):
     return subprocess.run([executable(), "inspect", *path, "--json", "--control", control],

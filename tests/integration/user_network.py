@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: MIT
+"""A guest on the NAT network of the endpoint `user`: DHCP, the gateway, downloads, forwarded ports.
+
+The daemon runs in a network namespace of the test's own, where 127.0.0.1 is all there is.
+"""
+
+import contextlib
+import hashlib
+import os
+
+import cases
+import traffic
+from daemon import Daemon, Folder, wait_for_socket
+from guest import UmlGuest
+from network import Network
+
+MAC = "52:54:00:00:00:02"
+ECHO_PORT = 2222
+GATEWAY = "10.0.2.2"
+LEASE = "10.0.2."
+MEGABYTES = 16
+
+
+def main(test):
+    with Network() as network, Folder() as folder:
+        socket = folder / "nic.sock"
+        endpoint = (f"user:hostfwd=tcp:127.0.0.1:{ECHO_PORT}-:7,"
+                    f"hostfwd=tcp:127.0.0.1:{traffic.IPERF_PORT}-:{traffic.IPERF_PORT},"
+                    f"hostfwd=udp:127.0.0.1:{traffic.IPERF_PORT}-:{traffic.IPERF_PORT}")
+        with Daemon(folder, [f"name=n,socket={socket},mac={MAC},endpoint={endpoint}"],
+                    network) as daemon:
+            wait_for_socket(socket)
+            with UmlGuest([socket]) as guest:
+                use_guest(test, guest, network, folder)
+                with test.case("no frame was dropped"):
+                    pair = daemon.pair("n")
+                    cases.expect(pair["tx_dropped"] == 0 and pair["rx_dropped"] == 0, pair)
+            with test.case("the daemon ends with status 0 on SIGTERM"):
+                daemon.stop()
+
+
+def use_guest(test, guest, network, folder):
+    with test.case("DHCP gives an address, a route and a name server"):
+        guest.check("udhcpc -i eth0 -n -q", 30)
+        cases.expect(LEASE in guest.check("ip -4 address show eth0"), "no address")
+        cases.expect(f"default via {GATEWAY}" in guest.check("ip route"), "no route")
+        cases.expect(LEASE in guest.check("cat /etc/resolv.conf"), "no name server")
+    with test.case("the gateway answers pings"):
+        traffic.ping(guest, GATEWAY)
+    with test.case("the gateway answers IPv6 pings"):
+        cases.eventually(lambda: "fec0:" in guest.check("ip -6 address show eth0"), 20,
+                         "the router gives an IPv6 prefix")
+        guest.check("ping -6 -c 2 -W 5 fec0::2")
+    with test.case(f"a download of {MEGABYTES} MB keeps its checksum"):
+        download_through(guest, network, folder)
+    with test.case("four downloads at once keep their checksums"):
+        download_through(guest, network, folder, 4)
+    with test.case("a TCP port of the host leads into the guest"):
+        call_guest(guest, network)
+    with iperf_in_guest(guest):
+        with test.case("TCP through a forwarded port, both ways"):
+            for way in ([], ["-R"]):
+                network.run("iperf3", "-c", "127.0.0.1", "-t", "2", *way)
+        with test.case("UDP through a forwarded port"):
+            network.run("iperf3", "-u", "-b", "10M", "-l", "1200", "-c", "127.0.0.1", "-t", "2")
+
+
+def download_through(guest, network, folder, count=1):
+    """From a server on the host's loopback interface, which the guest reaches as its gateway."""
+    data = os.urandom(MEGABYTES << 20)
+    with open(folder / "data", "wb") as file:
+        file.write(data)
+    with traffic.running(network, "python3", "-m", "http.server", str(traffic.WEB_PORT),
+                         "--bind", "127.0.0.1", "--directory", folder.path):
+        traffic.wait_for_port(network, traffic.WEB_PORT)
+        fetch = f"wget -q -O - http://{GATEWAY}:{traffic.WEB_PORT}/data | sha256sum"
+        jobs = " ".join(f"({fetch} >/tmp/sum{i}) &" for i in range(count))
+        sums = guest.check(f"{jobs} wait; cat /tmp/sum*; rm /tmp/sum*", 120).split()[::2]
+    cases.expect_equal(sums, [hashlib.sha256(data).hexdigest()] * count, "checksums")
+
+
+def call_guest(guest, network):
+    """Says something to a program in the guest that gives it back in capitals."""
+    guest.check("(nc -l -p 7 -e tr a-z A-Z) >/dev/null 2>&1 &")
+    said = "the guest hears this\n" * 1000
+    script = (f"import socket, sys\n"
+              f"peer = socket.create_connection(('127.0.0.1', {ECHO_PORT}), 10)\n"
+              f"peer.sendall({said!r}.encode())\n"
+              f"peer.shutdown(socket.SHUT_WR)\n"
+              f"sys.stdout.write(peer.makefile().read())\n")
+    cases.expect_equal(network.run("python3", "-c", script), said.upper(), "the guest's answer")
+
+
+@contextlib.contextmanager
+def iperf_in_guest(guest):
+    guest.check("iperf3 -s >/dev/null 2>&1 & sleep 0.5")
+    try:
+        yield
+    finally:
+        guest.run("killall iperf3")
+
+
+if __name__ == "__main__":
+    cases.run(main)
