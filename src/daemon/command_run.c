@@ -13,6 +13,7 @@
 #include "daemon/options.h"
 #include "daemon/run.h"
 #include "daemon/schema.h"
+#include "daemon/shown.h"
 
 enum {
     OPTION_CONFIG = 1000,
@@ -52,7 +53,7 @@ static int set_log_level(const char *name, struct error *err)
     static const enum log_level levels[] = {LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO,
                                             LOG_LEVEL_DEBUG};
     static const char *const names[] = {"error", "warning", "info", "debug", NULL};
-    char hint[128], shown[SCHEMA_SHOWN_LEN];
+    char hint[128], shown[SHOWN_LEN];
 
     for (size_t i = 0; i < ARRAY_COUNT(levels); i++) {
         if (strcmp(names[i], name) == 0) {
@@ -61,7 +62,7 @@ static int set_log_level(const char *name, struct error *err)
         }
     }
     nearest_hint(name, names, hint, sizeof(hint));
-    schema_show_text(name, shown);
+    shown_text(name, shown);
     return error_set(err, EINVAL, "--log-level: there is no level \"%s\"%s", shown, hint);
 }
 

@@ -12,6 +12,7 @@
 #include "daemon/mac.h"
 #include "daemon/nicspec.h"
 #include "daemon/schema.h"
+#include "daemon/shown.h"
 
 enum {
     CONFIG_NICS_MAX = 1024,
@@ -45,14 +46,14 @@ void config_clear(struct config *config)
 
 static int nic_check_name(const char *name, const char *place, struct error *err)
 {
-    char shown[SCHEMA_SHOWN_LEN];
+    char shown[SHOWN_LEN];
     size_t len = 0;
 
     while (isalnum((unsigned char)name[len]) || name[len] == '_' || name[len] == '-')
         len++;
     if (name[len] == '\0' && len <= CONFIG_NAME_MAX)
         return 0;
-    schema_show_text(name, shown);
+    shown_text(name, shown);
     return error_set(err, EINVAL,
                      "%sname: \"%s\" won't do; use 1 to %d letters, digits, '-' and '_'", place,
                      shown, CONFIG_NAME_MAX);
@@ -61,7 +62,7 @@ static int nic_check_name(const char *name, const char *place, struct error *err
 static int nic_set_mode(struct vionic_nic_config *nic, const char *mode, const char *place,
                         struct error *err)
 {
-    char shown[SCHEMA_SHOWN_LEN];
+    char shown[SHOWN_LEN];
 
     if (strcmp(mode, "server") == 0) {
         nic->socket_mode = VIONIC_SOCKET_SERVER;
@@ -71,7 +72,7 @@ static int nic_set_mode(struct vionic_nic_config *nic, const char *mode, const c
         nic->socket_mode = VIONIC_SOCKET_CLIENT;
         return 0;
     }
-    schema_show_text(mode, shown);
+    shown_text(mode, shown);
     return error_set(err, EINVAL,
                      "%smode: must be \"server\" (listen) or \"client\" (connect), not \"%s\"",
                      place, shown);
@@ -159,12 +160,12 @@ static int apply_nic(struct config *config, json_t *object, const char *place, s
 
 int config_add_nic(struct config *config, const char *text, struct error *err)
 {
-    char shown[SCHEMA_SHOWN_LEN];
-    char place[SCHEMA_SHOWN_LEN + 16];
+    char shown[SHOWN_LEN];
+    char place[SHOWN_LEN + 16];
     json_t *object;
     int ret;
 
-    schema_show_text(text, shown);
+    shown_text(text, shown);
     snprintf(place, sizeof(place), "--nic %s: ", shown);
     ret = nicspec_parse(text, &object, err);
     if (ret < 0) {
@@ -208,13 +209,13 @@ int config_add_settings(struct config *config, json_t *settings, struct error *e
 static int apply_file_nic(struct config *config, json_t *object, size_t index, const char *path,
                           struct error *err)
 {
-    char place[SCHEMA_SHOWN_LEN + 32];
-    char what[SCHEMA_SHOWN_LEN];
+    char place[SHOWN_LEN + 32];
+    char what[SHOWN_LEN];
 
     snprintf(place, sizeof(place), "%s: nics[%zu].", path, index);
     if (json_is_object(object))
         return apply_nic(config, object, place, err);
-    schema_show(object, what);
+    shown_json(object, what);
     place[strlen(place) - 1] = '\0';
     return error_set(err, EINVAL,
                      "%s: must be an object with at least \"socket\" and \"endpoint\", not %s",
@@ -223,15 +224,15 @@ static int apply_file_nic(struct config *config, json_t *object, size_t index, c
 
 int config_load_file(struct config *config, const char *path, struct error *err)
 {
-    char shown[SCHEMA_SHOWN_LEN];
-    char place[SCHEMA_SHOWN_LEN + 2];
+    char shown[SHOWN_LEN];
+    char place[SHOWN_LEN + 2];
     json_t *root, *object;
     size_t i;
     int ret = config_file_read(path, &root, err);
 
     if (ret < 0)
         return ret;
-    schema_show_text(path, shown);
+    shown_text(path, shown);
     snprintf(place, sizeof(place), "%s: ", shown);
     ret = apply_settings(config, root, place, err);
     if (ret < 0)

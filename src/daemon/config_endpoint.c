@@ -10,6 +10,7 @@
 #include "daemon/nearest.h"
 #include "daemon/nicspec.h"
 #include "daemon/schema.h"
+#include "daemon/shown.h"
 
 enum {
     KINDS_MAX = 32,
@@ -20,7 +21,7 @@ static int check_kind(const char *kind, const char *place, struct error *err)
 {
     const char *known[KINDS_MAX + 1] = {NULL};
     struct vionic_endpoint_kind entry;
-    char hint[256], shown[SCHEMA_SHOWN_LEN];
+    char hint[256], shown[SHOWN_LEN];
 
     for (unsigned i = 0; i < KINDS_MAX && vionic_endpoint_kind(i, &entry) == 0; i++) {
         if (strcmp(entry.kind, kind) == 0)
@@ -28,7 +29,7 @@ static int check_kind(const char *kind, const char *place, struct error *err)
         known[i] = entry.kind;
     }
     nearest_hint(kind, known, hint, sizeof(hint));
-    schema_show_text(kind, shown);
+    shown_text(kind, shown);
     return error_set(err, EINVAL, "%sendpoint: there is no kind \"%s\"%s", place, shown, hint);
 }
 
@@ -53,11 +54,11 @@ static int add_option(struct config *config, struct config_nic *entry, const cha
                       json_t *value, struct error *err)
 {
     const char *text = plain_text(config->kept, value);
-    char what[SCHEMA_SHOWN_LEN], shown[SCHEMA_SHOWN_LEN];
+    char what[SHOWN_LEN], shown[SHOWN_LEN];
 
-    schema_show_text(key, shown);
+    shown_text(key, shown);
     if (text == NULL) {
-        schema_show(value, what);
+        shown_json(value, what);
         return error_set(
             err, EINVAL,
             "%sendpoint: %s: must be a string, a whole number, true, false or an array "

@@ -9,6 +9,7 @@
 
 #include "base/fd.h"
 #include "daemon/schema.h"
+#include "daemon/shown.h"
 
 enum {
     CONFIG_FILE_MAX = 1 << 20
@@ -37,17 +38,17 @@ static int parse(const char *data, size_t len, const char *shown, json_t **ret_r
                  struct error *err)
 {
     json_error_t where;
-    char what[SCHEMA_SHOWN_LEN];
+    char what[SHOWN_LEN];
     json_t *root = json_loadb(data, len, JSON_REJECT_DUPLICATES, &where);
 
     if (root == NULL) {
-        schema_show_text(where.text, what);
+        shown_text(where.text, what);
         return error_set(err, EINVAL,
                          "%s: line %d, column %d: %s; mend the JSON there or before it", shown,
                          where.line, where.column, what);
     }
     if (!json_is_object(root)) {
-        schema_show(root, what);
+        shown_json(root, what);
         json_decref(root);
         return error_set(err, EINVAL, "%s: must hold an object such as {\"nics\": [...]}, not %s",
                          shown, what);
@@ -58,13 +59,13 @@ static int parse(const char *data, size_t len, const char *shown, json_t **ret_r
 
 int config_file_read(const char *path, json_t **ret_root, struct error *err)
 {
-    char shown[SCHEMA_SHOWN_LEN];
+    char shown[SHOWN_LEN];
     char *data = NULL;
     ssize_t len;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     int ret;
 
-    schema_show_text(path, shown);
+    shown_text(path, shown);
     if (fd < 0)
         return error_set(err, EINVAL, "%s: can't be read (%s); name a JSON file that you may read",
                          shown, strerror(errno));

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "daemon/schema.h"
+#include "daemon/shown.h"
 
 enum {
     DIRECTORY_MODE = 0755
@@ -17,9 +18,9 @@ enum {
 
 static int too_long(const char *path, struct error *err)
 {
-    char shown[SCHEMA_SHOWN_LEN];
+    char shown[SHOWN_LEN];
 
-    schema_show_text(path, shown);
+    shown_text(path, shown);
     return error_set(err, EINVAL,
                      "the control socket's path %s is longer than the %zu bytes of a unix socket; "
                      "choose a shorter one with --control PATH",

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "daemon/schema.h"
+#include "daemon/shown.h"
 
 enum {
     MAC_BYTES = 6,
@@ -50,7 +51,7 @@ int mac_parse(const char *text, const char *place, uint8_t ret_mac[6], struct er
 {
     static const uint8_t zero[MAC_BYTES];
     const char *fault = NULL;
-    char shown[SCHEMA_SHOWN_LEN];
+    char shown[SHOWN_LEN];
 
     if (bytes_parse(text, ret_mac) < 0)
         fault = "is not six hexadecimal bytes";
@@ -60,7 +61,7 @@ int mac_parse(const char *text, const char *place, uint8_t ret_mac[6], struct er
         fault = "is a multicast address (its first byte is odd)";
     if (fault == NULL)
         return 0;
-    schema_show_text(text, shown);
+    shown_text(text, shown);
     return error_set(err, EINVAL,
                      "%smac: \"%s\" %s; write one such as 52:54:00:12:34:56, or leave mac out",
                      place, shown, fault);

@@ -9,6 +9,7 @@
 #include "daemon/nearest.h"
 #include "daemon/options.h"
 #include "daemon/schema.h"
+#include "daemon/shown.h"
 #include "vionic.h"
 
 static const struct command *const commands[] = {
@@ -45,12 +46,12 @@ static const struct command *find_command(const char *name)
 static int refuse_command(const char *name)
 {
     const char *known[ARRAY_COUNT(commands) + 2] = {"help"};
-    char hint[128], shown[SCHEMA_SHOWN_LEN];
+    char hint[128], shown[SHOWN_LEN];
 
     for (size_t i = 0; i < ARRAY_COUNT(commands); i++)
         known[i + 1] = commands[i]->name;
     nearest_hint(name, known, hint, sizeof(hint));
-    schema_show_text(name, shown);
+    shown_text(name, shown);
     log_error("there is no command \"%s\"%s", shown, hint);
     return EXIT_STATUS_USAGE;
 }

@@ -10,27 +10,25 @@ enum {
     NEAREST_WORD_LEN = 32 /* longer words are not ours, so nothing is near them */
 };
 
-/* Levenshtein's distance, one row at a time. */
+/* How many letters are wrong, missing, too many or swapped with the next one. */
 static size_t edit_distance(const char *a, const char *b)
 {
-    size_t row[NEAREST_WORD_LEN + 1];
-    size_t b_len = strlen(b);
+    size_t rows[3][NEAREST_WORD_LEN + 1];
+    size_t a_len = strlen(a), b_len = strlen(b);
 
     for (size_t j = 0; j <= b_len; j++)
-        row[j] = j;
-    for (size_t i = 1; a[i - 1] != '\0'; i++) {
-        size_t diagonal = row[0];
+        rows[0][j] = j;
+    for (size_t i = 1; i <= a_len; i++) {
+        size_t *row = rows[i % 3], *above = rows[(i + 2) % 3], *before = rows[(i + 1) % 3];
 
         row[0] = i;
         for (size_t j = 1; j <= b_len; j++) {
-            size_t above = row[j];
-            size_t replaced = diagonal + (a[i - 1] != b[j - 1]);
-
-            row[j] = MIN(replaced, MIN(above, row[j - 1]) + 1);
-            diagonal = above;
+            row[j] = MIN(above[j - 1] + (a[i - 1] != b[j - 1]), MIN(above[j], row[j - 1]) + 1);
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+                row[j] = MIN(row[j], before[j - 2] + 1);
         }
     }
-    return row[b_len];
+    return rows[a_len % 3][b_len];
 }
 
 const char *nearest_word(const char *wrong, const char *const *words)

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/shown.h"
+
 enum {
     NICSPEC_DIGITS_MAX = 18 /* fits into json_int_t whatever the digits */
 };
@@ -21,18 +23,13 @@ struct item {
 static int item_split(const char *text, size_t len, struct item *ret_item, struct error *err)
 {
     const char *equals = memchr(text, '=', len);
-    char shown[SCHEMA_SHOWN_LEN];
-    char *copy;
+    char shown[SHOWN_LEN];
 
     if (equals != NULL && equals != text) {
         *ret_item = (struct item){text, len, (size_t)(equals - text)};
         return 0;
     }
-    copy = strndup(text, len);
-    if (copy == NULL)
-        return error_set(err, ENOMEM, "out of memory");
-    schema_show_text(copy, shown);
-    free(copy);
+    shown_bytes(text, len, shown);
     return error_set(err, EINVAL, "\"%s\" is not key=value; write it as in mtu=1500", shown);
 }
 
@@ -67,13 +64,13 @@ static int nic_set(json_t *nic, const struct item *item, struct error *err)
 {
     char *key = strndup(item->text, item->key_len);
     json_t *value = NULL;
-    char shown[SCHEMA_SHOWN_LEN];
+    char shown[SHOWN_LEN];
     int ret = 0;
 
     if (key == NULL)
         return error_set(err, ENOMEM, "out of memory");
     value = item_value(item, schema_find(schema_nic, key));
-    schema_show_text(key, shown);
+    shown_text(key, shown);
     if (json_object_get(nic, key) != NULL)
         ret = error_set(err, EINVAL, "%s: given twice; leave one of them out", shown);
     else if (json_object_set(nic, key, value) < 0)
@@ -144,10 +141,10 @@ static int endpoint_set(json_t *endpoint, const struct item *item, struct error 
 static int endpoint_set_kind(json_t *endpoint, const char *text, size_t len, struct error *err)
 {
     const char *comma = memchr(text, ',', len);
-    char shown[SCHEMA_SHOWN_LEN];
+    char shown[SHOWN_LEN];
 
     if (comma != NULL) {
-        schema_show_text(comma + 1, shown);
+        shown_text(comma + 1, shown);
         return error_set(err, EINVAL,
                          "nothing but its own options may follow the endpoint: write \"%s\" before "
                          "endpoint=, or after the kind and a colon",

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "daemon/nearest.h"
 #include "daemon/schema.h"
+#include "daemon/shown.h"
 
 enum {
     OPTIONS_MAX = 24
@@ -36,14 +37,14 @@ static void explain_unknown(struct parse *parse, const char *word, const char *n
 {
     const struct command *command = parse->command;
     const char *names[OPTIONS_MAX] = {NULL};
-    char shown[SCHEMA_SHOWN_LEN], wrong[SCHEMA_SHOWN_LEN];
+    char shown[SHOWN_LEN], wrong[SHOWN_LEN];
     const char *near;
 
     for (size_t i = 0; command->options[i].name != NULL && i + 1 < OPTIONS_MAX; i++)
         names[i] = command->options[i].name;
     snprintf(wrong, sizeof(wrong), "%.*s", (int)MIN(len, sizeof(wrong) - 1), name);
     near = nearest_word(wrong, names);
-    schema_show_text(word, shown);
+    shown_text(word, shown);
     if (near != NULL)
         error_set(&parse->err, EINVAL, "%s: unknown option, did you mean --%s?", shown, near);
     else
@@ -79,7 +80,7 @@ static void explain(struct parse *parse, const struct argp_state *state)
 static error_t parse_key(int key, char *value, struct argp_state *state)
 {
     struct parse *parse = state->input;
-    char shown[SCHEMA_SHOWN_LEN];
+    char shown[SHOWN_LEN];
     int ret;
 
     if (key == OPTION_HELP) {
@@ -94,7 +95,7 @@ static error_t parse_key(int key, char *value, struct argp_state *state)
     ret = parse->command->take(key, value, parse->input, &parse->err);
     if (ret != ARGP_ERR_UNKNOWN || key != ARGP_KEY_ARG)
         return ret < 0 ? -ret : ret;
-    schema_show_text(value, shown);
+    shown_text(value, shown);
     error_set(&parse->err, EINVAL, "\"%s\": one argument too many; `vionic help %s` shows the form",
               shown, parse->command->name);
     return EINVAL;

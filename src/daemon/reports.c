@@ -6,10 +6,11 @@
 #include <string.h>
 
 #include "base/inspect.h"
-#include "daemon/report_text.h"
+#include "daemon/shown.h"
 
 enum {
-    REPORT_DEPTH_MAX = 32
+    REPORT_DEPTH_MAX = 32,
+    REPORT_TEXT_LEN = 600, /* base/inspect.c gives up to 511 bytes */
 };
 
 /* The visitor's context: the path of objects from the root to where it stands. */
@@ -55,7 +56,7 @@ static void builder_text(void *context, const char *name, const char *value)
 {
     char clean[REPORT_TEXT_LEN];
 
-    report_text_clean(value, clean);
+    shown_clean(value, clean, sizeof(clean));
     builder_set(context, name, json_string(clean));
 }
 
@@ -146,13 +147,13 @@ static void list_names(json_t *node, char *ret_list, size_t list_len)
 
 static int refuse_path(const char *path, size_t good_len, json_t *node, struct error *err)
 {
-    char name[REPORT_TEXT_LEN], within[REPORT_TEXT_LEN], there[320];
+    char name[SHOWN_LEN], within[SHOWN_LEN], there[320];
     const char *wrong = path + good_len;
 
     while (*wrong == '/')
         wrong++;
-    report_text_shorten(wrong, strcspn(wrong, "/"), name);
-    report_text_shorten(path, good_len, within);
+    shown_bytes(wrong, strcspn(wrong, "/"), name);
+    shown_bytes(path, good_len, within);
     list_names(node, there, sizeof(there));
     if (good_len == 0)
         return error_set(err, ENOENT, "\"%s\" is not in the tree; %s", name, there);

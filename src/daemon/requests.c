@@ -11,6 +11,7 @@
 #include "daemon/nearest.h"
 #include "daemon/reports.h"
 #include "daemon/schema.h"
+#include "daemon/shown.h"
 
 struct request_command {
     const char *name;
@@ -93,7 +94,7 @@ static int find_command(json_t *request, const struct request_command **ret_comm
 {
     const char *known[ARRAY_COUNT(commands) + 1] = {NULL};
     const char *name = json_string_value(json_object_get(request, "command"));
-    char hint[128], shown[SCHEMA_SHOWN_LEN];
+    char hint[128], shown[SHOWN_LEN];
 
     if (name == NULL)
         return error_set(
@@ -107,14 +108,14 @@ static int find_command(json_t *request, const struct request_command **ret_comm
         }
     }
     nearest_hint(name, known, hint, sizeof(hint));
-    schema_show_text(name, shown);
+    shown_text(name, shown);
     return error_set(err, EINVAL, "there is no command \"%s\"%s", shown, hint);
 }
 
 static int check_keys(const struct request_command *command, json_t *request, struct error *err)
 {
     const char *known[] = {"command", command->takes_path ? "path" : NULL, NULL};
-    char hint[128], shown[SCHEMA_SHOWN_LEN];
+    char hint[128], shown[SHOWN_LEN];
     const char *key;
     json_t *value;
 
@@ -123,7 +124,7 @@ static int check_keys(const struct request_command *command, json_t *request, st
         if (strcmp(key, known[0]) == 0 || (known[1] != NULL && strcmp(key, known[1]) == 0))
             continue;
         nearest_hint(key, known, hint, sizeof(hint));
-        schema_show_text(key, shown);
+        shown_text(key, shown);
         return error_set(err, EINVAL, "%s: unknown key%s", shown, hint);
     }
     return 0;
@@ -136,11 +137,11 @@ char *requests_answer(struct vionic *vionic, const char *line, size_t len, size_
     json_error_t where;
     json_t *result = NULL;
     json_t *request = json_loadb(line, len, JSON_REJECT_DUPLICATES, &where);
-    char shown[SCHEMA_SHOWN_LEN];
+    char shown[SHOWN_LEN];
     int ret;
 
     if (!json_is_object(request)) {
-        schema_show_text(request == NULL ? where.text : "it is another JSON value", shown);
+        shown_text(request == NULL ? where.text : "it is another JSON value", shown);
         ret = error_set(&err, EINVAL, "a request is one JSON object on a line: %s", shown);
     } else {
         ret = find_command(request, &command, &err);

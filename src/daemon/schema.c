@@ -8,6 +8,7 @@
 #include <sys/un.h>
 
 #include "daemon/nearest.h"
+#include "daemon/shown.h"
 
 enum {
     SCHEMA_KEYS_MAX = 16,
@@ -44,74 +45,27 @@ const struct schema_key *schema_find(const struct schema_key *schema, const char
     return NULL;
 }
 
-/* Cuts at a whole UTF-8 character and blots out control characters, so that a terminal is safe. */
-void schema_show_text(const char *text, char ret_shown[SCHEMA_SHOWN_LEN])
-{
-    size_t room = SCHEMA_SHOWN_LEN - sizeof("\"…\"");
-    size_t len = strnlen(text, room + 1);
-    int cut = len > room;
-
-    if (cut)
-        len = room;
-    while (cut && len > 0 && ((unsigned char)text[len] & 0xc0) == 0x80)
-        len--;
-    for (size_t i = 0; i < len; i++)
-        ret_shown[i] = (unsigned char)text[i] < ' ' || text[i] == 0x7f ? '?' : text[i];
-    strcpy(ret_shown + len, cut ? "…" : "");
-}
-
-void schema_show(const json_t *value, char ret_shown[SCHEMA_SHOWN_LEN])
-{
-    char text[SCHEMA_SHOWN_LEN];
-
-    switch (json_typeof(value)) {
-    case JSON_OBJECT:
-        strcpy(ret_shown, "an object");
-        return;
-    case JSON_ARRAY:
-        strcpy(ret_shown, "an array");
-        return;
-    case JSON_STRING:
-        schema_show_text(json_string_value(value), text);
-        snprintf(ret_shown, SCHEMA_SHOWN_LEN, "\"%.*s\"", SCHEMA_SHOWN_LEN - 3, text);
-        return;
-    case JSON_INTEGER:
-        snprintf(ret_shown, SCHEMA_SHOWN_LEN, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
-        return;
-    case JSON_REAL:
-        snprintf(ret_shown, SCHEMA_SHOWN_LEN, "%g", json_real_value(value));
-        return;
-    case JSON_TRUE:
-    case JSON_FALSE:
-        strcpy(ret_shown, json_is_true(value) ? "true" : "false");
-        return;
-    case JSON_NULL:
-        strcpy(ret_shown, "null");
-        return;
-    }
-}
-
 static int refuse_key(const struct schema_key *schema, const char *name, const char *place,
                       struct error *err)
 {
     const char *known[SCHEMA_KEYS_MAX + 1];
-    char hint[192], shown[SCHEMA_SHOWN_LEN];
+    char hint[192], shown[SHOWN_LEN];
     size_t count = 0;
 
     for (; schema[count].name != NULL && count < SCHEMA_KEYS_MAX; count++)
         known[count] = schema[count].name;
     known[count] = NULL;
     nearest_hint(name, known, hint, sizeof(hint));
-    schema_show_text(name, shown);
+    shown_text(name, shown);
     return error_set(err, EINVAL, "%s%s: unknown key%s", place, shown, hint);
 }
 
 static int refuse_value(const struct schema_key *key, const json_t *value, const char *place,
                         struct error *err)
 {
-    char shown[SCHEMA_SHOWN_LEN];
+    char shown[SHOWN_LEN];
 
-    schema_show(value, shown);
+    shown_json(value, shown);
     switch (key->type) {
     case SCHEMA_NUMBER:
         return error_set(err, EINVAL, "%s%s: must be a whole number from %lld to %lld, not %s",

@@ -33,12 +33,3 @@ const struct schema_key *schema_find(const struct schema_key *schema, const char
  * where the operator wrote it, such as "vm.json: nics[0]." or "--". -EINVAL and a sentence. */
 int schema_check(const struct schema_key *schema, json_t *object, const char *place,
                  struct error *err);
-
-enum {
-    SCHEMA_SHOWN_LEN = 64
-};
-
-/* A value as a sentence shows it: short, printable, strings in quotes. */
-void schema_show(const json_t *value, char ret_shown[SCHEMA_SHOWN_LEN]);
-/* The same for text that may be anything, without the quotes. */
-void schema_show_text(const char *text, char ret_shown[SCHEMA_SHOWN_LEN]);
