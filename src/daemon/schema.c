@@ -82,8 +82,23 @@ static int refuse_value(const struct schema_key *key, const json_t *value, const
     case SCHEMA_PATH:
         break;
     }
-    return error_set(err, EINVAL, "%s%s: must be a string that is not empty, not %s", place,
-                     key->name, shown);
+    return error_set(
+        err, EINVAL,
+        "%s%s: must be a string that is not empty and has no control characters, not %s", place,
+        key->name, shown);
+}
+
+static int is_plain_text(const json_t *value)
+{
+    const char *text = json_string_value(value);
+
+    if (json_string_length(value) == 0)
+        return 0;
+    for (; *text != '\0'; text++) {
+        if ((unsigned char)*text < ' ' || *text == 0x7f)
+            return 0;
+    }
+    return 1;
 }
 
 static int value_fits(const struct schema_key *key, const json_t *value)
@@ -100,7 +115,7 @@ static int value_fits(const struct schema_key *key, const json_t *value)
     case SCHEMA_PATH:
         break;
     }
-    return json_string_length(value) > 0;
+    return is_plain_text(value);
 }
 
 int schema_check(const struct schema_key *schema, json_t *object, const char *place,

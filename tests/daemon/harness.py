@@ -131,8 +131,8 @@ class Daemon:
 
     def connect(self):
         client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        client.settimeout(PATIENCE)
         client.connect(self.control)
+        client.settimeout(PATIENCE)
         return client
 
     def ask(self, request):
@@ -157,6 +157,12 @@ class Daemon:
         with open(f"/proc/{self.process.pid}/stat", encoding="ascii") as stat:
             fields = stat.read().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def wait_fd_count(self, count):
+        until = time.monotonic() + PATIENCE
+        while self.fd_count() != count:
+            expect(time.monotonic() < until, f"{self.fd_count()} fds are open, not {count}")
+            time.sleep(0.02)
 
     def fd_count(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))

@@ -53,6 +53,7 @@ REFUSED = [
     ("poll true", '{"poll": true}', ["poll", "0 to 1000000", "true"]),
     ("control a number", '{"control": 5}', ["control", "string", "5"]),
     ("control too long", '{"control": "/' + "c" * 200 + '"}', ["control", "201 bytes", "shorter"]),
+    ("control characters", '{"control": "/tmp/\\u001b[31m"}', ["control", "?[31m", "control characters"]),
     ("nics an object", '{"nics": {}}', ["nics", "array", "an object"]),
     ("nics of numbers", nics("7"), ["nics[0]", "socket", "7"]),
     ("no nics", nics(""), ["no NIC", "--nic"]),
