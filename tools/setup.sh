@@ -28,21 +28,24 @@ is_installed() {
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
 }
 
+can_be_root() {
+    [ "$(id -u)" = 0 ] || command -v sudo >/dev/null
+}
+
 as_root() {
     if [ "$(id -u)" = 0 ]; then
         "$@"
-    elif command -v sudo >/dev/null; then
-        sudo "$@"
     else
-        fail "this needs root and there is no sudo: run as root: $*"
+        sudo "$@"
     fi
 }
 
 update_lists_once() {
     [ -z "${lists_are_fresh:-}" ] || return 0
     lists_are_fresh=yes
-    say "asking Debian for its package lists"
     # Old lists may still do, so a failure here is left to the step that needs them.
+    can_be_root || return 0
+    say "asking Debian for its package lists"
     as_root apt-get update -qq >>"$log" 2>&1 || true
 }
 
@@ -52,6 +55,8 @@ install_missing() {
         is_installed "$package" || missing+=("$package")
     done
     [ ${#missing[@]} -gt 0 ] || return 0
+    can_be_root ||
+        fail "packages are missing and there is no sudo: run as root: apt-get install ${missing[*]}"
 
     update_lists_once
     say "installing ${missing[*]}"
