@@ -24,6 +24,12 @@ static inline uint64_t counter_get(const counter *c)
     return atomic_load_explicit(&c->value, memory_order_relaxed);
 }
 
+static inline void counter_raise(counter *c, uint64_t at_least)
+{
+    if (atomic_load_explicit(&c->value, memory_order_relaxed) < at_least)
+        atomic_store_explicit(&c->value, at_least, memory_order_relaxed);
+}
+
 enum {
     HISTOGRAM_BUCKETS = 12
 };

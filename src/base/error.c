@@ -19,16 +19,16 @@ int error_set(struct error *err, int code, const char *format, ...)
 
 void error_prefix(struct error *err, const char *format, ...)
 {
-    char before[ERROR_TEXT_LEN];
-    char joined[2 * ERROR_TEXT_LEN];
+    char said[ERROR_TEXT_LEN];
     va_list args;
+    int len;
 
     if (err == NULL)
         return;
+    memcpy(said, err->text, sizeof(said));
     va_start(args, format);
-    vsnprintf(before, sizeof(before), format, args);
+    len = vsnprintf(err->text, sizeof(err->text), format, args);
     va_end(args);
-    snprintf(joined, sizeof(joined), "%s: %s", before, err->text);
-    joined[ERROR_TEXT_LEN - 1] = '\0';
-    memcpy(err->text, joined, ERROR_TEXT_LEN);
+    if (len > 0 && (size_t)len < sizeof(err->text))
+        snprintf(err->text + len, sizeof(err->text) - (size_t)len, ": %s", said);
 }

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The control queue (virtio 1.4, 5.1.6.5): every command is answered, in order; one that is unknown, not
+ * negotiated or malformed is answered with an error and changes nothing. Runs on the control thread.
+ */
+#pragma once
+
+#include "nic/nic.h"
+
+struct nic_control;
+
+/* What a command asks of the data plane. */
+struct nic_control_ops {
+    /* The driver wants this many pairs (1 … queue_pairs). 0 or -errno: then the command fails. */
+    int (*set_pairs)(void *context, unsigned pairs);
+};
+
+struct nic_control {
+    struct virtqueue queue;
+    struct nic *nic; /* borrowed */
+    const struct nic_control_ops *ops;
+    void *context;            /* borrowed */
+    struct chain_batch batch; /* owned */
+    counter commands;
+    counter failed;    /* answered with an error */
+    counter malformed; /* no room for an answer, or a bad chain */
+};
+
+int nic_control_init(struct nic_control *control, struct nic *nic, const struct nic_control_ops *ops,
+                 void *context);
+void nic_control_free(struct nic_control *control);
+
+/* Serves what waits, up to a bound; returns how many. */
+unsigned nic_control_serve(struct nic_control *control);
+void nic_control_inspect(struct nic_control *control, struct inspect *visitor);

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: MIT */
+#include "nic/nic.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/checked.h"
+
+/* Which endpoint capability stands behind which feature. */
+static const struct {
+    enum feature_bit bit;
+    uint32_t tx, rx; /* ENDPOINT_…, all of them */
+} offload_features[] = {
+    {NET_F_CSUM, ENDPOINT_CSUM, 0},
+    {NET_F_HOST_TSO4, ENDPOINT_TSO4, 0},
+    {NET_F_HOST_TSO6, ENDPOINT_TSO6, 0},
+    {NET_F_HOST_ECN, ENDPOINT_ECN, 0},
+    {NET_F_HOST_USO, ENDPOINT_USO4 | ENDPOINT_USO6, 0},
+    {NET_F_GUEST_CSUM, 0, ENDPOINT_CSUM},
+    {NET_F_GUEST_TSO4, 0, ENDPOINT_TSO4},
+    {NET_F_GUEST_TSO6, 0, ENDPOINT_TSO6},
+    {NET_F_GUEST_ECN, 0, ENDPOINT_ECN},
+    {NET_F_GUEST_USO4, 0, ENDPOINT_USO4},
+    {NET_F_GUEST_USO6, 0, ENDPOINT_USO6},
+};
+
+static struct features features_offer(const struct nic *nic)
+{
+    static const enum feature_bit always[] = {
+        NET_F_MAC,     NET_F_STATUS, NET_F_MRG_RXBUF, NET_F_SPEED_DUPLEX, F_ANY_LAYOUT,
+        F_INDIRECT_DESC, F_EVENT_IDX, F_VERSION_1,    F_RING_RESET,
+    };
+    struct features offer = {0};
+
+    for (size_t i = 0; i < ARRAY_COUNT(always); i++)
+        features_add(&offer, always[i]);
+    for (size_t i = 0; i < ARRAY_COUNT(offload_features); i++) {
+        if ((offload_features[i].tx & ~nic->caps.tx_offloads) == 0 &&
+            (offload_features[i].rx & ~nic->caps.rx_offloads) == 0)
+            features_add(&offer, offload_features[i].bit);
+    }
+    if (nic->config.mtu != 0)
+        features_add(&offer, NET_F_MTU);
+    if (nic->config.queue_pairs > 1) {
+        features_add(&offer, NET_F_MQ);
+        features_add(&offer, NET_F_CTRL_VQ);
+    }
+    features_close(&offer);
+    return offer;
+}
+
+void nic_init(struct nic *nic, const struct nic_config *config, const struct endpoint_caps *caps)
+{
+    *nic = (struct nic){.config = *config, .caps = *caps, .link_admin = 1, .link_endpoint = 1};
+    nic->offered = features_offer(nic);
+    nic_reset(nic);
+}
+
+void nic_reset(struct nic *nic)
+{
+    nic->agreed = (struct features){0};
+    nic->status = 0;
+    nic->order = BYTE_ORDER_LITTLE;
+    nic->active_pairs = 1;
+}
+
+int nic_agree(struct nic *nic, const struct features *accepted, struct error *err)
+{
+    int result = features_check_agreeable(accepted, &nic->offered, err);
+
+    if (result == 0)
+        nic->agreed = *accepted;
+    return result;
+}
+
+/* virtio 1.4, 2.1.2, 3.1.1. A driver adds bits; what it leaves out stays; 32 and the device's own bit are
+ * not its to write. FEATURES_OK is judged before DRIVER_OK of the same write. */
+uint8_t nic_write_status(struct nic *nic, uint8_t value, const struct features *accepted)
+{
+    uint8_t added = value & (NIC_STATUS_ACKNOWLEDGE | NIC_STATUS_DRIVER | NIC_STATUS_DRIVER_OK |
+                             NIC_STATUS_FEATURES_OK | NIC_STATUS_FAILED) &
+                    (uint8_t)~nic->status;
+
+    if (value == 0) {
+        nic_reset(nic);
+        return 0;
+    }
+    if (added & NIC_STATUS_FEATURES_OK && nic_agree(nic, accepted, NULL) < 0)
+        added &= (uint8_t)~(NIC_STATUS_FEATURES_OK | NIC_STATUS_DRIVER_OK);
+    if (added & NIC_STATUS_DRIVER_OK && nic->status & NIC_STATUS_FAILED)
+        added &= (uint8_t)~NIC_STATUS_DRIVER_OK;
+    nic->status |= added;
+    if (nic->status & NIC_STATUS_DRIVER_OK && features_has(&nic->agreed, F_VERSION_1) &&
+        !(nic->status & NIC_STATUS_FEATURES_OK))
+        nic_needs_reset(nic);
+    return nic->status;
+}
+
+void nic_needs_reset(struct nic *nic)
+{
+    nic->status |= NIC_STATUS_NEEDS_RESET;
+}
+
+int nic_link_up(const struct nic *nic)
+{
+    return nic->link_admin && nic->link_endpoint;
+}
+
+int nic_set_link(struct nic *nic, int endpoint_up)
+{
+    int before = nic_link_up(nic);
+
+    nic->link_endpoint = endpoint_up != 0;
+    if (nic_link_up(nic) == before)
+        return 0;
+    nic->config_changed = 1;
+    return features_has(&nic->agreed, NET_F_STATUS);
+}
+
+/* ---- config space (virtio 1.4, 5.1.4) ------------------------------------------------------------ */
+
+struct net_config {
+    uint8_t mac[6];
+    le16 status;
+    le16 max_virtqueue_pairs;
+    le16 mtu;
+    le32 speed;
+    uint8_t duplex;
+    uint8_t rss_max_key_size;
+    le16 rss_max_indirection_table_length;
+    le32 supported_hash_types;
+    le32 supported_tunnel_types;
+};
+
+_Static_assert(sizeof(struct net_config) == NIC_CONFIG_LEN, "virtio 1.4, 5.1.4");
+
+/* A field is 0 while the feature that brings it is not offered. Legacy drivers read the multi-byte ones in
+ * their own order. */
+static struct net_config config_build(const struct nic *nic)
+{
+    const struct nic_config *config = &nic->config;
+    uint32_t speed = config->speed_mbps != 0 ? config->speed_mbps : (uint32_t)NIC_SPEED_UNKNOWN;
+    struct net_config space = {0};
+
+    memcpy(space.mac, config->mac, sizeof(space.mac));
+    space.status = word16_make(nic_link_up(nic) ? NIC_NET_LINK_UP : 0, nic->order);
+    if (features_has(&nic->offered, NET_F_MQ))
+        space.max_virtqueue_pairs = word16_make((uint16_t)config->queue_pairs, nic->order);
+    if (features_has(&nic->offered, NET_F_MTU))
+        space.mtu = word16_make(config->mtu, nic->order);
+    space.speed = word32_make(speed, nic->order);
+    space.duplex = 1; /* full; X-06: the header files of every driver agree on 1 */
+    return space;
+}
+
+void nic_read_config(struct nic *nic, uint32_t offset, void *ret_bytes, uint32_t len)
+{
+    struct net_config space = config_build(nic);
+
+    memset(ret_bytes, 0, len);
+    if (offset < sizeof(space))
+        memcpy(ret_bytes, (const uint8_t *)&space + offset, MIN(len, sizeof(space) - offset));
+    nic_config_generation(nic);
+}
+
+uint32_t nic_config_generation(struct nic *nic)
+{
+    if (nic->config_changed)
+        nic->generation++;
+    nic->config_changed = 0;
+    return nic->generation;
+}
+
+/* ---- what follows from the agreement ------------------------------------------------------------- */
+
+unsigned nic_control_queue(const struct nic *nic)
+{
+    if (!features_has(&nic->agreed, NET_F_CTRL_VQ))
+        return UINT_MAX;
+    return features_has(&nic->agreed, NET_F_MQ) ? 2 * nic->config.queue_pairs : 2;
+}
+
+unsigned nic_queue_count(const struct nic *nic)
+{
+    return 2 * nic->config.queue_pairs + (unsigned)features_has(&nic->offered, NET_F_CTRL_VQ);
+}
+
+static uint32_t offloads_agreed(const struct nic *nic, size_t from, size_t to)
+{
+    uint32_t agreed = 0;
+
+    for (size_t i = from; i < to; i++) {
+        if (features_has(&nic->agreed, offload_features[i].bit))
+            agreed |= offload_features[i].tx | offload_features[i].rx;
+    }
+    return agreed;
+}
+
+enum {
+    OFFLOAD_FEATURES_TX = 5 /* the first ones of the table */
+};
+
+uint32_t nic_rx_offloads(const struct nic *nic)
+{
+    return offloads_agreed(nic, OFFLOAD_FEATURES_TX, ARRAY_COUNT(offload_features)) &
+           nic->caps.rx_offloads;
+}
+
+void nic_pair_rules(const struct nic *nic, struct pair_rules *ret_rules)
+{
+    int modern = features_has(&nic->agreed, F_VERSION_1);
+    int mergeable = features_has(&nic->agreed, NET_F_MRG_RXBUF);
+
+    *ret_rules = (struct pair_rules){
+        .order = modern ? BYTE_ORDER_LITTLE : nic->order,
+        .header_len = modern || mergeable ? NET_HEADER_LEN : NET_HEADER_LEN_LEGACY,
+        .mergeable = (uint8_t)mergeable,
+        .link_up = (uint8_t)nic_link_up(nic),
+        .tx_offloads = offloads_agreed(nic, 0, OFFLOAD_FEATURES_TX) & nic->caps.tx_offloads,
+        .rx_offloads = offloads_agreed(nic, OFFLOAD_FEATURES_TX, ARRAY_COUNT(offload_features)),
+        .frame_max = features_has(&nic->agreed, NET_F_MTU) ? nic->config.mtu + FRAME_LEN_MIN
+                                                           : FRAME_LEN_MAX - 8,
+    };
+}
+
+void nic_inspect(const struct nic *nic, struct inspect *visitor)
+{
+    const uint8_t *mac = nic->config.mac;
+
+    inspect_text(visitor, "mac_address", "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2],
+                 mac[3], mac[4], mac[5]);
+    inspect_number(visitor, "max_queues", nic->config.queue_pairs);
+    inspect_number(visitor, "active_queues", nic->active_pairs);
+    inspect_text(visitor, "link", "%s", nic_link_up(nic) ? "up" : "down");
+    if (nic->config.mtu != 0)
+        inspect_number(visitor, "mtu", nic->config.mtu);
+    if (nic->config.speed_mbps != 0)
+        inspect_number(visitor, "speed_mbps", nic->config.speed_mbps);
+    inspect_hex(visitor, "device_status", nic->status);
+    inspect_number(visitor, "config_generation", nic->generation);
+    features_inspect(&nic->offered, "offered_features", visitor);
+    features_inspect(&nic->agreed, "agreed_features", visitor);
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The device model of one network card: what it offers, what was agreed, its status and config space.
+ * Control plane only, used by the control thread; the data plane reads the pair_rules that come out of it.
+ * Knows no transport, no thread and no endpoint kind.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/error.h"
+#include "endpoint/endpoint.h"
+#include "nic/features.h"
+#include "nic/pair.h"
+
+enum {
+    NIC_QUEUE_PAIRS_MAX = 128,
+    NIC_CONFIG_LEN = 28, /* virtio 1.4, 5.1.4 */
+    NIC_MTU_MIN = 68,
+    NIC_SPEED_UNKNOWN = -1,
+};
+
+/* virtio 1.4, 2.1 */
+enum nic_status {
+    NIC_STATUS_ACKNOWLEDGE = 1,
+    NIC_STATUS_DRIVER = 2,
+    NIC_STATUS_DRIVER_OK = 4,
+    NIC_STATUS_FEATURES_OK = 8,
+    NIC_STATUS_SUSPEND = 16,
+    NIC_STATUS_NEEDS_RESET = 64,
+    NIC_STATUS_FAILED = 128,
+};
+
+/* virtio 1.4, 5.1.4: config field `status` */
+enum nic_net_status {
+    NIC_NET_LINK_UP = 1,
+    NIC_NET_ANNOUNCE = 2,
+};
+
+struct nic_config {
+    uint8_t mac[6];      /* unicast, not zero */
+    uint16_t mtu;        /* 0: none is offered */
+    uint32_t speed_mbps; /* 0: unknown */
+    unsigned queue_pairs;
+    unsigned queue_size_max;
+};
+
+struct nic {
+    struct nic_config config;
+    struct endpoint_caps caps;
+
+    struct features offered; /* fixed while a driver is there */
+    struct features agreed;
+    uint8_t status;          /* NIC_STATUS_… */
+    enum byte_order order;   /* of a legacy driver's words */
+    unsigned active_pairs;   /* set by the driver, 1 after reset */
+
+    int link_admin;    /* what the operator wants */
+    int link_endpoint; /* what the endpoint has */
+
+    uint32_t generation; /* bumped lazily: when a read follows a change */
+    int config_changed;  /* since the last read */
+};
+
+void nic_init(struct nic *nic, const struct nic_config *config, const struct endpoint_caps *caps);
+
+/* Back to power-up; identity and link stay. The queues are stopped already. */
+void nic_reset(struct nic *nic);
+
+/* Takes the driver's choice if it can (GEN-FT-03): inside the offer, closed. -EINVAL and a sentence. */
+int nic_agree(struct nic *nic, const struct features *accepted, struct error *err);
+
+/* The driver writes the status register; returns what it reads then. 0 is a reset: the caller stops the
+ * queues first. FEATURES_OK sticks only if `accepted` could be agreed on. */
+uint8_t nic_write_status(struct nic *nic, uint8_t value, const struct features *accepted);
+void nic_needs_reset(struct nic *nic);
+
+int nic_link_up(const struct nic *nic);
+/* 1 if the driver can see the difference. */
+int nic_set_link(struct nic *nic, int endpoint_up);
+
+/* Bytes behind the end read 0 (GEN-CFG-06). All fields are read-only to the driver. */
+void nic_read_config(struct nic *nic, uint32_t offset, void *ret_bytes, uint32_t len);
+uint32_t nic_config_generation(struct nic *nic);
+
+/* Index of the control queue as negotiated (virtio 1.4, 5.1.2), or UINT_MAX without one. */
+unsigned nic_control_queue(const struct nic *nic);
+/* Queues that a transport shows before negotiation is final. */
+unsigned nic_queue_count(const struct nic *nic);
+
+/* What the data plane needs of the agreement. */
+void nic_pair_rules(const struct nic *nic, struct pair_rules *ret_rules);
+/* rx_offloads that the endpoint may use towards this driver. */
+uint32_t nic_rx_offloads(const struct nic *nic);
+
+void nic_inspect(const struct nic *nic, struct inspect *visitor);

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/* The virtio net header: from the guest's bytes to a checked struct frame_offload, and back. */
+#pragma once
+
+#include "base/byteorder.h"
+#include "endpoint/endpoint.h"
+
+/* virtio 1.4, 5.1.6. Legacy guests use their own byte order and, without MRG_RXBUF, 10 bytes. */
+struct net_header {
+    uint8_t flags;
+    uint8_t gso_type;
+    le16 hdr_len;
+    le16 gso_size;
+    le16 csum_start;
+    le16 csum_offset;
+    le16 num_buffers;
+};
+
+enum {
+    NET_HEADER_LEN_LEGACY = 10,
+    NET_HEADER_LEN = 12,
+};
+
+/* The header of a frame of len bytes whose first spans are iov, checked against what was agreed
+ * (allowed: ENDPOINT_… bits). 0, or -EINVAL: the frame must be dropped. */
+int offload_from_header(const struct net_header *header, enum byte_order order, uint32_t allowed,
+                        const struct frame *frame, struct frame_offload *ret_offload);
+
+/* Which ENDPOINT_… bit delivering such a frame needs; 0 for a plain one. */
+uint32_t offload_needs(const struct frame_offload *offload);
+
+void offload_to_header(const struct frame_offload *offload, enum byte_order order,
+                       uint16_t num_buffers, struct net_header *ret_header);

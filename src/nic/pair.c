@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+/* One turn of a pair: both directions once, one flush each; and the way to sleep and back. */
+#include "nic/pair.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+
+int pair_scratch_init(struct pair_scratch *scratch, unsigned queue_size_max)
+{
+    *scratch = (struct pair_scratch){0};
+    scratch->gathered = malloc(FRAME_LEN_MAX);
+    if (scratch->gathered == NULL ||
+        chain_batch_init(&scratch->tx, PAIR_TX_BATCH, queue_size_max) < 0 ||
+        chain_batch_init(&scratch->rx, PAIR_RX_WINDOW, queue_size_max) < 0) {
+        pair_scratch_free(scratch);
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+void pair_scratch_free(struct pair_scratch *scratch)
+{
+    chain_batch_free(&scratch->tx);
+    chain_batch_free(&scratch->rx);
+    free(scratch->gathered);
+    scratch->gathered = NULL;
+}
+
+void pair_init(struct pair *pair)
+{
+    *pair = (struct pair){.endpoint_rx.ops = &pair_rx_ops};
+}
+
+static void turn_begin(struct pair *pair, struct pair_scratch *scratch)
+{
+    pair->scratch = scratch;
+    pair->turn_rx = 0;
+    pair->window_first = 0;
+    pair->window_stripped = 0;
+    chain_batch_reset(&scratch->rx);
+}
+
+static void turn_end(struct pair *pair)
+{
+    pair_rx_release(pair);
+    virtqueue_flush(&pair->rx);
+    pair->scratch = NULL;
+}
+
+unsigned pair_turn(struct pair *pair, struct pair_scratch *scratch, unsigned budget)
+{
+    unsigned tx, other, rx;
+
+    if (pair->parked)
+        return 0;
+    virtqueue_disarm(&pair->tx);
+    virtqueue_disarm(&pair->rx);
+    pair->rx_ready |= pair->rx_starved;
+    pair->rx_starved = 0;
+    turn_begin(pair, scratch);
+    other = pair_tx_reap(pair);
+    tx = pair_tx_turn(pair, budget);
+    other += pair_rx_turn(pair, budget);
+    rx = pair->turn_rx; /* endpoints may deliver from inside send() too */
+    turn_end(pair);
+    if (tx != 0)
+        histogram_add(&pair->stats.tx_packets_per_wake, tx);
+    if (rx != 0)
+        histogram_add(&pair->stats.rx_packets_per_wake, rx);
+    return tx + rx + other;
+}
+
+void pair_reap_all(struct pair *pair, struct pair_scratch *scratch)
+{
+    if (pair->ops == NULL || pair->ops->quiesce == NULL)
+        return;
+    pair->ops->quiesce(pair->endpoint_queue);
+    turn_begin(pair, scratch);
+    pair_tx_reap(pair);
+    turn_end(pair);
+}
+
+/* A blocked sender waits for the endpoint, or (when that waits for room) for receive buffers: a kick for
+ * more to send would not help it. The receive ring is armed only while a frame waits for buffers. */
+int pair_arm(struct pair *pair)
+{
+    int more = 0;
+
+    if (pair->parked)
+        return 0;
+    if (!pair->tx_blocked)
+        more |= virtqueue_arm(&pair->tx);
+    if (pair->rx_starved)
+        more |= virtqueue_arm(&pair->rx);
+    return more;
+}
+
+uint32_t pair_wants(const struct pair *pair)
+{
+    return (pair->rx_starved ? 0u : (uint32_t)EPOLLIN) |
+           (pair->tx_blocked ? (uint32_t)EPOLLOUT : 0u);
+}

@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Endpoint to guest: reserve, fill, commit. The window is a run of popped buffers, oldest first; a
+ * reservation is the spans of as many as the frame may need, the commit consumes as many as it did, and the
+ * end of the turn gives the rest back to the ring. No byte is copied here.
+ */
+#include "nic/pair.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "nic/checksum.h"
+
+static struct pair *pair_of(struct endpoint_rx *rx)
+{
+    return CONTAINER_OF(rx, struct pair, endpoint_rx);
+}
+
+static struct chain *window_chain(struct pair *pair, uint32_t index)
+{
+    return &pair->scratch->rx.chain[index];
+}
+
+static int usable(const struct pair *pair, const struct chain *chain)
+{
+    return chain->fault == CHAIN_FAULT_NONE && chain->writable_len >= pair->rules.header_len &&
+           (pair->rules.mergeable || chain->writable_len > pair->rules.header_len);
+}
+
+void pair_rx_release(struct pair *pair)
+{
+    struct chain_batch *window = &pair->scratch->rx;
+
+    if (window->count != pair->window_first)
+        virtqueue_unpop(&pair->rx, window->count - pair->window_first);
+    chain_batch_reset(window);
+    pair->window_first = 0;
+    pair->window_stripped = 0;
+}
+
+/* Readable parts in front of writable ones are skipped: the writable spans of the window stay adjacent. */
+static void window_close_gaps(struct chain_batch *window, uint32_t first)
+{
+    struct iovec *to = window->chain[first].iov;
+
+    for (uint32_t i = first; i < window->count; i++) {
+        struct chain *chain = &window->chain[i];
+
+        memmove(to, chain->iov + chain->readable_count,
+                chain->writable_count * sizeof(struct iovec));
+        chain->iov = to;
+        chain->readable_count = 0;
+        to += chain->writable_count;
+    }
+    window->iov_used = (uint32_t)(to - window->iov);
+}
+
+/* 1 if the window grew. */
+static int window_grow(struct pair *pair)
+{
+    struct chain_batch *window = &pair->scratch->rx;
+    uint32_t before = window->count;
+    uint32_t readable = 0;
+
+    if (pair->window_first == window->count)
+        pair_rx_release(pair);
+    before = window->count;
+    if (virtqueue_pop(&pair->rx, window, PAIR_RX_POP) == 0)
+        return 0;
+    for (uint32_t i = before; i < window->count; i++)
+        readable |= window->chain[i].readable_count;
+    if (__builtin_expect(readable != 0, 0))
+        window_close_gaps(window, before);
+    return 1;
+}
+
+/* The window is full of consumed buffers at its front: start over from the first unused one. */
+static int window_restart(struct pair *pair)
+{
+    if (pair->window_first == 0)
+        return 0;
+    pair_rx_release(pair);
+    return window_grow(pair);
+}
+
+static int window_more(struct pair *pair)
+{
+    const struct chain_batch *window = &pair->scratch->rx;
+
+    if (window_grow(pair))
+        return 1;
+    return (window->count == window->capacity || 2 * window->iov_used > window->iov_capacity) &&
+           window_restart(pair);
+}
+
+/* Completes the oldest buffer unused. */
+static void window_discard(struct pair *pair)
+{
+    struct chain *chain = window_chain(pair, pair->window_first);
+
+    if (chain->fault != CHAIN_FAULT_NONE)
+        counter_add(&pair->stats.rx_bad_chain[chain->fault], 1);
+    else
+        counter_add(&pair->stats.rx_bad_buffer, 1);
+    virtqueue_push(&pair->rx, chain->head, 0);
+    pair->window_first++;
+    pair->window_stripped = 0;
+}
+
+/* Notes where the header of the oldest buffer goes, and what is behind it. */
+static void window_strip(struct pair *pair)
+{
+    struct chain *chain = window_chain(pair, pair->window_first);
+    struct iovec *iov = chain->iov;
+    uint32_t left = pair->rules.header_len;
+
+    pair->header.count = 0;
+    while (left != 0) {
+        uint32_t part = (uint32_t)MIN(iov->iov_len, left);
+
+        pair->header.iov[pair->header.count++] =
+            (struct iovec){.iov_base = iov->iov_base, .iov_len = part};
+        iov->iov_base = (uint8_t *)iov->iov_base + part;
+        iov->iov_len -= part;
+        left -= part;
+        if (iov->iov_len == 0)
+            iov++;
+    }
+    pair->window_iov = (uint32_t)(iov - pair->scratch->rx.iov);
+    pair->window_room = chain->writable_len - pair->rules.header_len;
+    pair->window_stripped = 1;
+}
+
+/* Makes the oldest buffer of the window one that can hold a header. 0 if the driver has none there. */
+static int window_open(struct pair *pair)
+{
+    if (pair->window_stripped)
+        return 1;
+    for (;;) {
+        if (pair->window_first == pair->scratch->rx.count && !window_grow(pair))
+            return 0;
+        if (usable(pair, window_chain(pair, pair->window_first)))
+            break;
+        window_discard(pair);
+    }
+    window_strip(pair);
+    return 1;
+}
+
+/* A driver that waits for a frame to be dropped would wait for ever: buffers that can't get more company,
+ * because all the ring holds is here or a bad one stands behind them, are too small for good. */
+static int window_stuck(const struct pair *pair, uint32_t end)
+{
+    const struct chain_batch *window = &pair->scratch->rx;
+
+    return end < window->count || window->count - pair->window_first == pair->rx.size ||
+           window->count == window->capacity;
+}
+
+/* Gathers up to max bytes; -EAGAIN or -EMSGSIZE if there are fewer than min. */
+static int window_gather(struct pair *pair, uint32_t min, uint32_t max, struct reservation *ret)
+{
+    struct chain_batch *window = &pair->scratch->rx;
+    uint32_t end = pair->window_first + 1;
+    uint32_t room = pair->window_room;
+    struct iovec *last;
+
+    while (pair->rules.mergeable && room < max) {
+        uint32_t first = pair->window_first;
+
+        if (end == window->count) {
+            if (!window_more(pair))
+                break;
+            if (pair->window_first != first) /* the window was moved: it is to be gathered anew */
+                return -EINTR;
+        }
+        if (!usable(pair, &window->chain[end]) ||
+            (uint32_t)(window->chain[end].iov - window->iov) + window->chain[end].writable_count -
+                    pair->window_iov >
+                RESERVE_MAX_SPANS)
+            break;
+        room += window->chain[end++].writable_len;
+    }
+    last = window->chain[end - 1].iov + window->chain[end - 1].writable_count;
+    *ret = (struct reservation){.iov = &window->iov[pair->window_iov],
+                                .iov_count = (uint32_t)(last - window->iov) - pair->window_iov,
+                                .room = room};
+    pair->window_reserved = room;
+    if (room >= min)
+        return 0;
+    return !pair->rules.mergeable || window_stuck(pair, end) ? -EMSGSIZE : -EAGAIN;
+}
+
+static int rx_reserve(struct endpoint_rx *rx, uint32_t min, uint32_t max, struct reservation *ret)
+{
+    struct pair *pair = pair_of(rx);
+    int result;
+
+    if (!pair->enabled_rx || !pair->rules.link_up || !pair->rx.running ||
+        pair->rx.fault != QUEUE_FAULT_NONE)
+        return -ENETDOWN;
+    do {
+        result = window_open(pair) ? window_gather(pair, MAX(min, 1), MAX(min, max), ret) : -EAGAIN;
+    } while (result == -EINTR);
+    if (result == -EAGAIN) {
+        /* The ring may have latched just now: then there is nobody to wait for. */
+        if (pair->rx.fault != QUEUE_FAULT_NONE)
+            return -ENETDOWN;
+        pair->rx_starved = 1;
+        counter_add(&pair->stats.rx_starved, 1);
+    }
+    return result;
+}
+
+static void count_drop(struct pair *pair, enum pair_rx_drop reason)
+{
+    counter_add(&pair->stats.rx_drop[reason], 1);
+    pair->turn_rx++;
+}
+
+static void rx_drop(struct endpoint_rx *rx, int error)
+{
+    count_drop(pair_of(rx), error == -EMSGSIZE ? PAIR_RX_DROP_TOO_BIG : PAIR_RX_DROP_LINK_DOWN);
+}
+
+/* Makes the frame one that this driver agreed to take; the checksum is finished in its own buffers. */
+static int adapt(struct pair *pair, uint32_t len, struct frame_offload *offload)
+{
+    const struct iovec *iov = &pair->scratch->rx.iov[pair->window_iov];
+    const struct chain_batch *window = &pair->scratch->rx;
+    uint32_t allowed = pair->rules.rx_offloads;
+
+    if (__builtin_expect(offload->flags == 0 && offload->gso_type == FRAME_GSO_NONE, 1))
+        return 0;
+    if (offload->gso_type != FRAME_GSO_NONE)
+        return (offload_needs(offload) & ~allowed) == 0 ? 0 : -EINVAL;
+    if (allowed & ENDPOINT_CSUM)
+        return 0;
+    if (offload->flags & FRAME_NEEDS_CSUM &&
+        checksum_complete(iov, window->iov_used - pair->window_iov, len, offload->csum_start,
+                          offload->csum_offset) < 0)
+        return -EINVAL;
+    *offload = (struct frame_offload){0};
+    return 0;
+}
+
+/* Copies the header to where window_strip found room for it. */
+static void header_write(const struct pair *pair, const struct net_header *header)
+{
+    const struct rx_header *at = &pair->header;
+    uint32_t done = 0;
+
+    if (__builtin_expect(at->count == 1 && at->iov[0].iov_len == NET_HEADER_LEN, 1)) {
+        memcpy(at->iov[0].iov_base, header, NET_HEADER_LEN);
+        return;
+    }
+    for (uint32_t i = 0; i < at->count; i++) {
+        memcpy(at->iov[i].iov_base, (const uint8_t *)header + done, at->iov[i].iov_len);
+        done += (uint32_t)at->iov[i].iov_len;
+    }
+}
+
+/* Pushes the buffers that the frame filled: the first counts its header (virtio 1.4, 5.1.6.4). */
+static uint16_t buffers_push(struct pair *pair, uint32_t len)
+{
+    uint32_t left = len;
+    uint16_t count = 0;
+    uint32_t part = MIN(left, pair->window_room);
+    uint32_t extra = pair->rules.header_len;
+
+    for (;;) {
+        virtqueue_push(&pair->rx, window_chain(pair, pair->window_first)->head, part + extra);
+        pair->window_first++;
+        count++;
+        left -= part;
+        if (left == 0)
+            break;
+        part = MIN(left, window_chain(pair, pair->window_first)->writable_len);
+        extra = 0;
+    }
+    pair->window_stripped = 0;
+    return count;
+}
+
+static void rx_commit(struct endpoint_rx *rx, uint32_t len, const struct frame_offload *offload)
+{
+    struct pair *pair = pair_of(rx);
+    struct frame_offload adapted = *offload;
+    struct net_header header;
+    uint16_t buffers;
+
+    assert(len <= pair->window_reserved); /* the endpoint's bug, never the peer's */
+    if (len < FRAME_LEN_MIN) {
+        count_drop(pair, PAIR_RX_DROP_RUNT);
+        return;
+    }
+    if (adapted.gso_type == FRAME_GSO_NONE && len > pair->rules.frame_max + 8) {
+        count_drop(pair, PAIR_RX_DROP_OVERSIZE);
+        return;
+    }
+    if (adapt(pair, len, &adapted) < 0) {
+        count_drop(pair, PAIR_RX_DROP_OFFLOAD);
+        return;
+    }
+    buffers = buffers_push(pair, len);
+    offload_to_header(&adapted, pair->rules.order, buffers, &header);
+    header_write(pair, &header);
+    counter_add(&pair->stats.rx_packets, 1);
+    counter_add(&pair->stats.rx_bytes, len);
+    if (adapted.gso_type != FRAME_GSO_NONE)
+        counter_add(&pair->stats.rx_gso_packets, 1);
+    counter_raise(&pair->stats.rx_largest, len);
+    pair->turn_rx++;
+}
+
+const struct endpoint_rx_ops pair_rx_ops = {
+    .reserve = rx_reserve,
+    .commit = rx_commit,
+    .drop = rx_drop,
+};
+
+/* Less than the budget means that the endpoint has nothing more, or that the guest has no room. */
+unsigned pair_rx_turn(struct pair *pair, unsigned budget)
+{
+    unsigned done;
+
+    if (pair->ops == NULL || pair->ops->receive == NULL || !pair->rx_ready)
+        return 0;
+    done = pair->ops->receive(pair->endpoint_queue, budget);
+    pair->rx_ready = done >= budget || pair->rx_starved;
+    return done;
+}

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT */
+/* Guest to endpoint: pop a batch, parse each net header once, one send() for all, complete in order. */
+#include "nic/pair.h"
+
+#include <string.h>
+
+#include "base/checked.h"
+
+/* Copies the header out of the chain and moves the frame's spans behind it. */
+static void header_strip(const struct chain *chain, uint32_t header_len, struct frame *frame,
+                         struct net_header *ret_header)
+{
+    struct iovec *iov = chain->iov;
+    uint32_t done = 0;
+
+    frame->iov_count = chain->readable_count;
+    while (done < header_len) {
+        uint32_t part = (uint32_t)MIN(iov->iov_len, header_len - done);
+
+        memcpy((uint8_t *)ret_header + done, iov->iov_base, part);
+        done += part;
+        iov->iov_base = (uint8_t *)iov->iov_base + part;
+        iov->iov_len -= part;
+        if (iov->iov_len == 0) {
+            iov++;
+            frame->iov_count--;
+        }
+    }
+    __asm__ volatile("" ::: "memory"); /* only the copy is looked at from here on */
+    frame->iov = iov;
+}
+
+/* virtio 1.4, 5.1.6.2: without GSO a frame keeps to the MTU; up to two VLAN tags come on top. */
+static int oversize(const struct pair *pair, const struct frame *frame)
+{
+    return frame->offload.gso_type == FRAME_GSO_NONE && frame->len > pair->rules.frame_max + 8;
+}
+
+/* The verdict on one chain, and the frame in it. Counts nothing: the chain may yet go back to the ring. */
+static unsigned chain_parse(struct pair *pair, const struct chain *chain, struct frame *ret_frame)
+{
+    uint32_t header_len = pair->rules.header_len;
+    struct net_header header;
+
+    if (chain->fault != CHAIN_FAULT_NONE)
+        return PAIR_TX_DROP_BAD_CHAIN;
+    if (chain->readable_len < header_len + FRAME_LEN_MIN)
+        return PAIR_TX_DROP_SHORT;
+    if (chain->readable_len - header_len > FRAME_LEN_MAX)
+        return PAIR_TX_DROP_OVERSIZE;
+    if (!pair->enabled_tx)
+        return PAIR_TX_DROP_DISABLED;
+    if (!pair->rules.link_up || pair->endpoint_queue == NULL)
+        return PAIR_TX_DROP_LINK_DOWN;
+    header_strip(chain, header_len, ret_frame, &header);
+    ret_frame->len = chain->readable_len - header_len;
+    ret_frame->token = chain->head;
+    if (offload_from_header(&header, pair->rules.order, pair->rules.tx_offloads, ret_frame,
+                            &ret_frame->offload) < 0)
+        return PAIR_TX_DROP_BAD_HEADER;
+    if (oversize(pair, ret_frame))
+        return PAIR_TX_DROP_OVERSIZE;
+    if (ret_frame->iov_count > FRAME_SPANS_MAX && pair->ops->reap != NULL)
+        return PAIR_TX_DROP_SCATTERED;
+    return PAIR_TX_FRAME;
+}
+
+/* A frame in very many pieces becomes one piece in the scratch's buffer. */
+static void gather(struct pair_scratch *scratch, struct frame *frame, struct iovec *iov)
+{
+    uint32_t done = 0;
+
+    for (uint32_t i = 0; i < frame->iov_count; i++) {
+        memcpy(scratch->gathered + done, frame->iov[i].iov_base, frame->iov[i].iov_len);
+        done += (uint32_t)frame->iov[i].iov_len;
+    }
+    *iov = (struct iovec){.iov_base = scratch->gathered, .iov_len = done};
+    frame->iov = iov;
+    frame->iov_count = 1;
+}
+
+/* Parses the batch's chains up to the second frame that needs the gather buffer; returns how many it looked
+ * at, *ret_frames of which are frames. */
+static uint32_t batch_parse(struct pair *pair, uint32_t *ret_frames)
+{
+    struct pair_scratch *scratch = pair->scratch;
+    uint32_t frames = 0;
+    int gathered = 0;
+    uint32_t i;
+
+    for (i = 0; i < scratch->tx.count; i++) {
+        struct frame *frame = &scratch->frame[frames];
+        unsigned verdict = chain_parse(pair, &scratch->tx.chain[i], frame);
+
+        scratch->verdict[i] = (uint8_t)verdict;
+        if (verdict != PAIR_TX_FRAME)
+            continue;
+        if (__builtin_expect(frame->iov_count > FRAME_SPANS_MAX, 0)) {
+            if (gathered)
+                break;
+            gather(scratch, frame, scratch->tx.chain[i].iov);
+            gathered = 1;
+        }
+        scratch->frame_chain[frames++] = (uint16_t)i;
+    }
+    *ret_frames = frames;
+    return i;
+}
+
+static void account_frames(struct pair *pair, uint32_t frames)
+{
+    const struct frame *frame = pair->scratch->frame;
+    uint64_t bytes = 0;
+    uint64_t gso = 0;
+    uint32_t largest = 0;
+
+    for (uint32_t i = 0; i < frames; i++) {
+        bytes += frame[i].len;
+        gso += frame[i].offload.gso_type != FRAME_GSO_NONE;
+        largest = MAX(largest, frame[i].len);
+    }
+    counter_add(&pair->stats.tx_packets, frames);
+    counter_add(&pair->stats.tx_bytes, bytes);
+    counter_add(&pair->stats.tx_gso_packets, gso);
+    counter_raise(&pair->stats.tx_largest, largest);
+}
+
+/* Completes the chains below `end`, except frames that an asynchronous endpoint keeps. */
+static void complete(struct pair *pair, uint32_t end)
+{
+    const struct pair_scratch *scratch = pair->scratch;
+    int keeps = pair->ops != NULL && pair->ops->reap != NULL;
+
+    for (uint32_t i = 0; i < end; i++) {
+        const struct chain *chain = &scratch->tx.chain[i];
+        unsigned verdict = scratch->verdict[i];
+
+        if (__builtin_expect(verdict != PAIR_TX_FRAME, 0)) {
+            counter_add(&pair->stats.tx_drop[verdict], 1);
+            if (verdict == PAIR_TX_DROP_BAD_CHAIN)
+                counter_add(&pair->stats.tx_bad_chain[chain->fault], 1);
+        } else if (keeps) {
+            continue;
+        }
+        virtqueue_push(&pair->tx, chain->head, 0);
+    }
+}
+
+/* One batch of popped chains; returns how many of them it finished with. */
+static uint32_t batch_send(struct pair *pair)
+{
+    struct pair_scratch *scratch = pair->scratch;
+    uint32_t frames = 0;
+    uint32_t end = batch_parse(pair, &frames);
+    uint32_t sent = 0;
+
+    if (frames != 0)
+        sent = pair->ops->send(pair->endpoint_queue, scratch->frame, frames);
+    if (sent < frames) {
+        pair->tx_blocked = 1;
+        counter_add(&pair->stats.tx_stalled, 1);
+        end = scratch->frame_chain[sent];
+    }
+    complete(pair, end);
+    virtqueue_unpop(&pair->tx, scratch->tx.count - end);
+    account_frames(pair, sent);
+    return end;
+}
+
+unsigned pair_tx_turn(struct pair *pair, unsigned budget)
+{
+    struct chain_batch *batch = &pair->scratch->tx;
+    unsigned done = 0;
+
+    pair->tx_blocked = 0;
+    while (done < budget && !pair->tx_blocked) {
+        chain_batch_reset(batch);
+        if (virtqueue_pop(&pair->tx, batch, budget - done) == 0)
+            break;
+        done += batch_send(pair);
+    }
+    virtqueue_flush(&pair->tx);
+    return done;
+}
+
+/* Completions of an asynchronous endpoint, in its order. */
+unsigned pair_tx_reap(struct pair *pair)
+{
+    struct pair_scratch *scratch = pair->scratch;
+    unsigned done = 0;
+    unsigned count;
+
+    if (pair->ops == NULL || pair->ops->reap == NULL)
+        return 0;
+    do {
+        count = pair->ops->reap(pair->endpoint_queue, scratch->token, PAIR_TX_BATCH);
+        for (unsigned i = 0; i < count; i++)
+            virtqueue_push(&pair->tx, (uint16_t)scratch->token[i], 0);
+        done += count;
+    } while (count == PAIR_TX_BATCH);
+    if (done != 0)
+        virtqueue_flush(&pair->tx);
+    return done;
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The coordinator of one NIC: its control plane. Owns the device model, the endpoint and the pairs, and is
+ * the only one that pauses workers to change them. Runs on the control thread; what it knows of the
+ * transport is the two notices below.
+ *
+ *   open ─> [ agree ─> set_memory ─> start_queue* … stop_queue* ]* ─> close
+ *
+ * Queues may be started, stopped, enabled and disabled one by one, in any order, while others run.
+ */
+#pragma once
+
+#include "base/loop.h"
+#include "nic/control.h"
+#include "nic/nic.h"
+#include "run/worker.h"
+
+/* How the transport hears of changes; both optional. Called on the control thread. */
+struct coordinator_listener {
+    /* The driver can see a change in config space. */
+    void (*config_changed)(void *context);
+    /* A ring latched; the device status has NEEDS_RESET. */
+    void (*queue_broken)(void *context, unsigned queue);
+    void *context; /* borrowed */
+};
+
+struct coordinator_config {
+    const char *name; /* copied */
+    struct nic_config nic;
+    const struct endpoint_spec *endpoint; /* copied */
+    struct worker_pool *pool;             /* borrowed */
+    unsigned first_worker;                /* pair i runs on worker first_worker + i, modulo */
+    struct loop *loop;                    /* borrowed */
+};
+
+struct coordinator;
+
+int coordinator_open(const struct coordinator_config *config, struct coordinator **ret_coordinator,
+                     struct error *err);
+/* Stops everything; buffers go back to the guest. NULL is fine. */
+void coordinator_close(struct coordinator *coordinator);
+
+const char *coordinator_name(const struct coordinator *coordinator);
+/* The device model, for config space, features and status. */
+struct nic *coordinator_nic(struct coordinator *coordinator);
+void coordinator_listen(struct coordinator *coordinator,
+                        const struct coordinator_listener *listener);
+
+/* The driver's choice of features; -EINVAL and a sentence if it can't be. */
+int coordinator_agree(struct coordinator *coordinator, const struct features *accepted,
+                      struct error *err);
+/* Byte order of a legacy driver. */
+void coordinator_set_order(struct coordinator *coordinator, enum byte_order order);
+/* Borrowed until the next call; NULL: none. Rings that are no longer in memory latch. */
+void coordinator_set_memory(struct coordinator *coordinator, const struct guest_memory *memory);
+
+/* kick_fd is borrowed until the queue is stopped; -1: the ring is polled for ever. */
+int coordinator_start_queue(struct coordinator *coordinator, unsigned queue,
+                            const struct virtqueue_config *config, int kick_fd, struct error *err);
+/* Returns the index to go on from. A queue that does not run: what it was stopped with last. */
+uint16_t coordinator_stop_queue(struct coordinator *coordinator, unsigned queue);
+int coordinator_queue_running(struct coordinator *coordinator, unsigned queue);
+enum queue_fault coordinator_queue_fault(struct coordinator *coordinator, unsigned queue);
+
+enum coordinator_enable {
+    COORDINATOR_DISABLE,
+    COORDINATOR_ENABLE,
+};
+void coordinator_enable_queue(struct coordinator *coordinator, unsigned queue,
+                              enum coordinator_enable enable);
+
+/* Between these two the worker of the queue (or nobody, for the control queue) looks at its notifier. */
+void coordinator_hold_queue(struct coordinator *coordinator, unsigned queue);
+void coordinator_release_queue(struct coordinator *coordinator, unsigned queue);
+
+/* Everything stopped, the device as at power-up; the memory table stays. */
+void coordinator_reset(struct coordinator *coordinator);
+
+void coordinator_inspect(struct coordinator *coordinator, struct inspect *visitor);

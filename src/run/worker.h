@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Workers: the data plane's threads. A pair belongs to one worker from attach to detach; its kicks and its
+ * endpoint wake that worker directly.
+ *
+ * worker_pause is the only primitive between the planes: when it returns, the worker is outside every
+ * pair and stays there until worker_resume; whatever the control thread writes in between is visible to the
+ * worker afterwards. Pauses nest. All functions here are for the control thread.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/event_bits.h"
+#include "nic/pair.h"
+
+enum {
+    WORKERS_MAX = 64,
+};
+
+struct worker;
+struct worker_pool;
+
+struct worker_pair;
+
+/* One fd in a worker's wait set. */
+struct worker_source {
+    struct worker_pair *owner; /* back-pointer */
+    counter *kicks;            /* borrowed; NULL for the endpoint's fd */
+    int fd;          /* borrowed; -1: none */
+    uint32_t wanted; /* EPOLL… bits it is registered with; 0: not registered */
+    uint8_t drain;   /* a pipe or socket: has to be read empty */
+};
+
+struct worker_pair {
+    struct pair pair;
+    struct worker *worker; /* borrowed: the pool's */
+    struct worker_source rx_kick, tx_kick, endpoint;
+    struct event_bits *events; /* borrowed: told when a queue latches */
+    uint64_t idle_since_ns;    /* 0: moved something in its last turn */
+    uint8_t runnable;
+    uint8_t woken; /* since its last turn that moved something */
+    uint8_t fault_told;
+};
+
+int worker_pool_create(unsigned workers, unsigned poll_us, unsigned queue_size_max,
+                       struct worker_pool **ret_pool);
+/* All pairs are detached. NULL is fine. */
+void worker_pool_free(struct worker_pool *pool);
+unsigned worker_pool_count(const struct worker_pool *pool);
+struct worker *worker_pool_get(struct worker_pool *pool, unsigned index);
+
+void worker_pause(struct worker *worker);
+void worker_resume(struct worker *worker);
+
+/* ---- while paused ------------------------------------------------------------------------------ */
+
+/* -ENOMEM */
+int worker_attach(struct worker *worker, struct worker_pair *pair, struct event_bits *events);
+void worker_detach(struct worker_pair *pair);
+/* -errno of epoll_ctl(2): EPERM for a file that can't be waited for. */
+int worker_watch_kick(struct worker_pair *pair, struct worker_source *source, int fd,
+                      counter *kicks);
+int worker_watch_endpoint(struct worker_pair *pair, int fd);
+void worker_unwatch(struct worker_source *source);
+/* Gives the pair a turn: rings that were filled before anybody watched are found this way. */
+void worker_wake(struct worker_pair *pair);
+struct pair_scratch *worker_scratch(struct worker *worker);

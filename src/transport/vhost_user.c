@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: MIT */
+/* The life of the socket: listen or connect, one session at a time, and again. */
+#include "transport/vhost_user.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/checked.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "transport/vhost_user_session.h"
+
+enum {
+    CONNECT_AGAIN_MS = 200,
+    MESSAGES_A_TURN = 32, /* then other NICs get their turn */
+};
+
+static const char *nic_name(const struct vhost_user *vhost_user)
+{
+    return coordinator_name(vhost_user->coordinator);
+}
+
+/* ---- a session ----------------------------------------------------------------------------------- */
+
+static void session_wait(struct vhost_user *vhost_user)
+{
+    if (vhost_user->mode == VHOST_USER_SERVER)
+        loop_add(vhost_user->loop, &vhost_user->listener, EPOLLIN);
+    else
+        loop_timer_start(vhost_user->loop, &vhost_user->again,
+                         CONNECT_AGAIN_MS * CLOCK_MILLISECOND_NS);
+}
+
+static void session_end(struct vhost_user *vhost_user)
+{
+    if (vhost_user->connection.fd < 0)
+        return;
+    loop_remove(vhost_user->loop, &vhost_user->connection);
+    vhost_user->connection.fd = -1;
+    vhost_user_connection_close(&vhost_user->peer);
+    vhost_user_rings_reset(vhost_user);
+    vhost_user_memory_drop(vhost_user);
+    fd_close(&vhost_user->backend_fd);
+    vhost_user->features = 0;
+    vhost_user->protocol_features = 0;
+}
+
+static void session_ready(struct loop_source *source, uint32_t events)
+{
+    struct vhost_user *vhost_user = CONTAINER_OF(source, struct vhost_user, connection);
+    int result = 0;
+
+    (void)events;
+    for (unsigned i = 0; i < MESSAGES_A_TURN; i++) {
+        result = vhost_user_connection_receive(&vhost_user->peer);
+        if (result <= 0)
+            break;
+        result = vhost_user_handle(vhost_user);
+        vhost_user_connection_done(&vhost_user->peer);
+        if (result < 0)
+            break;
+    }
+    if (result >= 0)
+        return;
+    if (result == -ENOTCONN || result == -ECONNRESET)
+        log_info("%s: the front-end has gone", nic_name(vhost_user));
+    else if (log_limit_pass(&vhost_user->limit))
+        log_warning("%s: the front-end is disconnected: %s", nic_name(vhost_user),
+                    vhost_user->last_error[0] != '\0' && result != -EPROTO ? vhost_user->last_error
+                                                                           : strerror(-result));
+    session_end(vhost_user);
+    session_wait(vhost_user);
+}
+
+/* Takes the fd. */
+static void session_begin(struct vhost_user *vhost_user, int fd)
+{
+    vhost_user_connection_init(&vhost_user->peer, fd);
+    vhost_user->connection.fd = fd;
+    vhost_user->last_error[0] = '\0';
+    if (loop_add(vhost_user->loop, &vhost_user->connection, EPOLLIN) < 0) {
+        vhost_user->connection.fd = -1;
+        vhost_user_connection_close(&vhost_user->peer);
+        session_wait(vhost_user);
+        return;
+    }
+    vhost_user->sessions++;
+    log_info("%s: a front-end has connected", nic_name(vhost_user));
+}
+
+/* ---- server and client --------------------------------------------------------------------------- */
+
+static int socket_address(const char *path, struct sockaddr_un *ret_address, struct error *err)
+{
+    *ret_address = (struct sockaddr_un){.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof(ret_address->sun_path))
+        return error_set(err, ENAMETOOLONG, "socket path %s is longer than %zu bytes", path,
+                         sizeof(ret_address->sun_path) - 1);
+    strcpy(ret_address->sun_path, path);
+    return 0;
+}
+
+static void listener_ready(struct loop_source *source, uint32_t events)
+{
+    struct vhost_user *vhost_user = CONTAINER_OF(source, struct vhost_user, listener);
+    int fd = accept4(source->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+    (void)events;
+    if (fd < 0)
+        return;
+    loop_remove(vhost_user->loop, source); /* the next front-end waits in the backlog */
+    session_begin(vhost_user, fd);
+}
+
+/* A socket file that nobody listens at is a leftover of a process that was killed. */
+static int leftover_remove(const struct sockaddr_un *address, struct error *err)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int connected;
+    int saved;
+
+    if (fd < 0)
+        return error_set(err, errno, "no socket: %s", strerror(errno));
+    connected = connect(fd, (const struct sockaddr *)address, sizeof(*address));
+    saved = errno;
+    close(fd);
+    if (connected == 0 || saved == EAGAIN)
+        return error_set(err, EADDRINUSE, "somebody listens at %s already; choose another socket",
+                         address->sun_path);
+    if (saved == ECONNREFUSED)
+        unlink(address->sun_path);
+    return 0;
+}
+
+static int server_open(struct vhost_user *vhost_user, struct error *err)
+{
+    struct sockaddr_un address;
+    int result = socket_address(vhost_user->path, &address, err);
+
+    if (result == 0)
+        result = leftover_remove(&address, err);
+    if (result < 0)
+        return result;
+    vhost_user->listener.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (vhost_user->listener.fd < 0)
+        return error_set(err, errno, "no socket: %s", strerror(errno));
+    if (bind(vhost_user->listener.fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+        listen(vhost_user->listener.fd, 8) < 0) {
+        result = error_set(err, errno, "can't listen at %s: %s; does its directory exist, may"
+                           " this user write there?",
+                           vhost_user->path, strerror(errno));
+        fd_close(&vhost_user->listener.fd);
+        return result;
+    }
+    session_wait(vhost_user);
+    return 0;
+}
+
+static void client_connect(struct loop_timer *timer)
+{
+    struct vhost_user *vhost_user = CONTAINER_OF(timer, struct vhost_user, again);
+    struct sockaddr_un address;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    socket_address(vhost_user->path, &address, NULL);
+    if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0) {
+        session_begin(vhost_user, fd);
+        return;
+    }
+    fd_close(&fd);
+    session_wait(vhost_user);
+}
+
+/* ---- notices of the coordinator ------------------------------------------------------------------ */
+
+/* VU-BR-01: no answer is asked for, nothing waits for the front-end. The channel may be a pipe (UML). */
+static void config_changed(void *context)
+{
+    struct vhost_user *vhost_user = context;
+    struct vhost_user_header message = {.request = VHOST_USER_BACKEND_CONFIG_CHANGE_MSG,
+                                        .flags = VHOST_USER_VERSION};
+
+    if (vhost_user->backend_fd < 0 ||
+        !(vhost_user->protocol_features & VHOST_USER_PROTOCOL_CONFIG))
+        return;
+    if (write(vhost_user->backend_fd, &message, sizeof(message)) < 0 && errno != EAGAIN)
+        fd_close(&vhost_user->backend_fd);
+}
+
+static void queue_broken(void *context, unsigned queue)
+{
+    struct vhost_user *vhost_user = context;
+
+    if (queue < vhost_user->ring_count)
+        vhost_user_ring_broken(&vhost_user->ring[queue]);
+}
+
+/* ---- open, close, inspect ------------------------------------------------------------------------ */
+
+int vhost_user_open(const struct vhost_user_settings *settings, struct vhost_user **ret_vhost_user,
+                    struct error *err)
+{
+    struct vhost_user *vhost_user = calloc(1, sizeof(*vhost_user));
+    struct sockaddr_un address;
+    int result = -ENOMEM;
+
+    if (vhost_user == NULL)
+        return error_set(err, ENOMEM, "out of memory");
+    vhost_user->mode = settings->mode;
+    vhost_user->queue_unit = settings->queue_unit;
+    vhost_user->coordinator = settings->coordinator;
+    vhost_user->loop = settings->loop;
+    vhost_user->listener = (struct loop_source){.fd = -1, .ready = listener_ready};
+    vhost_user->connection = (struct loop_source){.fd = -1, .ready = session_ready};
+    vhost_user->again.fire = client_connect;
+    vhost_user->peer.fd = -1;
+    vhost_user->backend_fd = -1;
+    vhost_user->ring_count = nic_queue_count(coordinator_nic(settings->coordinator));
+    vhost_user->ring = calloc(vhost_user->ring_count, sizeof(*vhost_user->ring));
+    vhost_user->path = strdup(settings->path);
+    if (vhost_user->ring == NULL || vhost_user->path == NULL)
+        goto fail;
+    vhost_user_rings_init(vhost_user);
+    if (vhost_user->mode == VHOST_USER_SERVER)
+        result = server_open(vhost_user, err);
+    else
+        result = socket_address(vhost_user->path, &address, err);
+    if (result < 0)
+        goto fail;
+    if (vhost_user->mode == VHOST_USER_CLIENT)
+        loop_timer_start(vhost_user->loop, &vhost_user->again, 0);
+    coordinator_listen(vhost_user->coordinator,
+                       &(struct coordinator_listener){.config_changed = config_changed,
+                                                      .queue_broken = queue_broken,
+                                                      .context = vhost_user});
+    *ret_vhost_user = vhost_user;
+    return 0;
+fail:
+    free(vhost_user->ring);
+    free(vhost_user->path);
+    free(vhost_user);
+    return result;
+}
+
+void vhost_user_close(struct vhost_user *vhost_user)
+{
+    if (vhost_user == NULL)
+        return;
+    coordinator_listen(vhost_user->coordinator, &(struct coordinator_listener){0});
+    if (vhost_user->connection.fd >= 0)
+        session_end(vhost_user);
+    else if (vhost_user->listener.fd >= 0)
+        loop_remove(vhost_user->loop, &vhost_user->listener);
+    loop_timer_stop(vhost_user->loop, &vhost_user->again);
+    if (vhost_user->listener.fd >= 0)
+        unlink(vhost_user->path);
+    fd_close(&vhost_user->listener.fd);
+    free(vhost_user->ring);
+    free(vhost_user->path);
+    free(vhost_user);
+}
+
+static void inspect_memory(const struct guest_memory *memory, struct inspect *visitor)
+{
+    inspect_enter(visitor, "memory");
+    for (unsigned i = 0; memory != NULL && i < memory->region_count; i++) {
+        inspect_enter_index(visitor, i);
+        inspect_hex(visitor, "gpa", memory->region[i].gpa);
+        inspect_hex(visitor, "size", memory->region[i].size);
+        inspect_leave(visitor);
+    }
+    inspect_leave(visitor);
+}
+
+void vhost_user_inspect(struct vhost_user *vhost_user, struct inspect *visitor)
+{
+    inspect_enter(visitor, "vhost_user");
+    inspect_text(visitor, "socket", "%s", vhost_user->path);
+    inspect_text(visitor, "mode", "%s",
+                 vhost_user->mode == VHOST_USER_SERVER ? "server" : "client");
+    inspect_flag(visitor, "connected", vhost_user->connection.fd >= 0);
+    inspect_number(visitor, "sessions", vhost_user->sessions);
+    inspect_number(visitor, "messages", vhost_user->messages);
+    inspect_number(visitor, "refused", vhost_user->refused);
+    if (vhost_user->last_error[0] != '\0')
+        inspect_text(visitor, "last_refusal", "%s", vhost_user->last_error);
+    inspect_hex(visitor, "features", vhost_user->features);
+    inspect_hex(visitor, "protocol_features", vhost_user->protocol_features);
+    inspect_memory(vhost_user->memory, visitor);
+    inspect_leave(visitor);
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The vhost-user back-end of one NIC: a unix socket on which one front-end at a time configures the rings.
+ * After a front-end has gone (or was closed for breaking the protocol) the next one is waited for, for ever.
+ */
+#pragma once
+
+#include "run/coordinator.h"
+
+enum vhost_user_mode {
+    VHOST_USER_SERVER, /* listens at the path */
+    VHOST_USER_CLIENT, /* connects to the path, again and again */
+};
+
+/* What GET_QUEUE_NUM counts: specifications and front-ends differ (VU-MQ-01). */
+enum vhost_user_queue_unit {
+    VHOST_USER_QUEUE_UNIT_RINGS,
+    VHOST_USER_QUEUE_UNIT_PAIRS,
+};
+
+struct vhost_user_settings {
+    const char *path; /* copied */
+    enum vhost_user_mode mode;
+    enum vhost_user_queue_unit queue_unit;
+    struct coordinator *coordinator; /* borrowed */
+    struct loop *loop;               /* borrowed */
+};
+
+struct vhost_user;
+
+int vhost_user_open(const struct vhost_user_settings *settings, struct vhost_user **ret_vhost_user,
+                    struct error *err);
+/* Ends the session (buffers go back to the guest) and removes the socket. NULL is fine. */
+void vhost_user_close(struct vhost_user *vhost_user);
+void vhost_user_inspect(struct vhost_user *vhost_user, struct inspect *visitor);

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT */
+/* Guest memory as the front-end shares it: whole tables, or region by region, also while rings run. */
+#include "transport/vhost_user_session.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+/* Rings that are no longer in memory stop where they stand; those that are again go on from there. */
+static void memory_swap(struct vhost_user *vhost_user, struct guest_memory *next)
+{
+    struct guest_memory *before = vhost_user->memory;
+
+    coordinator_set_memory(vhost_user->coordinator, next);
+    vhost_user->memory = next;
+    guest_memory_free(before);
+    for (unsigned i = 0; i < vhost_user->ring_count; i++) {
+        struct vhost_user_ring *ring = &vhost_user->ring[i];
+
+        if (vhost_user_ring_running(ring) &&
+            coordinator_queue_fault(vhost_user->coordinator, i) == QUEUE_FAULT_MEMORY)
+            vhost_user_ring_stop(ring);
+        if (next != NULL)
+            vhost_user_ring_try_start(ring, NULL);
+    }
+}
+
+static int region_map(struct guest_memory *memory, const struct vhost_user_region *region, int fd,
+                      struct error *err)
+{
+    struct memory_file file = {.fd = fd,
+                               .offset = region->offset,
+                               .gpa = region->gpa,
+                               .uva = region->uva,
+                               .size = region->size};
+
+    if (region->offset + region->size < region->offset)
+        return error_set(err, EINVAL, "memory region at 0x%" PRIx64 " has an offset that wraps",
+                         region->gpa);
+    return guest_memory_map(memory, &file, err);
+}
+
+int vhost_user_set_mem_table(struct vhost_user *vhost_user, struct error *err)
+{
+    struct vhost_user_message *message = &vhost_user->peer.message;
+    uint32_t count = message->payload.memory.region_count;
+    struct guest_memory *next;
+    int result;
+
+    if (count == 0 || count > VHOST_USER_REGIONS_MAX ||
+        message->header.size < 8 + count * sizeof(struct vhost_user_region))
+        return error_set(err, EINVAL, "a memory table of %u regions in %u bytes", count,
+                         message->header.size);
+    if (message->fd_count != count)
+        return error_set(err, EINVAL, "%u memory regions came with %u file descriptors", count,
+                         message->fd_count);
+    result = guest_memory_create(&next);
+    if (result < 0)
+        return result;
+    for (uint32_t i = 0; i < count && result == 0; i++)
+        result = region_map(next, &message->payload.memory.region[i], message->fd[i], err);
+    if (result < 0) {
+        guest_memory_free(next);
+        return result;
+    }
+    memory_swap(vhost_user, next);
+    return 0;
+}
+
+static int memory_clone(struct vhost_user *vhost_user, struct guest_memory **ret_next)
+{
+    if (vhost_user->memory == NULL)
+        return guest_memory_create(ret_next);
+    return guest_memory_copy(vhost_user->memory, ret_next);
+}
+
+int vhost_user_add_mem_reg(struct vhost_user *vhost_user, struct error *err)
+{
+    struct vhost_user_message *message = &vhost_user->peer.message;
+    struct guest_memory *next;
+    int result;
+
+    if (message->fd_count != 1)
+        return error_set(err, EINVAL, "a memory region came with %u file descriptors",
+                         message->fd_count);
+    result = memory_clone(vhost_user, &next);
+    if (result < 0)
+        return result;
+    result = region_map(next, &message->payload.mem_reg.region, message->fd[0], err);
+    if (result < 0)
+        guest_memory_free(next);
+    else
+        memory_swap(vhost_user, next);
+    return result;
+}
+
+int vhost_user_rem_mem_reg(struct vhost_user *vhost_user, struct error *err)
+{
+    const struct vhost_user_region *region = &vhost_user->peer.message.payload.mem_reg.region;
+    struct guest_memory *next;
+    int result = memory_clone(vhost_user, &next);
+
+    if (result < 0)
+        return result;
+    result = guest_memory_remove(next, region->gpa, region->uva, region->size);
+    if (result < 0) {
+        guest_memory_free(next);
+        return error_set(err, -result, "there is no memory region at 0x%" PRIx64 " to remove",
+                         region->gpa);
+    }
+    memory_swap(vhost_user, next);
+    return 0;
+}
+
+void vhost_user_memory_drop(struct vhost_user *vhost_user)
+{
+    coordinator_set_memory(vhost_user->coordinator, NULL);
+    guest_memory_free(vhost_user->memory);
+    vhost_user->memory = NULL;
+}

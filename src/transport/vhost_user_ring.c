@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+/* Rings: from what the front-end sets, word by word, to a queue that the coordinator runs. */
+#include "transport/vhost_user_session.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+
+static void fd_signal(int fd)
+{
+    uint64_t one = 1;
+
+    /* The fd is non-blocking; one that is full has been signalled already. */
+    if (fd >= 0 && write(fd, &one, sizeof(one)) < 0)
+        return;
+}
+
+/* The ring's way up: runs on the worker. */
+static void ring_fire(void *context)
+{
+    const struct vhost_user_ring *ring = context;
+
+    fd_signal(ring->call_fd);
+}
+
+void vhost_user_rings_init(struct vhost_user *vhost_user)
+{
+    for (unsigned i = 0; i < vhost_user->ring_count; i++)
+        vhost_user->ring[i] = (struct vhost_user_ring){
+            .owner = vhost_user, .index = i, .kick_fd = -1, .call_fd = -1, .err_fd = -1};
+}
+
+void vhost_user_rings_reset(struct vhost_user *vhost_user)
+{
+    coordinator_reset(vhost_user->coordinator);
+    for (unsigned i = 0; i < vhost_user->ring_count; i++) {
+        fd_close(&vhost_user->ring[i].kick_fd);
+        fd_close(&vhost_user->ring[i].call_fd);
+        fd_close(&vhost_user->ring[i].err_fd);
+    }
+    vhost_user_rings_init(vhost_user);
+}
+
+int vhost_user_ring_running(struct vhost_user_ring *ring)
+{
+    return coordinator_queue_running(ring->owner->coordinator, ring->index);
+}
+
+static int ring_address(struct vhost_user_ring *ring, const char *name, uint64_t uva,
+                        uint64_t *ret_gpa, struct error *err)
+{
+    if (guest_memory_uva_to_gpa(ring->owner->memory, uva, ret_gpa) == 0)
+        return 0;
+    return error_set(err, EFAULT, "ring %u: its %s is not in the memory that was shared",
+                     ring->index, name);
+}
+
+int vhost_user_ring_try_start(struct vhost_user_ring *ring, struct error *err)
+{
+    struct vhost_user *vhost_user = ring->owner;
+    struct virtqueue_config config = {
+        .size = ring->size,
+        .next_avail = ring->base,
+        .notifier = {.fire = ring_fire, .context = ring},
+    };
+    int result;
+
+    if (!ring->has_kick || !ring->has_addr || ring->size == 0 || vhost_user->memory == NULL ||
+        vhost_user_ring_running(ring))
+        return 0;
+    result = ring_address(ring, "descriptor table", ring->addr.desc, &config.desc_gpa, err);
+    if (result == 0)
+        result = ring_address(ring, "available ring", ring->addr.avail, &config.driver_gpa, err);
+    if (result == 0)
+        result = ring_address(ring, "used ring", ring->addr.used, &config.device_gpa, err);
+    if (result == 0)
+        result = coordinator_start_queue(vhost_user->coordinator, ring->index, &config,
+                                         ring->kick_fd, err);
+    if (result < 0)
+        return result;
+    if (!(vhost_user->features & VHOST_USER_F_PROTOCOL_FEATURES))
+        vhost_user_ring_enable(ring, 1);
+    return 0;
+}
+
+void vhost_user_ring_stop(struct vhost_user_ring *ring)
+{
+    if (vhost_user_ring_running(ring))
+        ring->base = coordinator_stop_queue(ring->owner->coordinator, ring->index);
+}
+
+void vhost_user_ring_enable(struct vhost_user_ring *ring, int enabled)
+{
+    ring->enabled = enabled != 0;
+    coordinator_enable_queue(ring->owner->coordinator, ring->index,
+                             enabled ? COORDINATOR_ENABLE : COORDINATOR_DISABLE);
+}
+
+static void fd_replace(int *owned, int *fd)
+{
+    fd_close(owned);
+    *owned = fd_take(fd);
+    /* A peer that clears the flag again only hurts the worker that serves it, until the watchdog. */
+    if (*owned >= 0)
+        fd_set_nonblocking(*owned);
+}
+
+/* Whoever waits on the new fd may have missed an interrupt that went to the old one. */
+void vhost_user_ring_set_call(struct vhost_user_ring *ring, int *fd)
+{
+    coordinator_hold_queue(ring->owner->coordinator, ring->index);
+    fd_replace(&ring->call_fd, fd);
+    coordinator_release_queue(ring->owner->coordinator, ring->index);
+    if (vhost_user_ring_running(ring))
+        fd_signal(ring->call_fd);
+}
+
+void vhost_user_ring_set_kick(struct vhost_user_ring *ring, int *fd)
+{
+    vhost_user_ring_stop(ring);
+    fd_replace(&ring->kick_fd, fd);
+    ring->has_kick = 1;
+}
+
+void vhost_user_ring_set_err(struct vhost_user_ring *ring, int *fd)
+{
+    fd_replace(&ring->err_fd, fd);
+}
+
+void vhost_user_ring_broken(struct vhost_user_ring *ring)
+{
+    fd_signal(ring->err_fd);
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/* What the files of the vhost-user back-end share. Included by src/transport/vhost_user*.c only. */
+#pragma once
+
+#include "base/log.h"
+#include "transport/vhost_user.h"
+#include "transport/vhost_user_connection.h"
+
+/* A ring as the front-end set it up. Stopped, started and enabled are independent: it starts when it has a
+ * kick, a size and addresses inside guest memory, and stops on GET_VRING_BASE. */
+struct vhost_user_ring {
+    struct vhost_user *owner; /* back-pointer */
+    unsigned index;
+    uint16_t size; /* 0: not set */
+    uint16_t base;
+    uint8_t has_addr;
+    uint8_t has_kick; /* a kick came, with an fd or with the word that there is none */
+    uint8_t enabled;
+    struct vhost_user_vring_addr addr;
+    int kick_fd; /* owned */
+    int call_fd; /* owned; changed only while the queue is held */
+    int err_fd;  /* owned */
+};
+
+struct vhost_user {
+    char *path; /* owned */
+    enum vhost_user_mode mode;
+    enum vhost_user_queue_unit queue_unit;
+    struct coordinator *coordinator; /* borrowed */
+    struct loop *loop;               /* borrowed */
+
+    struct loop_source listener;   /* its fd is owned; waited for while there is no session */
+    struct loop_source connection; /* the session's socket; -1: no session */
+    struct loop_timer again;       /* client: when to try to connect again */
+    struct vhost_user_connection peer;
+
+    /* The session. */
+    uint64_t features;          /* acked, as on the wire */
+    uint64_t protocol_features; /* acked */
+    int backend_fd;             /* owned; socket or pipe to the front-end */
+    struct guest_memory *memory; /* owned; the coordinator borrows it */
+    struct vhost_user_ring *ring; /* owned, ring_count of them */
+    unsigned ring_count;
+
+    /* For inspect. */
+    uint64_t sessions, messages, refused;
+    char last_error[ERROR_TEXT_LEN];
+    struct log_limit limit;
+};
+
+/* ---- vhost_user_requests.c --------------------------------------------------------------------- */
+
+/* Handles the whole message that the connection received. -errno: the session must end. */
+int vhost_user_handle(struct vhost_user *vhost_user);
+
+/* ---- vhost_user_ring.c ------------------------------------------------------------------------- */
+
+void vhost_user_rings_init(struct vhost_user *vhost_user);
+/* Stops all rings and forgets what was set up. */
+void vhost_user_rings_reset(struct vhost_user *vhost_user);
+/* Starts the ring if it has all it needs and does not run; 0 also when it can't start yet. */
+int vhost_user_ring_try_start(struct vhost_user_ring *ring, struct error *err);
+void vhost_user_ring_stop(struct vhost_user_ring *ring);
+void vhost_user_ring_enable(struct vhost_user_ring *ring, int enabled);
+int vhost_user_ring_running(struct vhost_user_ring *ring);
+/* The new fd takes the place of the old one, which is closed. Each leaves -1 in *fd. */
+void vhost_user_ring_set_call(struct vhost_user_ring *ring, int *fd);
+void vhost_user_ring_set_kick(struct vhost_user_ring *ring, int *fd);
+void vhost_user_ring_set_err(struct vhost_user_ring *ring, int *fd);
+void vhost_user_ring_broken(struct vhost_user_ring *ring);
+
+/* ---- vhost_user_memory.c ----------------------------------------------------------------------- */
+
+int vhost_user_set_mem_table(struct vhost_user *vhost_user, struct error *err);
+int vhost_user_add_mem_reg(struct vhost_user *vhost_user, struct error *err);
+int vhost_user_rem_mem_reg(struct vhost_user *vhost_user, struct error *err);
+void vhost_user_memory_drop(struct vhost_user *vhost_user);

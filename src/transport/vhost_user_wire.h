@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+/* The vhost-user messages as they are on the socket: host byte order, no padding but what is shown. */
+#pragma once
+
+#include <stdint.h>
+
+enum vhost_user_request {
+    VHOST_USER_GET_FEATURES = 1,
+    VHOST_USER_SET_FEATURES = 2,
+    VHOST_USER_SET_OWNER = 3,
+    VHOST_USER_RESET_OWNER = 4,
+    VHOST_USER_SET_MEM_TABLE = 5,
+    VHOST_USER_SET_VRING_NUM = 8,
+    VHOST_USER_SET_VRING_ADDR = 9,
+    VHOST_USER_SET_VRING_BASE = 10,
+    VHOST_USER_GET_VRING_BASE = 11,
+    VHOST_USER_SET_VRING_KICK = 12,
+    VHOST_USER_SET_VRING_CALL = 13,
+    VHOST_USER_SET_VRING_ERR = 14,
+    VHOST_USER_GET_PROTOCOL_FEATURES = 15,
+    VHOST_USER_SET_PROTOCOL_FEATURES = 16,
+    VHOST_USER_GET_QUEUE_NUM = 17,
+    VHOST_USER_SET_VRING_ENABLE = 18,
+    VHOST_USER_NET_SET_MTU = 20,
+    VHOST_USER_SET_BACKEND_REQ_FD = 21,
+    VHOST_USER_SET_VRING_ENDIAN = 23,
+    VHOST_USER_GET_CONFIG = 24,
+    VHOST_USER_SET_CONFIG = 25,
+    VHOST_USER_RESET_DEVICE = 34,
+    VHOST_USER_GET_MAX_MEM_SLOTS = 36,
+    VHOST_USER_ADD_MEM_REG = 37,
+    VHOST_USER_REM_MEM_REG = 38,
+    VHOST_USER_SET_STATUS = 39,
+    VHOST_USER_GET_STATUS = 40,
+    VHOST_USER_REQUEST_COUNT,
+};
+
+/* On the back-end's own channel. */
+enum vhost_user_backend_request {
+    VHOST_USER_BACKEND_CONFIG_CHANGE_MSG = 2,
+};
+
+enum vhost_user_flags {
+    VHOST_USER_VERSION = 1,
+    VHOST_USER_VERSION_MASK = 3,
+    VHOST_USER_REPLY = 4,
+    VHOST_USER_NEED_REPLY = 8,
+};
+
+/* In the features word: a bit that virtio never uses. */
+#define VHOST_USER_F_PROTOCOL_FEATURES (1ull << 30)
+
+enum vhost_user_protocol_feature {
+    VHOST_USER_PROTOCOL_MQ = 1u << 0,
+    VHOST_USER_PROTOCOL_REPLY_ACK = 1u << 3,
+    VHOST_USER_PROTOCOL_MTU = 1u << 4,
+    VHOST_USER_PROTOCOL_BACKEND_REQ = 1u << 5,
+    VHOST_USER_PROTOCOL_CROSS_ENDIAN = 1u << 6,
+    VHOST_USER_PROTOCOL_CONFIG = 1u << 9,
+    VHOST_USER_PROTOCOL_BACKEND_SEND_FD = 1u << 10,
+    VHOST_USER_PROTOCOL_RESET_DEVICE = 1u << 13,
+    VHOST_USER_PROTOCOL_CONFIGURE_MEM_SLOTS = 1u << 15,
+    VHOST_USER_PROTOCOL_STATUS = 1u << 16,
+};
+
+enum {
+    VHOST_USER_FDS_MAX = 8,
+    VHOST_USER_PAYLOAD_MAX = 4096,
+    VHOST_USER_REGIONS_MAX = 8,  /* in one SET_MEM_TABLE */
+    VHOST_USER_CONFIG_MAX = 256, /* bytes of config space that a front-end may look at */
+
+    VHOST_USER_VRING_INDEX_MASK = 0xff, /* of the fd messages' word */
+    VHOST_USER_VRING_NO_FD = 0x100,
+};
+
+struct vhost_user_header {
+    uint32_t request;
+    uint32_t flags;
+    uint32_t size; /* of the payload */
+};
+
+struct vhost_user_vring_state {
+    uint32_t index;
+    uint32_t num;
+};
+
+struct vhost_user_vring_addr {
+    uint32_t index;
+    uint32_t flags;
+    uint64_t desc;
+    uint64_t used;
+    uint64_t avail;
+    uint64_t log;
+};
+
+struct vhost_user_region {
+    uint64_t gpa;
+    uint64_t size;
+    uint64_t uva;
+    uint64_t offset;
+};
+
+struct vhost_user_memory {
+    uint32_t region_count;
+    uint32_t padding;
+    struct vhost_user_region region[VHOST_USER_REGIONS_MAX];
+};
+
+struct vhost_user_mem_reg {
+    uint64_t padding;
+    struct vhost_user_region region;
+};
+
+struct vhost_user_config {
+    uint32_t offset;
+    uint32_t size;
+    uint32_t flags;
+    uint8_t region[VHOST_USER_CONFIG_MAX];
+};
+
+enum {
+    VHOST_USER_CONFIG_HEADER = 12
+};
+
+union vhost_user_payload {
+    uint64_t u64;
+    struct vhost_user_vring_state state;
+    struct vhost_user_vring_addr addr;
+    struct vhost_user_memory memory;
+    struct vhost_user_mem_reg mem_reg;
+    struct vhost_user_config config;
+    uint8_t bytes[VHOST_USER_PAYLOAD_MAX];
+};
