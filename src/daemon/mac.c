@@ -34,15 +34,16 @@ static int bytes_parse(const char *text, uint8_t ret_mac[6])
     if (strlen(text) != MAC_TEXT_LEN - 1)
         return -EINVAL;
     for (int i = 0; i < MAC_BYTES; i++) {
-        int high = hex_value(text[3 * i]);
-        int low = hex_value(text[3 * i + 1]);
+        int high = hex_value(text[0]);
+        int low = hex_value(text[1]);
 
         separator = i == 0 ? text[2] : separator;
         if (high < 0 || low < 0)
             return -EINVAL;
-        if (i < MAC_BYTES - 1 && text[3 * i + 2] != separator)
+        if (i < MAC_BYTES - 1 && text[2] != separator)
             return -EINVAL;
         ret_mac[i] = (uint8_t)(high << 4 | low);
+        text += 3;
     }
     return separator == ':' || separator == '-' ? 0 : -EINVAL;
 }

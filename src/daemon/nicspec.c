@@ -85,7 +85,7 @@ int nicspec_parse(const char *text, json_t **ret_nic, struct error *err)
     static const char endpoint[] = "endpoint=";
     json_t *nic = json_object();
     const char *at = text;
-    struct item item;
+    struct item item = {"", 0, 0};
     int ret = 0;
 
     if (nic == NULL)
@@ -162,7 +162,7 @@ int nicspec_parse_endpoint(const char *text, json_t **ret_endpoint, struct error
     json_t *endpoint = json_object();
     size_t kind_len = strcspn(text, ":");
     const char *at = text[kind_len] == ':' ? text + kind_len + 1 : NULL;
-    struct item item;
+    struct item item = {"", 0, 0};
     int ret;
 
     if (endpoint == NULL)

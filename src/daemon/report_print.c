@@ -47,7 +47,7 @@ static int is_histogram(const json_t *node)
             return 0;
         last = name;
     }
-    return last[strlen(last) - 1] == '-';
+    return strchr(last, '-') != NULL && strchr(last, '-')[1] == '\0';
 }
 
 static void print_histogram(FILE *out, const json_t *node)

@@ -89,27 +89,26 @@ static const struct request_command commands[] = {
     {"ping", 0, answer_ping},
 };
 
-static int find_command(json_t *request, const struct request_command **ret_command,
-                        struct error *err)
+static const struct request_command *find_command(json_t *request, struct error *err)
 {
     const char *known[ARRAY_COUNT(commands) + 1] = {NULL};
     const char *name = json_string_value(json_object_get(request, "command"));
     char hint[128], shown[SHOWN_LEN];
 
-    if (name == NULL)
-        return error_set(
-            err, EINVAL,
-            "the request has no \"command\"; write one such as {\"command\":\"ping\"}");
+    if (name == NULL) {
+        error_set(err, EINVAL,
+                  "the request has no \"command\"; write one such as {\"command\":\"ping\"}");
+        return NULL;
+    }
     for (size_t i = 0; i < ARRAY_COUNT(commands); i++) {
         known[i] = commands[i].name;
-        if (strcmp(commands[i].name, name) == 0) {
-            *ret_command = &commands[i];
-            return 0;
-        }
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
     }
     nearest_hint(name, known, hint, sizeof(hint));
     shown_text(name, shown);
-    return error_set(err, EINVAL, "there is no command \"%s\"%s", shown, hint);
+    error_set(err, EINVAL, "there is no command \"%s\"%s", shown, hint);
+    return NULL;
 }
 
 static int check_keys(const struct request_command *command, json_t *request, struct error *err)
@@ -130,9 +129,17 @@ static int check_keys(const struct request_command *command, json_t *request, st
     return 0;
 }
 
+static int answer_request(struct vionic *vionic, json_t *request, json_t **ret_result,
+                          struct error *err)
+{
+    const struct request_command *command = find_command(request, err);
+    int ret = command == NULL ? -EINVAL : check_keys(command, request, err);
+
+    return ret < 0 ? ret : command->answer(vionic, request, ret_result, err);
+}
+
 char *requests_answer(struct vionic *vionic, const char *line, size_t len, size_t *ret_len)
 {
-    const struct request_command *command;
     struct error err;
     json_error_t where;
     json_t *result = NULL;
@@ -140,16 +147,12 @@ char *requests_answer(struct vionic *vionic, const char *line, size_t len, size_
     char shown[SHOWN_LEN];
     int ret;
 
-    if (!json_is_object(request)) {
+    if (json_is_object(request)) {
+        ret = answer_request(vionic, request, &result, &err);
+    } else {
         shown_text(request == NULL ? where.text : "it is another JSON value", shown);
         ret = error_set(&err, EINVAL, "a request is one JSON object on a line: %s", shown);
-    } else {
-        ret = find_command(request, &command, &err);
     }
-    if (ret == 0)
-        ret = check_keys(command, request, &err);
-    if (ret == 0)
-        ret = command->answer(vionic, request, &result, &err);
     json_decref(request);
     if (ret < 0)
         return requests_refuse(err.text, ret_len);

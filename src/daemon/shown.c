@@ -74,7 +74,7 @@ void shown_bytes(const char *text, size_t len, char ret_shown[SHOWN_LEN])
     const char *end = text + len;
 
     if (clean_into(text, end, SHOWN_TEXT_LEN, ret_shown) < end)
-        strcat(ret_shown, "…");
+        memcpy(ret_shown + strlen(ret_shown), "…", sizeof("…"));
 }
 
 void shown_text(const char *text, char ret_shown[SHOWN_LEN])
@@ -88,10 +88,10 @@ void shown_json(const json_t *value, char ret_shown[SHOWN_LEN])
 
     switch (json_typeof(value)) {
     case JSON_OBJECT:
-        strcpy(ret_shown, "an object");
+        snprintf(ret_shown, SHOWN_LEN, "%s", "an object");
         return;
     case JSON_ARRAY:
-        strcpy(ret_shown, "an array");
+        snprintf(ret_shown, SHOWN_LEN, "%s", "an array");
         return;
     case JSON_STRING:
         shown_text(json_string_value(value), text);
@@ -105,10 +105,10 @@ void shown_json(const json_t *value, char ret_shown[SHOWN_LEN])
         return;
     case JSON_TRUE:
     case JSON_FALSE:
-        strcpy(ret_shown, json_is_true(value) ? "true" : "false");
+        snprintf(ret_shown, SHOWN_LEN, "%s", json_is_true(value) ? "true" : "false");
         return;
     case JSON_NULL:
-        strcpy(ret_shown, "null");
+        snprintf(ret_shown, SHOWN_LEN, "%s", "null");
         return;
     }
 }

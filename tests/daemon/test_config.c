@@ -204,7 +204,7 @@ static void test_damaged_files(void **state)
         size_t len = strlen(file_text);
         int ret;
 
-        memcpy(text, file_text, len);
+        memcpy(text, file_text, sizeof(file_text));
         len = damage(text, len);
         assert_int_equal(config_init(&config, &err), 0);
         ret = load_text(&config, text, len, &err);
@@ -228,7 +228,7 @@ static void test_damaged_specs(void **state)
         struct error err = {{0}};
         int ret;
 
-        strcpy(text, nic_text);
+        memcpy(text, nic_text, sizeof(nic_text));
         text[damage(text, strlen(nic_text))] = '\0';
         assert_int_equal(config_init(&config, &err), 0);
         ret = config_add_nic(&config, text, &err);
@@ -283,8 +283,8 @@ static void test_shown_text_is_clean(void **state)
         shown_text(rows[i].text, shown);
         assert_string_equal(shown, rows[i].shown);
     }
-    while (strlen(text) < 150)
-        strcat(text, "東");
+    for (unsigned i = 0; i < 50; i++)
+        snprintf(text + strlen(text), sizeof(text) - strlen(text), "東");
     shown_text(text, shown);
     check(strlen(shown) < SHOWN_LEN && strstr(shown, "東…") != NULL, "cut badly: %s", shown);
 }
