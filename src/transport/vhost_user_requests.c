@@ -501,14 +501,6 @@ static void refusal_note(struct vhost_user *vhost_user, const struct error *err)
         log_warning("%s: refused: %s", coordinator_name(vhost_user->coordinator), err->text);
 }
 
-/* VU-HDR-06: an unknown request that wants no answer is skipped. */
-static int refuse_silently(int result, const struct request *request)
-{
-    if (request == NULL)
-        return 0;
-    return result;
-}
-
 int vhost_user_handle(struct vhost_user *vhost_user)
 {
     struct vhost_user_message *message = &vhost_user->peer.message;
@@ -519,10 +511,12 @@ int vhost_user_handle(struct vhost_user *vhost_user)
                         .size = message->header.size,
                         .reply_size = NO_REPLY,
                         .err = &err};
-    int wants_ack = message->header.flags & VHOST_USER_NEED_REPLY &&
-                    vhost_user->protocol_features & VHOST_USER_PROTOCOL_REPLY_ACK;
     int result = dispatch(message, &call);
+    int wants_ack;
 
+    /* After the fact: UML asks for an answer to the very message that agrees on answers. */
+    wants_ack = message->header.flags & VHOST_USER_NEED_REPLY &&
+                vhost_user->protocol_features & VHOST_USER_PROTOCOL_REPLY_ACK;
     vhost_user->messages++;
     if (result < 0)
         refusal_note(vhost_user, &err);
@@ -531,7 +525,7 @@ int vhost_user_handle(struct vhost_user *vhost_user)
     if (result == 0 && request->answer == ANSWER_OWN)
         return vhost_user_connection_reply(&vhost_user->peer, call.reply_size);
     if (!wants_ack)
-        return result < 0 ? refuse_silently(result, request) : 0;
+        return request == NULL ? 0 : result; /* VU-HDR-06: the unknown is skipped */
     message->payload.u64 = result < 0 ? 1 : 0;
     return vhost_user_connection_reply(&vhost_user->peer, sizeof(uint64_t));
 }
