@@ -2,7 +2,6 @@
 /* hostfwd=tcp:127.0.0.1:2222-:22, hostfwd=udp:[::1]:5353-[fec0::15]:53 */
 #include <arpa/inet.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -77,7 +76,7 @@ int user_forward_parse(const struct user_config *config, const char *text,
     *ret_forward = (struct user_forward){0};
     if (strlen(text) >= sizeof(ret_forward->text))
         return error_set(err, EINVAL, "endpoint user: hostfwd=%.40s... is too long", text);
-    snprintf(ret_forward->text, sizeof(ret_forward->text), "%s", text);
+    strcpy(ret_forward->text, text);
     if (strncmp(text, "tcp:", 4) == 0)
         ret_forward->protocol = IPPROTO_TCP;
     else if (strncmp(text, "udp:", 4) == 0)
