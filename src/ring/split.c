@@ -195,20 +195,20 @@ ALWAYS_INLINE enum chain_fault chain_add(struct virtqueue *queue, struct chain_b
     return CHAIN_FAULT_NONE;
 }
 
-/* virtio 1.4, 2.7.5.3: within a table `next` indexes the table; it starts at entry 0. */
-ALWAYS_INLINE enum chain_fault chain_walk_table(struct virtqueue *queue, struct chain_batch *batch,
-                                                struct chain *chain, const struct desc_copy *head,
-                                                enum byte_order order)
+/* virtio 1.4, 2.7.5.3: within a table `next` indexes the table; it starts at entry 0. At most `most`
+ * descriptors are looked at: chains have a longest length, tables and what stands before them together. */
+ALWAYS_INLINE enum chain_fault table_walk(struct virtqueue *queue, struct chain_batch *batch,
+                                          const struct table *table, uint32_t most,
+                                          enum byte_order order)
 {
-    struct table table;
+    struct chain *chain = &batch->chain[batch->count];
     struct desc_copy desc;
-    enum chain_fault fault = table_open(queue, head, &table);
     uint32_t index = 0;
 
-    for (uint32_t steps = 0; fault == CHAIN_FAULT_NONE; steps++) {
-        if (steps == table.count)
-            return CHAIN_FAULT_TOO_LONG;
-        if (table_read(queue, &table, index, order, &desc) < 0)
+    for (uint32_t steps = 0; steps < MIN(most, table->count); steps++) {
+        enum chain_fault fault;
+
+        if (table_read(queue, table, index, order, &desc) < 0)
             return CHAIN_FAULT_INDIRECT_ADDRESS;
         if (desc.flags & SPLIT_DESC_INDIRECT)
             return CHAIN_FAULT_INDIRECT_FLAGS;
@@ -216,10 +216,20 @@ ALWAYS_INLINE enum chain_fault chain_walk_table(struct virtqueue *queue, struct 
         if (fault != CHAIN_FAULT_NONE || !(desc.flags & SPLIT_DESC_NEXT))
             return fault;
         index = desc.next;
-        if (index >= table.count)
+        if (index >= table->count)
             return CHAIN_FAULT_NEXT_RANGE;
     }
-    return fault;
+    return CHAIN_FAULT_TOO_LONG;
+}
+
+static enum chain_fault chain_walk_table(struct virtqueue *queue, struct chain_batch *batch,
+                                         const struct desc_copy *head, uint32_t most,
+                                         enum byte_order order)
+{
+    struct table table;
+    enum chain_fault fault = table_open(queue, head, &table);
+
+    return fault == CHAIN_FAULT_NONE ? table_walk(queue, batch, &table, most, order) : fault;
 }
 
 /* virtio 1.4, 2.7.5.3.2: plain descriptors may stand before the one that refers to a table. */
@@ -237,7 +247,7 @@ ALWAYS_INLINE enum chain_fault chain_walk(struct virtqueue *queue, struct chain_
                 return CHAIN_FAULT_INDIRECT_UNAGREED;
             if (desc.flags & SPLIT_DESC_NEXT)
                 return CHAIN_FAULT_INDIRECT_FLAGS;
-            return chain_walk_table(queue, batch, chain, &desc, order);
+            return chain_walk_table(queue, batch, &desc, queue->chain_max - steps, order);
         }
         fault = chain_add(queue, batch, chain, &desc);
         if (fault != CHAIN_FAULT_NONE || !(desc.flags & SPLIT_DESC_NEXT))
@@ -290,7 +300,7 @@ ALWAYS_INLINE unsigned pop_body(struct virtqueue *queue, struct chain_batch *bat
                                 enum byte_order order)
 {
     uint16_t mask = (uint16_t)(queue->size - 1);
-    unsigned count = avail_count(queue, MIN(max, CHAIN_BATCH_MAX - batch->count), order);
+    unsigned count = avail_count(queue, MIN(max, batch->capacity - batch->count), order);
     unsigned taken;
 
     for (taken = 0; taken < count; taken++) {
@@ -368,13 +378,13 @@ int split_arm(struct virtqueue *queue)
     if (queue->features & VIRTQUEUE_EVENT_IDX) {
         le16 *avail_event = (le16 *)&queue->used->ring[queue->size];
 
-        le16_store_relaxed(avail_event, word16_make(queue->next_avail, queue->order));
+        le16_store_relaxed(avail_event, word16_make(queue->seen_avail, queue->order));
     } else {
         le16_store_relaxed(&queue->used->flags, word16_make(0, queue->order));
     }
     queue->armed = 1;
     full_fence();
-    return word16_get(le16_load_relaxed(&queue->avail->idx), queue->order) != queue->next_avail;
+    return word16_get(le16_load_relaxed(&queue->avail->idx), queue->order) != queue->seen_avail;
 }
 
 /* With EVENT_IDX there is nothing to write: the driver kicks only when it crosses the armed index. */

@@ -42,17 +42,24 @@ static uint32_t chain_max_of(unsigned queue_size)
     return MAX(queue_size, VIRTQUEUE_CHAIN_MIN);
 }
 
-int chain_batch_init(struct chain_batch *batch, unsigned queue_size)
+int chain_batch_init(struct chain_batch *batch, unsigned capacity, unsigned queue_size)
 {
     /* A descriptor over adjacent regions becomes several spans, hence the factor. */
-    *batch = (struct chain_batch){.iov_capacity = 2 * chain_max_of(queue_size)};
+    *batch = (struct chain_batch){.iov_capacity = 2 * chain_max_of(queue_size),
+                                  .capacity = capacity};
     batch->iov = calloc(batch->iov_capacity, sizeof(*batch->iov));
-    return batch->iov == NULL ? -ENOMEM : 0;
+    batch->chain = calloc(capacity, sizeof(*batch->chain));
+    if (batch->iov == NULL || batch->chain == NULL) {
+        chain_batch_free(batch);
+        return -ENOMEM;
+    }
+    return 0;
 }
 
 void chain_batch_free(struct chain_batch *batch)
 {
     free(batch->iov);
+    free(batch->chain);
     *batch = (struct chain_batch){0};
 }
 

@@ -74,21 +74,19 @@ struct chain {
     uint16_t fault;        /* enum chain_fault; no spans then */
 };
 
-enum {
-    CHAIN_BATCH_MAX = 64
-};
-
-/* Where pop puts chains and their spans. Each worker has its own; pop appends, reset empties. */
+/* Where pop puts chains and their spans: pop appends to both arrays, reset empties them. */
 struct chain_batch {
-    struct iovec *iov; /* owned */
+    struct iovec *iov;   /* owned */
+    struct chain *chain; /* owned */
     uint32_t iov_capacity;
     uint32_t iov_used;
+    uint32_t capacity; /* chains */
     uint32_t count;
-    struct chain chain[CHAIN_BATCH_MAX];
 };
 
-/* Room for chains of a queue of queue_size entries: at least one of the longest. */
-int chain_batch_init(struct chain_batch *batch, unsigned queue_size);
+/* Room for `capacity` chains, and for the spans of at least one of the longest of a queue of queue_size
+ * entries. -ENOMEM. */
+int chain_batch_init(struct chain_batch *batch, unsigned capacity, unsigned queue_size);
 void chain_batch_free(struct chain_batch *batch);
 static inline void chain_batch_reset(struct chain_batch *batch)
 {
@@ -166,8 +164,8 @@ void virtqueue_push(struct virtqueue *queue, uint16_t head, uint32_t len);
 /* Shows everything pushed, with one store, and fires the notifier if the driver asked for that. */
 void virtqueue_flush(struct virtqueue *queue);
 
-/* Asks for kicks. 1: there are new buffers already, so don't sleep (kicks stay as they were); 0: none, and
- * a kick will come with the next one. A latched or stopped queue answers 0. */
+/* Asks for a kick when buffers are added to those that pop has seen. 1: there are some already, so don't
+ * sleep; 0: none, and a kick will come with the next one. A latched or stopped queue answers 0. */
 int virtqueue_arm(struct virtqueue *queue);
 /* Asks the driver not to kick: it will be looked at anyway. Advisory. */
 void virtqueue_disarm(struct virtqueue *queue);
