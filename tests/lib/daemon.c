@@ -96,6 +96,7 @@ void daemon_start(struct daemon *daemon)
 {
     const char *program = getenv("VIONIC");
     uint64_t end = now_ms() + STOP_MS;
+    json_t *answer;
     int fd;
 
     check(program != NULL, "VIONIC must name the daemon's executable");
@@ -108,6 +109,9 @@ void daemon_start(struct daemon *daemon)
         sleep_ms(2);
     }
     close(fd);
+    answer = daemon_inspect(daemon, "nic0"); /* the socket may be there before all is set up */
+    check(answer != NULL, "the daemon has no nic0");
+    json_decref(answer);
 }
 
 /* Waits for the end; 0 and the wait status, or -1 when it still runs. */
@@ -163,6 +167,8 @@ void daemon_free(struct daemon *daemon)
     DIR *directory;
     struct dirent *entry;
 
+    if (daemon->pid != 0) /* the test ended early: what the daemon said may tell why */
+        show_log(daemon);
     daemon_kill(daemon);
     directory = opendir(daemon->directory);
     if (directory == NULL)
@@ -340,6 +346,22 @@ void daemon_check_idle(struct daemon *daemon)
         sleep_ms(IDLE_WINDOW_MS);
         used = daemon_cpu_ns(daemon) - before;
     }
+}
+
+unsigned daemon_fd_count_settled(const struct daemon *daemon)
+{
+    unsigned count = daemon_fd_count(daemon);
+
+    for (unsigned same = 0; same < 4; same++) {
+        unsigned again;
+
+        sleep_ms(2);
+        again = daemon_fd_count(daemon);
+        if (again != count)
+            same = 0;
+        count = again;
+    }
+    return count;
 }
 
 void daemon_check_fds(struct daemon *daemon, unsigned most)

@@ -51,6 +51,8 @@ uint64_t daemon_sum(struct daemon *daemon, const char *path);
 void daemon_wait_number(struct daemon *daemon, const char *path, uint64_t least);
 
 unsigned daemon_fd_count(const struct daemon *daemon);
+/* The same, once it stays the same for some milliseconds. */
+unsigned daemon_fd_count_settled(const struct daemon *daemon);
 uint64_t daemon_rss_kib(const struct daemon *daemon);
 /* Nanoseconds of CPU that all its threads used up to now. */
 uint64_t daemon_cpu_ns(const struct daemon *daemon);

@@ -8,8 +8,8 @@
 #include "check.h"
 #include "clockwork.h"
 
-#define RAM_GPA  0x100000ull
-#define RAM_SIZE (96ull << 20)
+/* The second region does not begin where its file does. */
+#define BORDER_FILE_OFFSET 0x2000
 
 #define USUAL_FEATURES (VIRTIO_F_VERSION_1 | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX)
 #define MRG_RXBUF      (1ull << 15)
@@ -86,7 +86,9 @@ static void nic_prepare(struct testbed *bed, unsigned index, const struct testbe
     daemon_add_nic(&bed->daemon, nic->options.nic != NULL ? nic->options.nic : text);
     daemon_socket(&bed->daemon, index, nic->socket);
     guest_ram_init(&nic->ram);
-    guest_ram_add(&nic->ram, RAM_GPA, RAM_SIZE, 0);
+    guest_ram_add(&nic->ram, TESTBED_RAM_GPA, TESTBED_BORDER_GPA - TESTBED_RAM_GPA, 0);
+    guest_ram_add(&nic->ram, TESTBED_BORDER_GPA, TESTBED_END_GPA - TESTBED_BORDER_GPA,
+                  BORDER_FILE_OFFSET);
     for (unsigned i = 0; i < 2 * nic->options.pairs; i++) {
         struct driver_split_options ring = {
             .size = nic->options.queue_size,
@@ -127,7 +129,7 @@ struct testbed *testbed_start_daemon(void **state, const struct testbed_options 
     nic_prepare(bed, VICTIM, options != NULL ? options : &usual);
     nic_prepare(bed, BYSTANDER, &usual);
     daemon_start(&bed->daemon);
-    bed->fds_at_rest = daemon_fd_count(&bed->daemon);
+    bed->fds_at_rest = daemon_fd_count_settled(&bed->daemon);
     return bed;
 }
 
@@ -135,7 +137,7 @@ void testbed_connect(struct testbed_nic *nic)
 {
     front_end_connect(&nic->fe, nic->socket);
     nic->options.start(&nic->fe, &nic->setup);
-    for (unsigned i = 0; i < nic->options.pairs; i++)
+    for (unsigned i = 0; i < nic->options.pairs && !nic->options.rx_unposted; i++)
         net_driver_post(&nic->net[i], nic->net[i].rx_slots);
 }
 
@@ -215,12 +217,15 @@ void testbed_expect_silence(struct testbed_nic *nic, unsigned pair)
     assert_int_equal(driver_split_used_idx(rx), before);
 }
 
-uint64_t testbed_drops(struct testbed *bed, unsigned nic, unsigned pair)
+uint64_t testbed_tx_drops(struct testbed *bed)
 {
-    char path[64];
+    return daemon_number(&bed->daemon, "nic0/queues/0/tx_dropped");
+}
 
-    snprintf(path, sizeof(path), "nic%u/queues/%u/drops", nic, pair);
-    return daemon_sum(&bed->daemon, path);
+uint64_t testbed_rx_bad_buffers(struct testbed *bed)
+{
+    return daemon_number(&bed->daemon, "nic0/queues/0/rx_bad_buffers") +
+           daemon_sum(&bed->daemon, "nic0/queues/0/rx_ring/bad_chains");
 }
 
 void testbed_publish(struct driver_split *split)
@@ -229,38 +234,142 @@ void testbed_publish(struct driver_split *split)
     driver_ring_kick(&split->ring);
 }
 
-static void expect_drop(struct testbed *bed, struct driver_split *split, uint16_t head)
+uint64_t testbed_put_frame(struct testbed_nic *nic, uint32_t len)
 {
-    uint64_t drops = testbed_drops(bed, VICTIM, 0);
-    uint16_t used_idx = split->used_idx;
-    uint64_t end = now_ms() + WAIT_LONG_MS;
-    struct driver_used used;
+    uint32_t header_len = nic->net[0].options.header_len;
+    uint64_t gpa = guest_ram_alloc(&nic->ram, 0, header_len + len, 64);
+    uint8_t *at = guest_ram_at(&nic->ram, gpa, header_len + len);
 
-    testbed_publish(split);
-    while (driver_split_used_idx(split) == used_idx) {
+    memset(at, 0, header_len);
+    net_frame_make(at + header_len, len, nic->mac, ++nic->seed);
+    return gpa;
+}
+
+uint16_t testbed_write_chain(struct driver_split *split, const struct driver_desc *desc,
+                             unsigned count)
+{
+    uint16_t head = split->free_head;
+    uint16_t at = driver_split_claim(split);
+
+    for (unsigned i = 0; i < count; i++) {
+        struct driver_desc copy = desc[i];
+        uint16_t here = at;
+
+        if (i + 1 < count)
+            at = driver_split_claim(split);
+        if ((copy.flags & DESC_NEXT) && copy.next == 0)
+            copy.next = at;
+        driver_split_write_desc(split, here, &copy);
+    }
+    return head;
+}
+
+static void wait_used(struct driver_split *split, unsigned count)
+{
+    uint64_t end = now_ms() + WAIT_LONG_MS;
+
+    while ((uint16_t)(driver_split_used_idx(split) - split->used_idx) < count) {
         check(now_ms() < end, "the bad chain never came back");
         sleep_ms(1);
     }
-    used = driver_split_used_entry(split, used_idx);
+}
+
+/* The next used entry is the head with length 0. */
+static void take_dropped(struct driver_split *split, uint16_t head)
+{
+    struct driver_used used = driver_split_used_entry(split, split->used_idx++);
+
     assert_int_equal(used.id, head);
     assert_int_equal(used.len, 0);
-    split->used_idx++;
-    check(testbed_drops(bed, VICTIM, 0) == drops + 1, "the drop was not counted (once)");
 }
 
 void testbed_expect_tx_drop(struct testbed *bed, uint16_t head)
 {
     struct testbed_nic *nic = &bed->nic[VICTIM];
+    struct driver_split *tx = testbed_tx(nic, 0);
+    uint64_t drops = testbed_tx_drops(bed);
 
-    expect_drop(bed, testbed_tx(nic, 0), head);
+    driver_split_offer(tx, head);
+    testbed_publish(tx);
+    wait_used(tx, 1);
+    take_dropped(tx, head);
+    assert_int_equal(testbed_tx_drops(bed), drops + 1);
     testbed_exchange(nic, 0, 300);
 }
 
 void testbed_expect_rx_drop(struct testbed *bed, uint16_t head)
 {
     struct testbed_nic *nic = &bed->nic[VICTIM];
+    struct driver_split *rx = testbed_rx(nic, 0);
+    uint64_t bad = testbed_rx_bad_buffers(bed);
+    uint8_t frame[NET_FRAME_MAX];
+    int len;
 
-    expect_drop(bed, testbed_rx(nic, 0), head);
+    driver_split_offer(rx, head);
+    net_driver_post(&nic->net[0], nic->net[0].rx_slots);
+    net_frame_make(frame, 200, nic->mac, ++nic->seed);
+    net_driver_send(&nic->net[0], frame, 200);
+    wait_used(rx, 2);
+    take_dropped(rx, head);
+    len = net_driver_receive(&nic->net[0], frame, sizeof(frame), WAIT_LONG_MS);
+    assert_int_equal(len, 200);
+    assert_int_equal(testbed_rx_bad_buffers(bed), bad + 1);
+    net_driver_drain(&nic->net[0]);
+    testbed_exchange(nic, 0, 300);
+}
+
+/* The ring is shown as broken, with a reason. */
+static void check_fault_shown(struct testbed *bed, unsigned vring)
+{
+    char path[64];
+    json_t *ring;
+    const char *state;
+    const char *fault;
+
+    snprintf(path, sizeof(path), "nic0/queues/%u/%s", vring / 2,
+             vring % 2 == 0 ? "rx_ring" : "tx_ring");
+    ring = daemon_inspect(&bed->daemon, path);
+    state = json_string_value(json_object_get(ring, "state"));
+    fault = json_string_value(json_object_get(ring, "fault"));
+    check(state != NULL && strcmp(state, "broken") == 0, "%s is %s", path, state);
+    check(fault != NULL && strlen(fault) > 4, "%s has no fault", path);
+    json_decref(ring);
+}
+
+void testbed_expect_break(struct testbed *bed, unsigned vring)
+{
+    struct testbed_nic *nic = &bed->nic[VICTIM];
+    struct driver_split *split = &nic->vring[vring];
+    struct net_driver *net = &nic->net[vring / 2];
+    uint16_t used_idx = driver_split_used_idx(split);
+    uint8_t frame[100];
+
+    driver_ring_kick(&split->ring);
+    if (vring % 2 == 0) { /* a receive ring is looked at when there is something to receive */
+        net_frame_make(frame, sizeof(frame), nic->mac, 1);
+        net_driver_send(net, frame, sizeof(frame));
+    }
+    check(wait_eventfd(nic->fe.vring[vring].err_fd, WAIT_LONG_MS) > 0,
+          "the err eventfd of ring %u did not fire", vring);
+    check_fault_shown(bed, vring);
+    testbed_exchange(&bed->nic[BYSTANDER], 0, 100);
+    driver_ring_kick(&split->ring);
+    driver_ring_kick(&split->ring);
+    daemon_check_idle(&bed->daemon);
+    assert_int_equal(driver_split_used_idx(split), used_idx);
+    if (vring % 2 == 0) {
+        net_driver_drain(net);
+        testbed_cycle_vring(nic, vring, 0);
+        net_driver_forget(net);
+        net_driver_post(net, net->rx_slots);
+    } else {
+        unsigned rx_free_count = net->rx_free_count;
+
+        testbed_cycle_vring(nic, vring, 0);
+        net_driver_forget(net);
+        net->rx_free_count = rx_free_count; /* the receive ring still holds its buffers */
+    }
+    testbed_exchange(nic, vring / 2, 300);
 }
 
 void testbed_cycle_vring(struct testbed_nic *nic, unsigned vring, uint16_t start_idx)
@@ -268,33 +377,4 @@ void testbed_cycle_vring(struct testbed_nic *nic, unsigned vring, uint16_t start
     front_end_stop_vring(&nic->fe, vring);
     driver_split_restart(&nic->vring[vring], start_idx);
     front_end_start_vring(&nic->fe, vring, &nic->vring[vring]);
-}
-
-void testbed_expect_break(struct testbed *bed, unsigned vring)
-{
-    struct testbed_nic *nic = &bed->nic[VICTIM];
-    struct driver_split *split = &nic->vring[vring];
-    uint16_t used_idx = driver_split_used_idx(split);
-    char path[64];
-    json_t *fault;
-
-    driver_ring_kick(&split->ring);
-    check(wait_eventfd(nic->fe.vring[vring].err_fd, WAIT_LONG_MS) > 0,
-          "the err eventfd of ring %u did not fire", vring);
-    snprintf(path, sizeof(path), "nic0/queues/%u", vring / 2);
-    fault = daemon_inspect(&bed->daemon, path);
-    check(fault != NULL, "inspect has nothing at %s", path);
-    json_decref(fault);
-    testbed_exchange(&bed->nic[BYSTANDER], 0, 100);
-    driver_ring_kick(&split->ring);
-    driver_ring_kick(&split->ring);
-    daemon_check_idle(&bed->daemon);
-    assert_int_equal(driver_split_used_idx(split), used_idx);
-    testbed_cycle_vring(nic, vring, 0);
-    net_driver_forget(&nic->net[vring / 2]);
-    if (vring % 2 == 1) /* the receive ring still holds its buffers */
-        nic->net[vring / 2].rx_free_count = 0;
-    else
-        net_driver_post(&nic->net[vring / 2], nic->net[vring / 2].rx_slots);
-    testbed_exchange(nic, vring / 2, 300);
 }

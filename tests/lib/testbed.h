@@ -13,6 +13,11 @@
 #include "guest_ram.h"
 #include "net_driver.h"
 
+/* Guest memory: two regions that touch, a hole behind them. */
+#define TESTBED_RAM_GPA    0x100000ull
+#define TESTBED_BORDER_GPA (TESTBED_RAM_GPA + (96ull << 20))
+#define TESTBED_END_GPA    (TESTBED_BORDER_GPA + (1ull << 20))
+
 enum {
     TESTBED_PAIRS_MAX = 8,
     VICTIM = 0,
@@ -31,6 +36,7 @@ struct testbed_options {
     int mergeable;
     uint32_t rx_buffer_len; /* usual: 2048 */
     unsigned rx_slots;      /* usual: the ring's size */
+    int rx_unposted;        /* the receive ring stays empty */
     enum chain_shape shape; /* usual: CHAIN_DIRECT */
     enum wire_order order;
     front_end_start_function *start; /* usual: QEMU's */
@@ -83,11 +89,21 @@ void testbed_exchange_fresh(struct testbed_nic *nic, unsigned pair);
 /* Nothing may arrive at a pair. */
 void testbed_expect_silence(struct testbed_nic *nic, unsigned pair);
 
-/* All packets that the NIC dropped in a pair, whatever the reason: nicN/queues/PAIR/drops. */
-uint64_t testbed_drops(struct testbed *bed, unsigned nic, unsigned pair);
-/* The chain at `head` is in the ring, unpublished: it comes back with length 0, is counted as
+/* Frames of the guest that the victim dropped in pair 0, whatever the reason. */
+uint64_t testbed_tx_drops(struct testbed *bed);
+/* Receive buffers of pair 0 that the victim gave back unused, whatever the reason. */
+uint64_t testbed_rx_bad_buffers(struct testbed *bed);
+/* A zeroed net header and a frame of len bytes behind it in the victim's memory; returns its gpa.
+ */
+uint64_t testbed_put_frame(struct testbed_nic *nic, uint32_t len);
+/* Writes the descriptors into claimed entries of the ring and links those with NEXT one to the
+ * other (a `next` that is not 0 stays as it is); returns the head. */
+uint16_t testbed_write_chain(struct driver_split *split, const struct driver_desc *desc,
+                             unsigned count);
+/* The victim's transmit ring gets a chain at `head`: it comes back with length 0, is counted as
  * dropped, and the next good frame passes (E-DROP). */
 void testbed_expect_tx_drop(struct testbed *bed, uint16_t head);
+/* The same for a chain in the receive ring, which holds nothing else yet. */
 void testbed_expect_rx_drop(struct testbed *bed, uint16_t head);
 /* Ring `vring` of the victim holds something poisonous: the err eventfd fires, inspect names a
  * fault, nothing is used, the bystander goes on, and a stop and start brings the ring back
@@ -97,3 +113,5 @@ void testbed_expect_break(struct testbed *bed, unsigned vring);
 void testbed_publish(struct driver_split *split);
 /* Stops the ring, makes it new at start_idx, starts it again. */
 void testbed_cycle_vring(struct testbed_nic *nic, unsigned vring, uint16_t start_idx);
+
+#define TESTBED_TEST(name) cmocka_unit_test_setup_teardown(name, testbed_setup, testbed_teardown)
