@@ -222,7 +222,7 @@ ALWAYS_INLINE enum chain_fault table_walk(struct virtqueue *queue, struct chain_
     return CHAIN_FAULT_TOO_LONG;
 }
 
-static enum chain_fault chain_walk_table(struct virtqueue *queue, struct chain_batch *batch,
+ALWAYS_INLINE enum chain_fault chain_walk_table(struct virtqueue *queue, struct chain_batch *batch,
                                          const struct desc_copy *head, uint32_t most,
                                          enum byte_order order)
 {
