@@ -44,6 +44,7 @@ static void provoke_from_host(struct guest *guest, unsigned count)
     close(fd);
 }
 
+#ifdef TEST_HAVE_USER
 /* Who has 10.0.2.2? The gateway answers each time. */
 static void provoke_by_arp(struct guest *guest, unsigned count)
 {
@@ -60,6 +61,7 @@ static void provoke_by_arp(struct guest *guest, unsigned count)
         send_one(guest, &frame);
     }
 }
+#endif
 
 const struct kind kinds[] = {
     {"null", "null", KIND_SILENT, FRAME_LEN_MAX, NULL},

@@ -251,6 +251,38 @@ static void netns_puts_it_elsewhere(void **state)
     close(there.netns_fd);
 }
 
+static void *pass_from_elsewhere(void *argument)
+{
+    int *fd = argument;
+
+    if (unshare(CLONE_NEWNET) == 0)
+        *fd = open_tap("afar0", IFF_NO_PI | IFF_VNET_HDR);
+    return NULL;
+}
+
+static void passed_fd_of_another_namespace_is_watched_there(void **state)
+{
+    struct guest guest;
+    pthread_t thread;
+    char spec[64];
+    int fd = -1;
+
+    (void)state;
+    tap_need_namespace();
+    host_command("ip tuntap add dev afar0 mode tap"); /* of the same name, and not ours */
+    pthread_create(&thread, NULL, pass_from_elsewhere, &fd);
+    pthread_join(thread, NULL);
+    assert_true(fd >= 0);
+    snprintf(spec, sizeof(spec), "tap:fd=%d,mtu=3000,up=on", fd);
+    guest_open(&guest, spec);
+    while (!guest.endpoint->ops->link_up(guest.endpoint))
+        assert_int_equal(wait_for_event(&guest, ENDPOINT_EVENT_LINK), ENDPOINT_EVENT_LINK);
+    host_command("ip link show afar0 | grep -q 'mtu 1500.*DOWN'");
+    guest_close(&guest);
+    close(fd);
+    host_command("ip link del afar0");
+}
+
 /* ---- several queues -----------------------------------------------------------------------------
  */
 
@@ -304,6 +336,7 @@ static void queues_attach_and_detach(void **state)
         guest_init(&guests[i]);
     assert_int_equal(endpoint_open(&spec, &guests[0].endpoint, &err), 0);
     endpoint_spec_clear(&spec);
+    assert_int_equal(guests[0].endpoint->ops->set_offloads(guests[0].endpoint, ENDPOINT_CSUM), 0);
     for (unsigned i = 0; i < PAIRS; i++) {
         guests[i].endpoint = guests[0].endpoint;
         guest_queue_open(&guests[i], i);
@@ -340,6 +373,7 @@ int main(void)
         cmocka_unit_test(passed_fd_is_used_and_not_closed),
         cmocka_unit_test(passed_fd_without_vnet_header_is_refused),
         cmocka_unit_test(netns_puts_it_elsewhere),
+        cmocka_unit_test(passed_fd_of_another_namespace_is_watched_there),
         cmocka_unit_test(queues_attach_and_detach),
     };
 

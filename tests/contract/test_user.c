@@ -232,6 +232,7 @@ static void tcp_to_the_host_carries_data_both_ways(void **state)
     struct peer_tcp tcp;
     struct peer peer;
     char data[2048];
+    unsigned fds = count_fds();
     int fd;
 
     (void)state;
@@ -242,8 +243,9 @@ static void tcp_to_the_host_carries_data_both_ways(void **state)
     assert_int_equal(send(fd, "from the host", 13, 0), 13);
     assert_int_equal(peer_tcp_receive(&tcp, data, sizeof(data), 2000), 13);
     assert_memory_equal(data, "from the host", 13);
+    peer_close(&peer); /* with the connection open */
     close(fd);
-    peer_close(&peer);
+    assert_int_equal(count_fds(), fds);
 }
 
 static void upload_arrives_whole(void **state)

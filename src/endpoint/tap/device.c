@@ -213,6 +213,19 @@ static int device_request(unsigned long code, struct ifreq *request)
     return rc;
 }
 
+/* Names repeat from one namespace to the next; a tap's hardware address hardly does. */
+int device_is_here(int fd)
+{
+    struct ifreq there = {0}, here = {0};
+
+    if (ioctl(fd, TUNGETIFF, &there) < 0)
+        return 0;
+    memcpy(here.ifr_name, there.ifr_name, IFNAMSIZ);
+    if (ioctl(fd, SIOCGIFHWADDR, &there) < 0 || device_request(SIOCGIFHWADDR, &here) < 0)
+        return 0;
+    return memcmp(there.ifr_hwaddr.sa_data, here.ifr_hwaddr.sa_data, 6) == 0;
+}
+
 int device_set_mtu(const char *ifname, uint32_t mtu)
 {
     struct ifreq request = {0};

@@ -31,6 +31,8 @@ int device_attach(int fd);
 int device_detach(int fd);
 /* 1 if the interface behind fd still exists. */
 int device_alive(int fd);
+/* 1 if the interface behind fd is the one of its name in the namespace of the calling thread. */
+int device_is_here(int fd);
 /* An fd of the network namespace that the interface lives in, or -errno. */
 int device_netns(int fd);
 

@@ -216,9 +216,9 @@ static int tap_enter_and_set_up(struct tap *tap, struct tap_request *request)
         if (netns_fd < 0)
             return netns_fd;
     } else if (tap->origin == TAP_PASSED) {
-        netns_fd = device_netns(tap->port[0].fd); /* fails without CAP_NET_ADMIN: then right here */
+        netns_fd = device_netns(tap->port[0].fd); /* needs CAP_NET_ADMIN */
         /* Passed from a place where we may not go: it works, but nobody tells us of its state. */
-        if (netns_fd < 0 && if_nametoindex(tap->ifname) == 0)
+        if (netns_fd < 0 && !device_is_here(tap->port[0].fd))
             return 0;
     }
     if (request->err != NULL)
