@@ -37,7 +37,7 @@ static int mq_pairs_set(struct nic_control *control, const uint8_t *data, uint32
     if (!features_has(&control->nic->agreed, NET_F_MQ) || len < sizeof(word))
         return CONTROL_ERR;
     memcpy(&word, data, sizeof(word));
-    pairs = le16_get(word);
+    pairs = word16_get(word, nic_byte_order(control->nic));
     if (pairs == 0 || pairs > control->nic->config.queue_pairs)
         return CONTROL_ERR;
     return control->ops->set_pairs(control->context, pairs) < 0 ? CONTROL_ERR : CONTROL_OK;

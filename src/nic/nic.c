@@ -87,7 +87,7 @@ uint8_t nic_write_status(struct nic *nic, uint8_t value, const struct features *
         nic_reset(nic);
         return 0;
     }
-    if (added & NIC_STATUS_FEATURES_OK && nic_agree(nic, accepted, NULL) < 0)
+    if (added & NIC_STATUS_FEATURES_OK && (accepted == NULL || nic_agree(nic, accepted, NULL) < 0))
         added &= (uint8_t)~(NIC_STATUS_FEATURES_OK | NIC_STATUS_DRIVER_OK);
     if (added & NIC_STATUS_DRIVER_OK && nic->status & NIC_STATUS_FAILED)
         added &= (uint8_t)~NIC_STATUS_DRIVER_OK;
@@ -101,6 +101,11 @@ uint8_t nic_write_status(struct nic *nic, uint8_t value, const struct features *
 void nic_needs_reset(struct nic *nic)
 {
     nic->status |= NIC_STATUS_NEEDS_RESET;
+}
+
+enum byte_order nic_byte_order(const struct nic *nic)
+{
+    return features_has(&nic->agreed, F_VERSION_1) ? BYTE_ORDER_LITTLE : nic->order;
 }
 
 int nic_link_up(const struct nic *nic)
@@ -141,16 +146,17 @@ _Static_assert(sizeof(struct net_config) == NIC_CONFIG_LEN, "virtio 1.4, 5.1.4")
 static struct net_config config_build(const struct nic *nic)
 {
     const struct nic_config *config = &nic->config;
+    enum byte_order order = nic_byte_order(nic);
     uint32_t speed = config->speed_mbps != 0 ? config->speed_mbps : (uint32_t)NIC_SPEED_UNKNOWN;
     struct net_config space = {0};
 
     memcpy(space.mac, config->mac, sizeof(space.mac));
-    space.status = word16_make(nic_link_up(nic) ? NIC_NET_LINK_UP : 0, nic->order);
+    space.status = word16_make(nic_link_up(nic) ? NIC_NET_LINK_UP : 0, order);
     if (features_has(&nic->offered, NET_F_MQ))
-        space.max_virtqueue_pairs = word16_make((uint16_t)config->queue_pairs, nic->order);
+        space.max_virtqueue_pairs = word16_make((uint16_t)config->queue_pairs, order);
     if (features_has(&nic->offered, NET_F_MTU))
-        space.mtu = word16_make(config->mtu, nic->order);
-    space.speed = word32_make(speed, nic->order);
+        space.mtu = word16_make(config->mtu, order);
+    space.speed = word32_make(speed, order);
     space.duplex = 1; /* full; X-06: the header files of every driver agree on 1 */
     return space;
 }
@@ -214,14 +220,14 @@ void nic_pair_rules(const struct nic *nic, struct pair_rules *ret_rules)
     int mergeable = features_has(&nic->agreed, NET_F_MRG_RXBUF);
 
     *ret_rules = (struct pair_rules){
-        .order = modern ? BYTE_ORDER_LITTLE : nic->order,
+        .order = nic_byte_order(nic),
         .header_len = modern || mergeable ? NET_HEADER_LEN : NET_HEADER_LEN_LEGACY,
         .mergeable = (uint8_t)mergeable,
         .link_up = (uint8_t)nic_link_up(nic),
         .tx_offloads = offloads_agreed(nic, 0, OFFLOAD_FEATURES_TX) & nic->caps.tx_offloads,
         .rx_offloads = offloads_agreed(nic, OFFLOAD_FEATURES_TX, ARRAY_COUNT(offload_features)),
         .frame_max = features_has(&nic->agreed, NET_F_MTU) ? nic->config.mtu + FRAME_LEN_MIN
-                                                           : FRAME_LEN_MAX - 8,
+                                                           : FRAME_LEN_MAX,
     };
 }
 

@@ -52,7 +52,7 @@ struct nic {
     struct features offered; /* fixed while a driver is there */
     struct features agreed;
     uint8_t status;          /* NIC_STATUS_… */
-    enum byte_order order;   /* of a legacy driver's words */
+    enum byte_order order;   /* of a legacy driver's words; see nic_byte_order */
     unsigned active_pairs;   /* set by the driver, 1 after reset */
 
     int link_admin;    /* what the operator wants */
@@ -71,9 +71,12 @@ void nic_reset(struct nic *nic);
 int nic_agree(struct nic *nic, const struct features *accepted, struct error *err);
 
 /* The driver writes the status register; returns what it reads then. 0 is a reset: the caller stops the
- * queues first. FEATURES_OK sticks only if `accepted` could be agreed on. */
+ * queues first. FEATURES_OK sticks only if `accepted` could be agreed on; NULL: it could not. */
 uint8_t nic_write_status(struct nic *nic, uint8_t value, const struct features *accepted);
 void nic_needs_reset(struct nic *nic);
+
+/* Of the words that the driver shares: little unless it is a legacy one that said otherwise. */
+enum byte_order nic_byte_order(const struct nic *nic);
 
 int nic_link_up(const struct nic *nic);
 /* 1 if the driver can see the difference. */

@@ -21,14 +21,15 @@ enum {
 };
 
 /* Copies up to PEEK_LEN bytes: the guest may change them while we look. */
-static uint32_t frame_peek(const struct frame *frame, uint8_t ret_bytes[PEEK_LEN])
+static uint32_t frame_peek(const struct iovec *iov, uint32_t iov_count,
+                           uint8_t ret_bytes[PEEK_LEN])
 {
     uint32_t done = 0;
 
-    for (uint32_t i = 0; i < frame->iov_count && done < PEEK_LEN; i++) {
-        uint32_t part = (uint32_t)MIN(frame->iov[i].iov_len, PEEK_LEN - done);
+    for (uint32_t i = 0; i < iov_count && done < PEEK_LEN; i++) {
+        uint32_t part = (uint32_t)MIN(iov[i].iov_len, PEEK_LEN - done);
 
-        memcpy(ret_bytes + done, frame->iov[i].iov_base, part);
+        memcpy(ret_bytes + done, iov[i].iov_base, part);
         done += part;
     }
     return done;
@@ -56,12 +57,22 @@ static uint16_t network_protocol(const uint8_t *bytes, uint32_t len, uint32_t *r
     return 0;
 }
 
+uint32_t frame_vlan_len(const struct iovec *iov, uint32_t iov_count)
+{
+    uint8_t bytes[PEEK_LEN];
+    uint32_t len = frame_peek(iov, iov_count, bytes);
+    uint32_t network = FRAME_LEN_MIN;
+
+    network_protocol(bytes, len, &network);
+    return network - FRAME_LEN_MIN;
+}
+
 /* Is a frame that claims this GSO type what it says, as far as its fixed headers tell? IPv6 extension
  * headers are left to whoever segments: they may stand before csum_start. */
 static int gso_matches(const struct frame *frame, unsigned type, uint32_t csum_start)
 {
     uint8_t bytes[PEEK_LEN];
-    uint32_t len = frame_peek(frame, bytes);
+    uint32_t len = frame_peek(frame->iov, frame->iov_count, bytes);
     uint32_t network = 0;
     uint16_t protocol = network_protocol(bytes, len, &network);
 

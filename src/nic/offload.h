@@ -26,6 +26,9 @@ enum {
 int offload_from_header(const struct net_header *header, enum byte_order order, uint32_t allowed,
                         const struct frame *frame, struct frame_offload *ret_offload);
 
+/* Bytes of the VLAN tags (up to two) of the frame whose first spans are iov: 0, 4 or 8. */
+uint32_t frame_vlan_len(const struct iovec *iov, uint32_t iov_count);
+
 /* Which ENDPOINT_… bit delivering such a frame needs; 0 for a plain one. */
 uint32_t offload_needs(const struct frame_offload *offload);
 

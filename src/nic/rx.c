@@ -284,6 +284,16 @@ static uint16_t buffers_push(struct pair *pair, uint32_t len)
     return count;
 }
 
+/* virtio 1.4, 5.1.4.1: nothing above the agreed MTU; VLAN tags come on top. */
+static int oversize(const struct pair *pair, uint32_t len)
+{
+    const struct chain_batch *window = &pair->scratch->rx;
+
+    return __builtin_expect(len > pair->rules.frame_max, 0) &&
+           len > pair->rules.frame_max + frame_vlan_len(&window->iov[pair->window_iov],
+                                                        window->iov_used - pair->window_iov);
+}
+
 static void rx_commit(struct endpoint_rx *rx, uint32_t len, const struct frame_offload *offload)
 {
     struct pair *pair = pair_of(rx);
@@ -296,7 +306,7 @@ static void rx_commit(struct endpoint_rx *rx, uint32_t len, const struct frame_o
         count_drop(pair, PAIR_RX_DROP_RUNT);
         return;
     }
-    if (adapted.gso_type == FRAME_GSO_NONE && len > pair->rules.frame_max + 8) {
+    if (adapted.gso_type == FRAME_GSO_NONE && oversize(pair, len)) {
         count_drop(pair, PAIR_RX_DROP_OVERSIZE);
         return;
     }

@@ -30,10 +30,12 @@ static void header_strip(const struct chain *chain, uint32_t header_len, struct 
     frame->iov = iov;
 }
 
-/* virtio 1.4, 5.1.6.2: without GSO a frame keeps to the MTU; up to two VLAN tags come on top. */
+/* virtio 1.4, 5.1.6.2: without GSO a frame keeps to the MTU; VLAN tags come on top. */
 static int oversize(const struct pair *pair, const struct frame *frame)
 {
-    return frame->offload.gso_type == FRAME_GSO_NONE && frame->len > pair->rules.frame_max + 8;
+    return frame->offload.gso_type == FRAME_GSO_NONE &&
+           __builtin_expect(frame->len > pair->rules.frame_max, 0) &&
+           frame->len > pair->rules.frame_max + frame_vlan_len(frame->iov, frame->iov_count);
 }
 
 /* The verdict on one chain, and the frame in it. Counts nothing: the chain may yet go back to the ring. */

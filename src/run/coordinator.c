@@ -40,6 +40,7 @@ struct coordinator {
 
     struct event_bits faults; /* raised by workers when a ring latches */
     struct loop_source fault_source;
+    struct virtqueue inert; /* never runs */
     struct loop_source control_kick;
     struct loop_timer control_again;
     struct log_limit fault_log;
@@ -58,10 +59,19 @@ static int is_control(const struct coordinator *coordinator, unsigned queue)
     return queue == nic_control_queue(&coordinator->nic);
 }
 
+/* The index behind the last pair is the control queue's, if CTRL_VQ and MQ were agreed; else a driver may
+ * set it up and nothing comes of it (NET-Q-02, NET-Q-04). */
+static int is_inert(const struct coordinator *coordinator, unsigned queue)
+{
+    return !is_control(coordinator, queue) && queue / 2 >= coordinator->nic.config.queue_pairs;
+}
+
 static struct virtqueue *queue_get(struct coordinator *coordinator, unsigned queue)
 {
     if (is_control(coordinator, queue))
         return &coordinator->control.queue;
+    if (is_inert(coordinator, queue))
+        return &coordinator->inert;
     return queue % 2 == 0 ? &pair_of_queue(coordinator, queue)->rx
                           : &pair_of_queue(coordinator, queue)->tx;
 }
@@ -531,7 +541,7 @@ static void ring_config(const struct coordinator *coordinator, struct virtqueue_
         config->features |= VIRTQUEUE_INDIRECT;
     if (features_has(agreed, F_EVENT_IDX))
         config->features |= VIRTQUEUE_EVENT_IDX;
-    config->order = features_has(agreed, F_VERSION_1) ? BYTE_ORDER_LITTLE : coordinator->nic.order;
+    config->order = nic_byte_order(&coordinator->nic);
 }
 
 static int control_start(struct coordinator *coordinator, const struct virtqueue_config *config,
@@ -583,6 +593,8 @@ int coordinator_start_queue(struct coordinator *coordinator, unsigned queue,
     if (config->size > coordinator->nic.config.queue_size_max)
         return error_set(err, EINVAL, "queue %u has %u entries, the most are %u", queue,
                          config->size, coordinator->nic.config.queue_size_max);
+    if (is_inert(coordinator, queue))
+        return 0;
     coordinator_stop_queue(coordinator, queue);
     ring_config(coordinator, &complete);
     coordinator_hold_queue(coordinator, queue);
@@ -641,7 +653,7 @@ void coordinator_enable_queue(struct coordinator *coordinator, unsigned queue,
 {
     struct pair *pair;
 
-    if (is_control(coordinator, queue) || queue / 2 >= coordinator->nic.config.queue_pairs)
+    if (is_control(coordinator, queue) || is_inert(coordinator, queue))
         return;
     pair = pair_of_queue(coordinator, queue);
     coordinator_hold_queue(coordinator, queue);
@@ -652,13 +664,13 @@ void coordinator_enable_queue(struct coordinator *coordinator, unsigned queue,
 
 void coordinator_hold_queue(struct coordinator *coordinator, unsigned queue)
 {
-    if (!is_control(coordinator, queue))
+    if (!is_control(coordinator, queue) && !is_inert(coordinator, queue))
         worker_pause(coordinator->pairs[queue / 2].worker);
 }
 
 void coordinator_release_queue(struct coordinator *coordinator, unsigned queue)
 {
-    if (!is_control(coordinator, queue))
+    if (!is_control(coordinator, queue) && !is_inert(coordinator, queue))
         worker_resume(coordinator->pairs[queue / 2].worker);
 }
 

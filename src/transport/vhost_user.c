@@ -47,6 +47,7 @@ static void session_end(struct vhost_user *vhost_user)
     vhost_user_memory_drop(vhost_user);
     fd_close(&vhost_user->backend_fd);
     vhost_user->features = 0;
+    vhost_user->features_refused = 0;
     vhost_user->protocol_features = 0;
 }
 

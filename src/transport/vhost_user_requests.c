@@ -66,11 +66,11 @@ static int get_features(struct call *call)
 }
 
 /* MQ without CTRL_VQ means that the VMM ends the control queue itself (VU-MQ-02). */
-static struct features features_from_wire(uint64_t wire)
+static struct features features_from_wire(const struct nic *nic, uint64_t wire)
 {
     struct features features = {.word = {wire & ~VHOST_USER_F_PROTOCOL_FEATURES}};
 
-    if (!features_has(&features, NET_F_CTRL_VQ))
+    if (features_has(&nic->offered, NET_F_MQ) && !features_has(&features, NET_F_CTRL_VQ))
         features_remove(&features, NET_F_MQ);
     return features;
 }
@@ -96,9 +96,10 @@ static int set_features(struct call *call)
 {
     struct vhost_user *vhost_user = call->vhost_user;
     uint64_t wire = call->payload->u64;
-    struct features features = features_from_wire(wire);
+    struct features features = features_from_wire(nic_of(call), wire);
     int result = 0;
 
+    vhost_user->features_refused = 1;
     if (!features_equal(&features, &nic_of(call)->agreed))
         result = rings_give_way(call);
     if (result == 0)
@@ -106,6 +107,7 @@ static int set_features(struct call *call)
     if (result < 0)
         return result;
     vhost_user->features = wire;
+    vhost_user->features_refused = 0;
     for (unsigned i = 0; i < vhost_user->ring_count; i++) {
         if (!(wire & VHOST_USER_F_PROTOCOL_FEATURES))
             vhost_user_ring_enable(&vhost_user->ring[i], 1);
@@ -153,20 +155,22 @@ static int reset_device(struct call *call)
 {
     vhost_user_rings_reset(call->vhost_user);
     call->vhost_user->features = 0;
+    call->vhost_user->features_refused = 0;
     return 0;
 }
 
 static int set_status(struct call *call)
 {
     struct vhost_user *vhost_user = call->vhost_user;
-    struct features accepted = features_from_wire(vhost_user->features);
+    struct features accepted = features_from_wire(nic_of(call), vhost_user->features);
 
     if (call->payload->u64 > UINT8_MAX)
         return error_set(call->err, EINVAL, "device status 0x%llx is more than a byte",
                          (unsigned long long)call->payload->u64);
     if (call->payload->u64 == 0)
         return reset_device(call);
-    nic_write_status(nic_of(call), (uint8_t)call->payload->u64, &accepted);
+    nic_write_status(nic_of(call), (uint8_t)call->payload->u64,
+                     vhost_user->features_refused ? NULL : &accepted);
     return 0;
 }
 
@@ -180,15 +184,12 @@ static int get_config(struct call *call)
 {
     struct vhost_user_config *config = &call->payload->config;
 
-    call->reply_size = VHOST_USER_CONFIG_HEADER;
     if (call->size < VHOST_USER_CONFIG_HEADER ||
         config->size != call->size - VHOST_USER_CONFIG_HEADER ||
-        !range_within(config->offset, config->size, VHOST_USER_CONFIG_MAX)) {
-        config->size = 0;
+        !range_within(config->offset, config->size, VHOST_USER_CONFIG_MAX))
         return 0;
-    }
     nic_read_config(nic_of(call), config->offset, config->region, config->size);
-    call->reply_size += config->size;
+    call->reply_size = VHOST_USER_CONFIG_HEADER + config->size;
     return 0;
 }
 

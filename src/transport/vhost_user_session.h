@@ -36,6 +36,7 @@ struct vhost_user {
 
     /* The session. */
     uint64_t features;          /* acked, as on the wire */
+    int features_refused;       /* the last SET_FEATURES was */
     uint64_t protocol_features; /* acked */
     int backend_fd;             /* owned; socket or pipe to the front-end */
     struct guest_memory *memory; /* owned; the coordinator borrows it */
