@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: MIT
+"""The two that are compared: each is a back-end on one CPU with a DPDK front-end on the other.
+
+A contender is idle (no CPU used) except inside `window`, so both can be up at the same time.
+"""
+
+import dataclasses
+import os
+import re
+import time
+
+import rows
+from children import Child, ChildFailed
+from testpmd import Testpmd
+
+BACK_END_CPU, FRONT_END_CPU = 0, 1
+MAC = "52:54:00:00:00:01"
+POLL_US = 100
+SETTLE = 0.03  # seconds of traffic before a window begins
+
+
+@dataclasses.dataclass
+class Window:
+    contender: str
+    packets_per_second: float
+    cycles_per_packet: float  # of the back-end
+    cpu_share: float  # of the back-end's CPU; above cycles_per_packet x packets there is none
+    placement: str = ""
+
+
+class Contender:
+    """Base: the front-end and the course of a window. Subclasses bring the back-end."""
+
+    name = ""
+
+    def __init__(self, row, memory, tsc_hz):
+        self.row = row
+        self.tsc_hz = tsc_hz
+        self.socket = os.path.join(memory.folder, f"{self.name}.sock")
+        self._memory = memory
+        self._front_end = None
+        self._start_back_end(memory)
+
+    def connect(self):
+        """Starts the front-end, once the back-end listens."""
+        self._wait_for_socket()
+        device = (f"net_virtio_user0,mac={MAC},path={self.socket},queues=1,"
+                  f"queue_size={rows.RING_SIZE},{self.row.driver}")
+        self._front_end = Testpmd(FRONT_END_CPU, device, self._memory, rows.RING_SIZE)
+
+    def wait_until_ready(self):
+        self._front_end.wait_until_ready()
+        self._front_end.command(f"set fwd {self.row.front_end_mode}")
+        self._front_end.command(f"set txpkts {self.row.length}")
+
+    def window(self, seconds):
+        """One measurement; idle before and after it."""
+        row, front_end = self.row, self._front_end
+        self._begin()
+        front_end.command(row.start)
+        time.sleep(SETTLE)
+        front_end.packets_per_second(row.counted)  # from here on
+        before = self._cpu_ns(), time.monotonic_ns()
+        time.sleep(seconds)
+        rate = front_end.packets_per_second(row.counted)
+        after = self._cpu_ns(), time.monotonic_ns()
+        front_end.stop_forwarding()
+        cycles = self._end()
+        if rate == 0:
+            raise ChildFailed(f"{self.name}: no packet moved")
+        share = (after[0] - before[0]) / (after[1] - before[1])
+        if cycles is None:
+            cycles = share * self.tsc_hz / rate
+        return Window(self.name, rate, cycles, share)
+
+    def _wait_for_socket(self):
+        deadline = time.monotonic() + 20
+        while not os.path.exists(self.socket):
+            if time.monotonic() > deadline:
+                raise ChildFailed(f"{self.name} made no socket in 20 s")
+            time.sleep(0.02)
+
+    def _cpu_ns(self):
+        """CPU time of the back-end's whole process up to now, exact (clock_getcpuclockid(3))."""
+        return time.clock_gettime_ns((~self._back_end_pid() << 3) | 2)
+
+    def stop(self):
+        if self._front_end:
+            self._front_end.kill()
+        self._stop_back_end()
+
+    # For subclasses.
+
+    def _start_back_end(self, memory):
+        raise NotImplementedError
+
+    def _stop_back_end(self):
+        raise NotImplementedError
+
+    def _back_end_pid(self):
+        raise NotImplementedError
+
+    def _begin(self):
+        """Makes the back-end forward."""
+
+    def _end(self):
+        """Makes it idle; its busy cycles a packet, or None: from its CPU time."""
+
+
+class Vionic(Contender):
+    name = "vionic"
+
+    def _start_back_end(self, memory):
+        nic = f"socket={self.socket},mac={MAC},queue-size=1024,endpoint={self.row.vionic_endpoint}"
+        self._daemon = Child(
+            [executable(), "run", "--nic", nic, "--workers", "1", "--poll", str(POLL_US),
+             "--control", os.path.join(memory.folder, "control.sock")], {BACK_END_CPU})
+        try:
+            self._daemon.read_until(re.compile("ready"), 0, 20)
+        except BaseException:
+            self._daemon.kill()
+            raise
+
+    def _stop_back_end(self):
+        self._daemon.stop()
+
+    def _back_end_pid(self):
+        return self._daemon.pid
+
+
+class DpdkVhost(Contender):
+    name = "dpdk"
+
+    def _start_back_end(self, memory):
+        self._back_end = Testpmd(BACK_END_CPU, f"net_vhost0,iface={self.socket},queues=1", memory,
+                                 rows.RING_SIZE)
+
+    def wait_until_ready(self):
+        self._back_end.wait_until_ready()
+        self._back_end.command(f"set fwd {self.row.dpdk_mode}")
+        self._back_end.command(f"set txpkts {self.row.length}")
+        self._back_end.command("set record-core-cycles on")
+        super().wait_until_ready()
+
+    def _stop_back_end(self):
+        self._back_end.kill()
+
+    def _back_end_pid(self):
+        return self._back_end.pid
+
+    def _begin(self):
+        self._back_end.command("start")
+
+    def _end(self):
+        cycles, packets = self._back_end.stop_forwarding() or (0, 0)
+        return cycles / packets if packets else None
+
+
+def executable():
+    here = os.path.dirname(os.path.abspath(__file__))
+    return os.environ.get("VIONIC") or os.path.join(os.path.dirname(here), BUILD, "src/daemon/vionic")
+
+
+BUILD = "build"  # run.py --build says otherwise
+CONTENDERS = [Vionic, DpdkVhost]
+CYCLES_NOTE = (
+    "cycles a packet are TSC cycles of the back-end. vionic: CPU time of its process (it sleeps when\n"
+    f"idle, but looks on for {POLL_US} us first, so empty looks count: an upper bound). DPDK: testpmd's\n"
+    "busy-cycles counter (record-core-cycles), which leaves empty polls out; in rx rows it contains\n"
+    "testpmd making the frames, as vionic's contains its null endpoint doing so.")

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: MIT
+"""DPDK's testpmd, driven at its own command line, as front-end and as back-end."""
+
+import itertools
+import re
+
+from children import Child, ChildFailed
+
+MEMORY_MB = 192
+ANSWER_TIMEOUT = 20
+_numbers = itertools.count()
+
+
+class Testpmd:
+    """One forwarding core on `cpu`, one port `device` (a --vdev argument)."""
+
+    def __init__(self, cpu, device, memory, ring_size):
+        number = next(_numbers)
+        command = ["stdbuf", "-oL",  # line by line, or the answers would come late
+                   "dpdk-testpmd", "--lcores", f"0@{cpu},1@{cpu}", "--no-pci", "--no-telemetry",
+                   *memory.options(f"bench{number}"), "-m", str(MEMORY_MB), "--vdev", device,
+                   "--", "-i", "--nb-cores=1", "--disable-link-check", "--no-lsc-interrupt",
+                   "--no-flush-rx", "--port-topology=loop", "--total-num-mbufs=8192",
+                   f"--rxd={ring_size}", f"--txd={ring_size}"]
+        self._child = Child(command, env={"RUNTIME_DIRECTORY": memory.folder})
+
+    @property
+    def pid(self):
+        return self._child.pid
+
+    def wait_until_ready(self):
+        self.command("show port summary all", timeout=60)
+
+    def command(self, line, timeout=ANSWER_TIMEOUT):
+        """Output of one command. An unknown word after it marks where the answer ends."""
+        begin = len(self._child.output)
+        mark = f"end-{next(_numbers)}"
+        self._child.write(f"{line}\n{mark}\n")
+        return self._child.read_until(re.compile(mark + r"\s+Command not found"), begin, timeout)
+
+    def packets_per_second(self, direction):
+        """Since the last call; the clock is testpmd's own. `direction` is "Rx" or "Tx"."""
+        return int(_find(rf"{direction}-pps:\s+(\d+)", self.command("show port stats 0")))
+
+    def stop_forwarding(self):
+        """Busy TSC cycles and packets since the start, if record-core-cycles is on, else None."""
+        text = self.command("stop")
+        found = re.search(r"\(total cycles=(\d+) / total \w+ packets=(\d+)\)", text)
+        return tuple(map(int, found.groups())) if found else None
+
+    def kill(self):
+        self._child.kill()
+
+
+def _find(pattern, text):
+    found = re.search(pattern, text)
+    if not found:
+        raise ChildFailed(f"testpmd's answer lacks {pattern}:\n{text}")
+    return found.group(1)
