@@ -8,6 +8,14 @@ import time
 import traceback
 
 
+_evidence = []
+
+
+def show_on_failure(name, tell):
+    """tell() is text, such as a log, that explains a failed case."""
+    _evidence.append((name, tell))
+
+
 class Cases:
     def __init__(self):
         self._count = 0
@@ -36,6 +44,8 @@ class Cases:
 
     def _explain(self, problem):
         text = "".join(traceback.format_exception(problem))
+        for name, tell in _evidence:
+            text += f"--- {name}:\n{tell()}"
         for line in text.splitlines():
             print("#   " + line)
         sys.stdout.flush()

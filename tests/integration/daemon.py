@@ -51,6 +51,7 @@ class Daemon:
         self._command = [*(network.prefix if network else []), executable(), "run",
                          "--control", self.control, *specs, *arguments]
         self._process = None
+        cases.show_on_failure("the daemon's log", self.log)
         self.start()
 
     def __enter__(self):
@@ -94,6 +95,8 @@ class Daemon:
         self._process.wait()
 
     def log(self):
+        if not os.path.exists(self.log_path):
+            return ""
         with open(self.log_path, encoding="utf-8", errors="replace") as log:
             return log.read()[-20000:]
 
@@ -104,7 +107,7 @@ class Daemon:
         return json.loads(answer.stdout)
 
     def nic(self, name):
-        return self.inspect(f"nics/{name}")
+        return self.inspect(name)
 
     def pair(self, name, index=0):
         """What queue pair `index` of a NIC shows."""

@@ -10,7 +10,7 @@ import time
 import cases
 import pcap
 from daemon import Daemon, Folder
-from testpmd import Testpmd
+from testpmd import Testpmd, command_line
 
 FRAMES = 50000
 LENGTHS = [60, 61, 64, 65, 127, 128, 256, 511, 1000, 1499, 1513, 1514]
@@ -45,7 +45,8 @@ def send_and_compare(folder, socket, options, sent):
         f"net_pcap0,rx_pcap={folder / 'in.pcap'},tx_pcap={folder / 'out.pcap'}",
     ]
     size = options.split("queue_size=")[1].split(",")[0]
-    with Testpmd(devices, ["--no-flush-rx", f"--rxd={size}", f"--txd={size}"]) as testpmd:
+    arguments = ["--no-flush-rx", f"--rxd={size}", f"--txd={size}"]
+    with Testpmd(command_line(devices, arguments)) as testpmd:
         testpmd.command("set fwd io retry")
         testpmd.command("set burst tx delay 10 retry 100000")
         testpmd.command("start")

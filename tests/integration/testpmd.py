@@ -13,19 +13,22 @@ from daemon import die_with_parent
 MEMORY_MB = 512
 
 
-class Testpmd:
-    """testpmd at its command line. `devices` are --vdev arguments, port 0 first."""
+def command_line(devices, arguments=()):
+    """`devices` are --vdev arguments, port 0 first."""
+    vdevs = [word for device in devices for word in ("--vdev", device)]
+    return ["dpdk-testpmd", "--lcores", "0@0,1@1", "--no-pci", "--no-telemetry", "--no-huge",
+            "-m", str(MEMORY_MB), "--file-prefix", f"vionic-{os.getpid()}", *vdevs,
+            "--", "-i", "--nb-cores=1", "--disable-link-check", "--total-num-mbufs=16384",
+            *arguments]
 
-    def __init__(self, devices, arguments=()):
-        prefix = f"vionic-{os.getpid()}"
-        vdevs = [word for device in devices for word in ("--vdev", device)]
+
+class Testpmd:
+    """testpmd at its own command line (it was started with -i)."""
+
+    def __init__(self, command):
         self._output = ""
         self._process = subprocess.Popen(
-            # Line by line, or the answers would come late.
-            ["stdbuf", "-oL", "dpdk-testpmd", "--lcores", "0@0,1@1", "--no-pci", "--no-telemetry", "--no-huge",
-             "-m", str(MEMORY_MB), "--file-prefix", prefix, *vdevs,
-             "--", "-i", "--nb-cores=1", "--disable-link-check", "--total-num-mbufs=16384",
-             *arguments],
+            ["stdbuf", "-oL", *command],  # line by line, or the answers would come late
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             bufsize=1, preexec_fn=die_with_parent)
         threading.Thread(target=self._read, daemon=True).start()
