@@ -28,20 +28,20 @@ struct guest {
     struct endpoint *endpoint;    /* owned from guest_open to guest_close */
     struct endpoint_queue *queue; /* owned likewise; NULL while it is closed */
 
+    struct guest_frame frame[GUEST_FRAMES_MAX];
+    unsigned frame_count;
+
     enum guest_buffers kind;
     uint32_t buffer_len;
     uint32_t buffer_count; /* what the endpoint may still use */
     int refusal;           /* -ENETDOWN or -EMSGSIZE for every reserve; 0: none */
 
     int in_call; /* inside send() or receive(): the only time when rx may be used */
-    struct iovec iov[RESERVE_MAX_SPANS];
-    struct reservation room;
     unsigned reserve_count;
     unsigned again_count; /* reserves that found too little room */
     unsigned drop_count;
-
-    struct guest_frame frame[GUEST_FRAMES_MAX];
-    unsigned frame_count;
+    struct reservation room;
+    struct iovec iov[RESERVE_MAX_SPANS];
 };
 
 /* Opens `text` as an endpoint and its queue 0, with unlimited mergeable buffers of 2 KiB; fails the

@@ -151,11 +151,11 @@ const struct guest_frame *peer_wait_frame(struct peer *peer, uint16_t ethertype,
 
 static void parse(const uint8_t *ip, struct peer_packet *ret)
 {
-    uint32_t len = get16(ip + 2), header_len;
-    const uint8_t *l4 = ip + (ip[0] & 15) * 4;
-    uint32_t l4_len = len - (ip[0] & 15u) * 4;
+    uint32_t ip_len = (ip[0] & 15u) * 4, header_len;
+    const uint8_t *l4 = ip + ip_len;
+    uint32_t l4_len = get16(ip + 2) - ip_len;
 
-    assert_int_equal(internet_checksum(ip, (ip[0] & 15u) * 4, 0), 0);
+    assert_int_equal(internet_checksum(ip, ip_len, 0), 0);
     *ret = (struct peer_packet){.protocol = ip[9]};
     ret->source = get32(ip + 12);
     ret->destination = get32(ip + 16);
@@ -182,6 +182,7 @@ int peer_wait(struct peer *peer, uint8_t protocol, int timeout_ms, struct peer_p
 {
     const struct guest_frame *frame;
 
+    *ret_packet = (struct peer_packet){0};
     while ((frame = peer_wait_frame(peer, 0x0800, timeout_ms)) != NULL) {
         parse(frame->bytes + 14, ret_packet);
         if (ret_packet->protocol == protocol)
@@ -251,7 +252,7 @@ void peer_tcp_connect(struct peer_tcp *tcp, struct peer *peer, uint32_t remote,
 
 void peer_tcp_accept(struct peer_tcp *tcp, struct peer *peer, uint16_t port)
 {
-    struct peer_packet syn;
+    struct peer_packet syn = {0};
 
     do /* the last words of an older connection may come first */
         peer_expect(peer, IPPROTO_TCP, &syn);
@@ -269,7 +270,7 @@ void peer_tcp_accept(struct peer_tcp *tcp, struct peer *peer, uint16_t port)
 
 void peer_tcp_send(struct peer_tcp *tcp, const void *data, uint32_t len)
 {
-    struct peer_packet segment;
+    struct peer_packet segment = {0};
 
     while (tcp->seq - tcp->acked + len > tcp->window) {
         peer_expect(tcp->peer, IPPROTO_TCP, &segment);
@@ -280,7 +281,7 @@ void peer_tcp_send(struct peer_tcp *tcp, const void *data, uint32_t len)
 
 uint32_t peer_tcp_receive(struct peer_tcp *tcp, void *data, uint32_t len, int timeout_ms)
 {
-    struct peer_packet segment;
+    struct peer_packet segment = {0};
 
     while (peer_wait(tcp->peer, IPPROTO_TCP, timeout_ms, &segment)) {
         uint32_t n = tcp_take(tcp, &segment);

@@ -224,7 +224,7 @@ static int queue_read(struct tap_queue *queue, const struct reservation *room,
 {
     uint32_t in_guest = MIN(room->room, (uint32_t)FRAME_LEN_MAX);
     struct iovec *iov = queue->rx_iov;
-    struct vnet_hdr hdr;
+    struct vnet_hdr hdr = {0};
     ssize_t n;
 
     iov[0] = (struct iovec){&hdr, sizeof(hdr)};
@@ -287,7 +287,7 @@ static int queue_receive_one(struct tap_queue *queue)
 {
     struct endpoint_rx *rx = queue->rx;
     struct reservation room = {0};
-    struct frame_offload offload;
+    struct frame_offload offload = {0};
     int refusal = rx->ops->reserve(rx, FRAME_LEN_MIN, queue_room_wanted(queue), &room);
     int len;
 

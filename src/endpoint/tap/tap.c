@@ -338,12 +338,13 @@ static int tap_open(const struct endpoint_spec *spec, struct endpoint **ret_endp
         rc = tap_enter_and_set_up(tap, request);
     if (rc == 0)
         rc = tap_finish(tap, err);
-    if (rc == 0)
+    if (rc == 0) {
         *ret_endpoint = &tap->base;
+        tap = NULL;
+    }
 out:
     free(request);
-    if (rc < 0 && tap != NULL)
-        tap_close(&tap->base);
+    tap_close((struct endpoint *)tap);
     return rc;
 }
 

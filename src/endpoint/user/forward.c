@@ -76,7 +76,7 @@ int user_forward_parse(const struct user_config *config, const char *text,
     *ret_forward = (struct user_forward){0};
     if (strlen(text) >= sizeof(ret_forward->text))
         return error_set(err, EINVAL, "endpoint user: hostfwd=%.40s... is too long", text);
-    strcpy(ret_forward->text, text);
+    memcpy(ret_forward->text, text, strlen(text) + 1);
     if (strncmp(text, "tcp:", 4) == 0)
         ret_forward->protocol = IPPROTO_TCP;
     else if (strncmp(text, "udp:", 4) == 0)
