@@ -13,7 +13,7 @@ static void print_value(FILE *out, const json_t *value)
 {
     switch (json_typeof(value)) {
     case JSON_STRING:
-        fputs(json_string_value(value), out);
+        fputs(json_string_length(value) > 0 ? json_string_value(value) : "-", out);
         break;
     case JSON_INTEGER:
         fprintf(out, "%" JSON_INTEGER_FORMAT, json_integer_value(value));

@@ -87,11 +87,14 @@ static int add_nics(struct daemon *daemon, const struct config *config, struct e
 
     for (size_t i = 0; i < config->nic_count; i++) {
         const struct config_nic *entry = &config->nics[i];
+        int place_len = (int)strlen(entry->place);
         int ret = vionic_add_nic(daemon->vionic, &entry->nic, &reason);
 
+        /* The place goes on with a key (`nics[0].`) or not (`--nic …: `); here no key follows. */
+        while (place_len > 0 && strchr(".: ", entry->place[place_len - 1]) != NULL)
+            place_len--;
         if (ret < 0)
-            return error_set(err, -ret, "%s%s%s", entry->place,
-                             entry->place[strlen(entry->place) - 1] == '.' ? " " : "", reason.text);
+            return error_set(err, -ret, "%.*s: %s", place_len, entry->place, reason.text);
         announce(&entry->nic);
     }
     return 0;

@@ -80,7 +80,7 @@ REFUSED = [
     ("option with a fraction", endpoint('{"kind": "null", "x": 1.5}'), ["endpoint: x", "1.5"]),
     ("option with an odd name", endpoint('{"kind": "null", "a,b": "1"}'), ['"a,b"', "plain word"]),
     ("options too many", endpoint('{"kind": "null", "x": [' + ",".join("1" * 65) + "]}"), ["x", "64"]),
-    ("unknown option", endpoint('{"kind": "null", "colour": "red"}'), ["nics[0]", "colour"]),
+    ("unknown option", endpoint('{"kind": "null", "colour": "red"}'), ["nics[0]: ", "colour"]),
 ]
 
 

@@ -73,6 +73,7 @@ static void test_lone_values(void **state)
     check_text("\"tap\"", "tap\n");
     check_text("true", "yes\n");
     check_text("{}", "-\n");
+    check_text("{\"agreed_features\": \"\"}", "agreed_features: -\n");
 }
 
 static void test_paths(void **state)
