@@ -166,13 +166,19 @@ static struct driver_desc table_fill(struct driver_split *split, uint16_t head,
         .addr = table, .len = count * DRIVER_DESC_LEN, .flags = DESC_INDIRECT};
 }
 
+/* How many buffers of the chain get a descriptor in the ring; the others go to a table. */
+static unsigned direct_count(const struct driver_chain *chain)
+{
+    if (chain->shape == CHAIN_INDIRECT)
+        return 0;
+    return chain->shape == CHAIN_MIXED ? 1 : chain->count;
+}
+
 static uint32_t split_add(struct driver_ring *ring, const struct driver_chain *chain)
 {
     struct driver_split *split = split_of(ring);
-    unsigned direct = chain->shape == CHAIN_DIRECT     ? chain->count
-                      : chain->shape == CHAIN_INDIRECT ? 0
-                                                       : 1;
-    unsigned total = direct + (chain->shape != CHAIN_DIRECT);
+    unsigned direct = direct_count(chain);
+    unsigned total = direct + (direct < chain->count);
     uint16_t head = split->free_head;
     uint16_t at = driver_split_claim(split);
 

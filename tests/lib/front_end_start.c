@@ -44,6 +44,13 @@ static void base(struct front_end *fe, unsigned index, const struct driver_split
     MUST(front_end_vring_state(fe, VU_SET_VRING_BASE, index, split->used_idx));
 }
 
+/* A legacy driver's words, QEMU's place for it: before the addresses. */
+static void endian(struct front_end *fe, unsigned index, const struct driver_split *split)
+{
+    if (!(fe->features & VIRTIO_F_VERSION_1) && (fe->pf & VU_PF_CROSS_ENDIAN))
+        MUST(front_end_vring_state(fe, VU_SET_VRING_ENDIAN, index, split->ring.order == WIRE_BIG));
+}
+
 static void queue_count(struct front_end *fe)
 {
     uint64_t count;
@@ -129,6 +136,7 @@ void front_end_start_qemu(struct front_end *fe, const struct front_end_setup *se
         for (unsigned i = 2 * pair; i < 2 * pair + 2; i++) {
             number(fe, i, setup->vring[i]);
             base(fe, i, setup->vring[i]);
+            endian(fe, i, setup->vring[i]);
             MUST(front_end_set_vring_addr(fe, i, setup->vring[i]));
             MUST(front_end_set_vring_kick(fe, i));
             MUST(front_end_set_vring_call(fe, i));

@@ -190,7 +190,8 @@ int net_driver_receive(struct net_driver *net, void *ret_frame, uint32_t room, i
 
     if (!driver_ring_wait(net->rx, timeout_ms, &used))
         return -1;
-    check(used.len >= header_len + 14, "received %u bytes", used.len);
+    check(used.len >= header_len + (net->options.mergeable ? 0 : 14), "received %u bytes",
+          used.len);
     net->last_header =
         header_get(guest_ram_at(net->rx->ram, net->rx_gpa[net->rx_slot_of[used.id]], header_len),
                    header_len, net->rx->order);

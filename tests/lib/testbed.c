@@ -13,6 +13,7 @@
 
 #define USUAL_FEATURES (VIRTIO_F_VERSION_1 | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX)
 #define MRG_RXBUF      (1ull << 15)
+#define CONTROL        ((1ull << 17) | (1ull << 22)) /* CTRL_VQ and MQ */
 #define USUAL_PF       (~(VU_PF_INBAND | VU_PF_CONFIGURE_MEM_SLOTS))
 
 int testbed_setup(void **state)
@@ -31,7 +32,7 @@ int testbed_setup(void **state)
 static void nic_free(struct testbed_nic *nic)
 {
     front_end_close(&nic->fe);
-    for (unsigned i = 0; i < 2 * TESTBED_PAIRS_MAX; i++)
+    for (unsigned i = 0; i < 2 * TESTBED_PAIRS_MAX + 1; i++)
         driver_split_free(&nic->vring[i]);
     guest_ram_free(&nic->ram);
 }
@@ -57,6 +58,8 @@ static void fill_in(struct testbed_options *options)
         options->features = USUAL_FEATURES & ~options->without;
     if (options->mergeable)
         options->features |= MRG_RXBUF;
+    if (options->control)
+        options->features |= CONTROL;
     if (options->pf == 0)
         options->pf = USUAL_PF;
     if (options->rx_buffer_len == 0)
@@ -89,7 +92,8 @@ static void nic_prepare(struct testbed *bed, unsigned index, const struct testbe
     guest_ram_add(&nic->ram, TESTBED_RAM_GPA, TESTBED_BORDER_GPA - TESTBED_RAM_GPA, 0);
     guest_ram_add(&nic->ram, TESTBED_BORDER_GPA, TESTBED_END_GPA - TESTBED_BORDER_GPA,
                   BORDER_FILE_OFFSET);
-    for (unsigned i = 0; i < 2 * nic->options.pairs; i++) {
+    nic->setup.vring_count = 2 * nic->options.pairs + (nic->options.control != 0);
+    for (unsigned i = 0; i < nic->setup.vring_count; i++) {
         struct driver_split_options ring = {
             .size = nic->options.queue_size,
             .start_idx = nic->options.start_idx,
@@ -115,7 +119,7 @@ static void nic_prepare(struct testbed *bed, unsigned index, const struct testbe
     nic->setup = (struct front_end_setup){
         .ram = &nic->ram,
         .vring = nic->vrings,
-        .vring_count = 2 * nic->options.pairs,
+        .vring_count = nic->setup.vring_count,
         .features = nic->options.features,
         .pf = nic->options.pf,
     };
@@ -152,7 +156,7 @@ struct testbed *testbed_start(void **state, const struct testbed_options *option
 
 void testbed_restart_rings(struct testbed_nic *nic, uint16_t start_idx)
 {
-    for (unsigned i = 0; i < 2 * nic->options.pairs; i++)
+    for (unsigned i = 0; i < nic->setup.vring_count; i++)
         driver_split_restart(&nic->vring[i], start_idx);
     for (unsigned i = 0; i < nic->options.pairs; i++)
         net_driver_forget(&nic->net[i]);

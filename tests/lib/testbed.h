@@ -37,6 +37,7 @@ struct testbed_options {
     uint32_t rx_buffer_len; /* usual: 2048 */
     unsigned rx_slots;      /* usual: the ring's size */
     int rx_unposted;        /* the receive ring stays empty */
+    int control;            /* the control queue is the device's: MQ and CTRL_VQ are agreed on */
     enum chain_shape shape; /* usual: CHAIN_DIRECT */
     enum wire_order order;
     front_end_start_function *start; /* usual: QEMU's */
@@ -48,8 +49,8 @@ struct testbed_nic {
     char socket[DAEMON_PATH_LEN];
     struct testbed_options options;
     struct guest_ram ram;
-    struct driver_split vring[2 * TESTBED_PAIRS_MAX];
-    struct driver_split *vrings[2 * TESTBED_PAIRS_MAX];
+    struct driver_split vring[2 * TESTBED_PAIRS_MAX + 1];
+    struct driver_split *vrings[2 * TESTBED_PAIRS_MAX + 1];
     struct net_driver net[TESTBED_PAIRS_MAX];
     struct front_end fe;
     struct front_end_setup setup;
