@@ -2,6 +2,7 @@
 """Programs that the benchmark starts. None outlives it, however it ends."""
 
 import ctypes
+import glob
 import os
 import select
 import signal
@@ -26,7 +27,7 @@ class Child:
     """A program whose output is read here. `cpus` pins it; None leaves it where it likes."""
 
     def __init__(self, command, cpus=None, env=None):
-        self.name = os.path.basename(command[0])
+        self.name = " ".join(map(os.path.basename, command[:3]))
         self.output = ""
         # A session of its own: Ctrl-C at a terminal is for the benchmark, which then ends its children.
         self._process = subprocess.Popen(
@@ -59,6 +60,18 @@ class Child:
 
     def _failure(self, what):
         return ChildFailed(f"{self.name} {what}; its last words:\n{self.output[-1500:]}")
+
+    def cpu_ns(self):
+        """CPU time of the whole process up to now, exact (clock_getcpuclockid(3))."""
+        return time.clock_gettime_ns((~self.pid << 3) | 2)
+
+    def waited_ns(self):
+        """How long its threads were kept from a CPU that something else was using."""
+        waited = 0
+        for path in glob.glob(f"/proc/{self.pid}/task/*/schedstat"):
+            with open(path, encoding="ascii") as file:
+                waited += int(file.read().split()[1])
+        return waited
 
     def stop(self):
         """Asks it to end, insists after a while."""

@@ -4,6 +4,7 @@
 A contender is idle (no CPU used) except inside `window`, so both can be up at the same time.
 """
 
+import contextlib
 import dataclasses
 import os
 import re
@@ -24,7 +25,9 @@ class Window:
     contender: str
     packets_per_second: float
     cycles_per_packet: float  # of the back-end
-    cpu_share: float  # of the back-end's CPU; above cycles_per_packet x packets there is none
+    cpu_share: float  # of one CPU, that the back-end used
+    waited_share: float  # of the time, that both ends together waited for a CPU
+    probes_ns: list = dataclasses.field(default_factory=list)  # before and after
     placement: str = ""
 
 
@@ -60,18 +63,24 @@ class Contender:
         front_end.command(row.start)
         time.sleep(SETTLE)
         front_end.packets_per_second(row.counted)  # from here on
-        before = self._cpu_ns(), time.monotonic_ns()
+        before = self._clocks()
         time.sleep(seconds)
         rate = front_end.packets_per_second(row.counted)
-        after = self._cpu_ns(), time.monotonic_ns()
+        after = self._clocks()
         front_end.stop_forwarding()
         cycles = self._end()
         if rate == 0:
             raise ChildFailed(f"{self.name}: no packet moved")
-        share = (after[0] - before[0]) / (after[1] - before[1])
+        wall, cpu, waited = [end - begin for begin, end in zip(before, after)]
         if cycles is None:
-            cycles = share * self.tsc_hz / rate
-        return Window(self.name, rate, cycles, share)
+            cycles = cpu / wall * self.tsc_hz / rate
+        return Window(self.name, rate, cycles, cpu / wall, waited / wall)
+
+    def _clocks(self):
+        """In ns: now, the back-end's CPU time, how long both ends waited for a CPU."""
+        back_end = self._back_end_child()
+        return (time.monotonic_ns(), back_end.cpu_ns(),
+                back_end.waited_ns() + self._front_end.child.waited_ns())
 
     def _wait_for_socket(self):
         deadline = time.monotonic() + 20
@@ -80,14 +89,12 @@ class Contender:
                 raise ChildFailed(f"{self.name} made no socket in 20 s")
             time.sleep(0.02)
 
-    def _cpu_ns(self):
-        """CPU time of the back-end's whole process up to now, exact (clock_getcpuclockid(3))."""
-        return time.clock_gettime_ns((~self._back_end_pid() << 3) | 2)
-
     def stop(self):
         if self._front_end:
             self._front_end.kill()
         self._stop_back_end()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.socket)  # DPDK leaves it, and could not make the next one
 
     # For subclasses.
 
@@ -97,7 +104,7 @@ class Contender:
     def _stop_back_end(self):
         raise NotImplementedError
 
-    def _back_end_pid(self):
+    def _back_end_child(self):
         raise NotImplementedError
 
     def _begin(self):
@@ -124,8 +131,8 @@ class Vionic(Contender):
     def _stop_back_end(self):
         self._daemon.stop()
 
-    def _back_end_pid(self):
-        return self._daemon.pid
+    def _back_end_child(self):
+        return self._daemon
 
 
 class DpdkVhost(Contender):
@@ -145,8 +152,8 @@ class DpdkVhost(Contender):
     def _stop_back_end(self):
         self._back_end.kill()
 
-    def _back_end_pid(self):
-        return self._back_end.pid
+    def _back_end_child(self):
+        return self._back_end.child
 
     def _begin(self):
         self._back_end.command("start")

@@ -9,15 +9,18 @@ from children import Child
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 # Round trips in nanoseconds: siblings of one core about 55, one shared cache about 120, beyond it about 500.
-CLASSES = [("near", 80), ("mid", 250), ("far", float("inf"))]
-MIXED = "mix"
+# What takes longer was interrupted.
+CLASSES = [("near", 80), ("mid", 250), ("far", 1000)]
+MIXED, DISTURBED = "mixed", "disturbed"  # compare with nothing
+WAITED_SHARE_MAX = 0.05
 
 
-def class_of(before_ns, after_ns):
-    """The class of a window from the probes on both sides of it."""
-    before, after = [next(name for name, limit in CLASSES if ns < limit)
-                     for ns in (before_ns, after_ns)]
-    return before if before == after else MIXED
+def class_of(probes_ns, waited_share):
+    """The class of a window, from the probes on both sides of it."""
+    names = {next((name for name, limit in CLASSES if ns < limit), DISTURBED) for ns in probes_ns}
+    if DISTURBED in names or waited_share > WAITED_SHARE_MAX:
+        return DISTURBED
+    return names.pop() if len(names) == 1 else MIXED
 
 
 class Probe:

@@ -3,6 +3,8 @@
 
 import statistics
 
+from placement import DISTURBED, MIXED
+
 ENOUGH = 10  # windows of each contender in a class; fewer are marked
 HEADER = (f"{'row':<14} {'class':<5} {'windows':>8}  {'vionic Mpps':>19} {'DPDK Mpps':>19} "
           f"{'ratio':>17}  {'vionic cyc/pkt':>16} {'DPDK cyc/pkt':>16} {'ratio':>17}  {'CPU':>4}")
@@ -68,10 +70,12 @@ def _line(row_name, class_name, figures):
 
 
 def lines(row_name, classes):
-    """The table's lines of one row. Windows of a mixed class compare with nothing."""
-    made = [_line(row_name, name, figures) for name, figures in classes.items() if name != "mix"]
-    mixed = classes.get("mix", {}).get("windows", {})
-    if mixed:
-        made.append(f"{row_name:<14} mix   {mixed['vionic']:>3}/{mixed['dpdk']:<3}  "
-                    "left out: the CPUs moved during the window")
+    """The table's lines of one row."""
+    made = [_line(row_name, name, figures) for name, figures in classes.items()
+            if name not in (MIXED, DISTURBED)]
+    for name, why in ((MIXED, "the hypervisor moved the CPUs"), (DISTURBED, "other programs ran")):
+        windows = classes.get(name, {}).get("windows")
+        if windows:
+            made.append(f"{row_name:<14} -     {windows['vionic']:>3}/{windows['dpdk']:<3}  "
+                        f"left out: {why} meanwhile")
     return made

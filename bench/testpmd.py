@@ -22,21 +22,18 @@ class Testpmd:
                    "--", "-i", "--nb-cores=1", "--disable-link-check", "--no-lsc-interrupt",
                    "--no-flush-rx", "--port-topology=loop", "--total-num-mbufs=8192",
                    f"--rxd={ring_size}", f"--txd={ring_size}"]
-        self._child = Child(command, env={"RUNTIME_DIRECTORY": memory.folder})
-
-    @property
-    def pid(self):
-        return self._child.pid
+        self.child = Child(command, env={"RUNTIME_DIRECTORY": memory.folder})
 
     def wait_until_ready(self):
-        self.command("show port summary all", timeout=60)
+        if "Number of available ports: 1" not in self.command("show port summary all", timeout=60):
+            raise ChildFailed(f"testpmd has no port:\n{self.child.output[-1500:]}")
 
     def command(self, line, timeout=ANSWER_TIMEOUT):
         """Output of one command. An unknown word after it marks where the answer ends."""
-        begin = len(self._child.output)
+        begin = len(self.child.output)
         mark = f"end-{next(_numbers)}"
-        self._child.write(f"{line}\n{mark}\n")
-        return self._child.read_until(re.compile(mark + r"\s+Command not found"), begin, timeout)
+        self.child.write(f"{line}\n{mark}\n")
+        return self.child.read_until(re.compile(mark + r"\s+Command not found"), begin, timeout)
 
     def packets_per_second(self, direction):
         """Since the last call; the clock is testpmd's own. `direction` is "Rx" or "Tx"."""
@@ -49,7 +46,7 @@ class Testpmd:
         return tuple(map(int, found.groups())) if found else None
 
     def kill(self):
-        self._child.kill()
+        self.child.kill()
 
 
 def _find(pattern, text):
