@@ -154,16 +154,22 @@ static void round_run(struct worker *worker)
     worker->runnable_count = kept;
 }
 
-static void look(struct worker *worker)
+/* 1 if the attention fd was readable: that has to be attended to even when no bit is pending, because the bits
+ * of a raise can be taken before its write to the fd comes. */
+static int look(struct worker *worker)
 {
     struct epoll_event events[WORKER_EVENTS];
     int timeout = worker->runnable_count != 0 ? 0 : -1;
     int count = epoll_wait(worker->epoll_fd, events, WORKER_EVENTS, timeout);
+    int attention = 0;
 
     for (int i = 0; i < count; i++) {
         if (events[i].data.ptr != NULL)
             source_ready(events[i].data.ptr, events[i].events);
+        else
+            attention = 1;
     }
+    return attention;
 }
 
 /* Waits out a pause. 0: the worker is to stop. */
@@ -190,9 +196,12 @@ static void *worker_main(void *argument)
     unsigned rounds = 0;
 
     for (;;) {
+        int attention = 0;
+
         if (worker->runnable_count == 0 || ++rounds % WORKER_LOOK_EVERY == 0)
-            look(worker);
-        if (atomic_load_explicit(&worker->attention.pending, memory_order_relaxed) != 0 &&
+            attention = look(worker);
+        if ((attention ||
+             atomic_load_explicit(&worker->attention.pending, memory_order_relaxed) != 0) &&
             !attend(worker))
             return NULL;
         round_run(worker);
