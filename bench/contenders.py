@@ -6,8 +6,10 @@ A contender is idle (no CPU used) except inside `window`, so both can be up at t
 
 import contextlib
 import dataclasses
+import json
 import os
 import re
+import subprocess
 import time
 
 import rows
@@ -68,13 +70,11 @@ class Contender:
         rate = front_end.packets_per_second(row.counted)
         after = self._clocks()
         front_end.stop_forwarding()
-        cycles = self._end()
-        if rate == 0:
+        cycles, packets = self._end()
+        if rate == 0 or packets == 0:
             raise ChildFailed(f"{self.name}: no packet moved")
         wall, cpu, waited = [end - begin for begin, end in zip(before, after)]
-        if cycles is None:
-            cycles = cpu / wall * self.tsc_hz / rate
-        return Window(self.name, rate, cycles, cpu / wall, waited / wall)
+        return Window(self.name, rate, cycles / packets, cpu / wall, waited / wall)
 
     def _clocks(self):
         """In ns: now, the back-end's CPU time, how long both ends waited for a CPU."""
@@ -111,7 +111,8 @@ class Contender:
         """Makes the back-end forward."""
 
     def _end(self):
-        """Makes it idle; its busy cycles a packet, or None: from its CPU time."""
+        """Makes it idle; its busy TSC cycles and its packets since _begin."""
+        raise NotImplementedError
 
 
 class Vionic(Contender):
@@ -119,9 +120,10 @@ class Vionic(Contender):
 
     def _start_back_end(self, memory):
         nic = f"socket={self.socket},mac={MAC},queue-size=1024,endpoint={self.row.vionic_endpoint}"
+        self._control = os.path.join(memory.folder, "control.sock")
         self._daemon = Child(
             [executable(), "run", "--nic", nic, "--workers", "1", "--poll", str(POLL_US),
-             "--control", os.path.join(memory.folder, "control.sock")], {BACK_END_CPU})
+             "--control", self._control], {BACK_END_CPU})
         try:
             self._daemon.read_until(re.compile("ready"), 0, 20)
         except BaseException:
@@ -133,6 +135,24 @@ class Vionic(Contender):
 
     def _back_end_child(self):
         return self._daemon
+
+    def _begin(self):
+        self._before = self._counts(), self._daemon.cpu_ns()
+
+    def _end(self):
+        cpu_ns = self._daemon.cpu_ns() - self._before[1]
+        packets, empty_ns = [now - before for now, before in zip(self._counts(), self._before[0])]
+        return (cpu_ns - empty_ns) * self.tsc_hz / 1e9, packets
+
+    def _counts(self):
+        """Packets, and nanoseconds spent on looking at empty rings (0 if this vionic can't tell)."""
+        answer = subprocess.run([executable(), "inspect", "--json", "--control", self._control],
+                                capture_output=True, text=True, timeout=20, check=False)
+        if answer.returncode != 0:
+            raise ChildFailed(f"vionic inspect: {answer.stderr}")
+        tree = json.loads(answer.stdout)
+        pair = tree.get("nics", tree)["nic0"]["queues"]["0"]
+        return pair[f"{self.row.counted.lower()}_packets"], pair.get("looked_on_ns", 0)
 
 
 class DpdkVhost(Contender):
@@ -159,8 +179,7 @@ class DpdkVhost(Contender):
         self._back_end.command("start")
 
     def _end(self):
-        cycles, packets = self._back_end.stop_forwarding() or (0, 0)
-        return cycles / packets if packets else None
+        return self._back_end.stop_forwarding()
 
 
 def executable():
@@ -171,7 +190,8 @@ def executable():
 BUILD = "build"  # run.py --build says otherwise
 CONTENDERS = [Vionic, DpdkVhost]
 CYCLES_NOTE = (
-    "cycles a packet are TSC cycles of the back-end. vionic: CPU time of its process (it sleeps when\n"
-    f"idle, but looks on for {POLL_US} us first, so empty looks count: an upper bound). DPDK: testpmd's\n"
-    "busy-cycles counter (record-core-cycles), which leaves empty polls out; in rx rows it contains\n"
-    "testpmd making the frames, as vionic's contains its null endpoint doing so.")
+    "Cycles a packet are TSC cycles of the back-end, empty looks at the rings left out. vionic: CPU time of\n"
+    "its process less what its counter looked_on_ns says; a vionic without that counter is charged for\n"
+    f"empty looks as well (it sleeps when idle, but looks on for {POLL_US} us first). DPDK: testpmd's busy\n"
+    "cycles (record-core-cycles); in rx rows they contain making the frames, also those for which there\n"
+    "was no room. In tx rows vionic's null endpoint never reads the payload, DPDK copies it to an mbuf.")

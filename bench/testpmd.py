@@ -40,10 +40,10 @@ class Testpmd:
         return int(_find(rf"{direction}-pps:\s+(\d+)", self.command("show port stats 0")))
 
     def stop_forwarding(self):
-        """Busy TSC cycles and packets since the start, if record-core-cycles is on, else None."""
+        """Busy TSC cycles and packets since the start; (0, 0) without record-core-cycles."""
         text = self.command("stop")
         found = re.search(r"\(total cycles=(\d+) / total \w+ packets=(\d+)\)", text)
-        return tuple(map(int, found.groups())) if found else None
+        return tuple(map(int, found.groups())) if found else (0, 0)
 
     def kill(self):
         self.child.kill()
