@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The composition root behind include/vionic.h: a loop, workers, and per NIC a coordinator with its transport. */
+/* The composition root behind include/vionic.h: a loop, workers, and per NIC a coordinator with its
+ * transport. */
 #include "vionic.h"
 
 #include <ctype.h>
@@ -70,8 +71,7 @@ int vionic_create(const struct vionic_config *config, struct vionic **ret_vionic
         return error_set(error_of(err), ENOMEM, "out of memory");
     result = loop_create(&vionic->loop);
     if (result == 0)
-        result =
-            worker_pool_create(workers, config->poll_us, VIRTQUEUE_SIZE_MAX, &vionic->pool);
+        result = worker_pool_create(workers, config->poll_us, VIRTQUEUE_SIZE_MAX, &vionic->pool);
     if (result < 0) {
         vionic_free(vionic);
         return error_set(error_of(err), -result, "the workers can't be started: %s",
@@ -113,7 +113,8 @@ int vionic_dispatch(struct vionic *vionic, int timeout_ms)
     return loop_dispatch(vionic->loop, timeout_ms);
 }
 
-/* ---- NICs ---------------------------------------------------------------------------------------- */
+/* ---- NICs
+ * ---------------------------------------------------------------------------------------- */
 
 static struct vionic_nic **nic_find(struct vionic *vionic, const char *name)
 {
@@ -189,8 +190,8 @@ static int spec_build(const struct vionic_nic_config *config, struct endpoint_sp
     return result;
 }
 
-static int nic_open(struct vionic *vionic, const struct vionic_nic_config *config,
-                    const char *name, struct vionic_nic *nic, struct error *err)
+static int nic_open(struct vionic *vionic, const struct vionic_nic_config *config, const char *name,
+                    struct vionic_nic *nic, struct error *err)
 {
     struct endpoint_spec spec = {0};
     struct coordinator_config settings = {
@@ -265,7 +266,8 @@ int vionic_remove_nic(struct vionic *vionic, const char *name, struct vionic_err
     return 0;
 }
 
-/* ---- inspect ------------------------------------------------------------------------------------- */
+/* ---- inspect
+ * ------------------------------------------------------------------------------------- */
 
 static void visit_enter(void *context, const char *name)
 {

@@ -30,7 +30,7 @@ static inline bool is_power_of_two(uint64_t v)
     return v != 0 && (v & (v - 1)) == 0;
 }
 
-#define MIN(a, b)            ((a) < (b) ? (a) : (b))
-#define MAX(a, b)            ((a) > (b) ? (a) : (b))
-#define ARRAY_COUNT(a)       (sizeof(a) / sizeof((a)[0]))
+#define MIN(a, b)             ((a) < (b) ? (a) : (b))
+#define MAX(a, b)             ((a) > (b) ? (a) : (b))
+#define ARRAY_COUNT(a)        (sizeof(a) / sizeof((a)[0]))
 #define CONTAINER_OF(p, t, m) ((t *)((char *)(p)-offsetof(t, m)))

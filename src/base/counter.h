@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Statistics with one writer and any number of readers. The writer is the worker that owns the pair;
- * the readers (inspect) never stop it. Relaxed load + store compile to plain moves: no lock prefix.
+ * Statistics with one writer and any number of readers. The writer is the worker that owns the
+ * pair; the readers (inspect) never stop it. Relaxed load + store compile to plain moves: no lock
+ * prefix.
  */
 #pragma once
 
@@ -34,7 +35,8 @@ enum {
     HISTOGRAM_BUCKETS = 12
 };
 
-/* Powers of two: bucket 0 holds the value 0, bucket n values 2^(n-1) … 2^n - 1, the last all above. */
+/* Powers of two: bucket 0 holds the value 0, bucket n values 2^(n-1) … 2^n - 1, the last all above.
+ */
 struct histogram {
     counter bucket[HISTOGRAM_BUCKETS];
 };

@@ -10,7 +10,8 @@ struct error {
     char text[ERROR_TEXT_LEN];
 };
 
-/* Fills err (which may be NULL) and returns -code, so that `return error_set(err, EINVAL, …)` reads well. */
+/* Fills err (which may be NULL) and returns -code, so that `return error_set(err, EINVAL, …)` reads
+ * well. */
 int error_set(struct error *err, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

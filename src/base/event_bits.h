@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A handful of event bits that any thread may raise and one thread waits for: an eventfd in front of
- * an atomic word. Raising never blocks and never fails; raising twice before a take is one event.
+ * A handful of event bits that any thread may raise and one thread waits for: an eventfd in front
+ * of an atomic word. Raising never blocks and never fails; raising twice before a take is one
+ * event.
  */
 #pragma once
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Log lines on stderr. Under journald (JOURNAL_STREAM is set) each line carries the "<N>" priority
- * prefix that sd-daemon(3) defines. Never called on the data path; whatever a guest or front-end can
- * provoke at will goes through a log_limit.
+ * prefix that sd-daemon(3) defines. Never called on the data path; whatever a guest or front-end
+ * can provoke at will goes through a log_limit.
  */
 #pragma once
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The control plane's event loop: epoll, sources and one-shot timers, single-threaded. A loop has one
- * pollable fd, so it nests in another loop or in an embedder's.
+ * The control plane's event loop: epoll, sources and one-shot timers, single-threaded. A loop has
+ * one pollable fd, so it nests in another loop or in an embedder's.
  */
 #pragma once
 

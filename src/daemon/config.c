@@ -41,8 +41,7 @@ void config_clear(struct config *config)
     *config = (struct config){0};
 }
 
-/* ---- one NIC ----------------------------------------------------------------------------------
- */
+/* ---- one NIC ---------------------------------------------------------------------------- */
 
 static int nic_check_name(const char *name, const char *place, struct error *err)
 {
@@ -177,8 +176,7 @@ int config_add_nic(struct config *config, const char *text, struct error *err)
     return ret;
 }
 
-/* ---- settings and the file --------------------------------------------------------------------
- */
+/* ---- settings and the file -------------------------------------------------------------- */
 
 static int apply_settings(struct config *config, json_t *object, const char *place,
                           struct error *err)
@@ -248,8 +246,7 @@ out:
     return ret;
 }
 
-/* ---- all of them together ---------------------------------------------------------------------
- */
+/* ---- all of them together --------------------------------------------------------------- */
 
 static struct config_nic *find_name(struct config *config, const char *name)
 {

@@ -4,12 +4,13 @@
  *
  *   open ─> queue_open (each pair) ─> send / receive … ─> quiesce ─> queue_close ─> close
  *
- * Threads: open, close, queue_open, queue_close, set_offloads, quiesce, events and inspect are called by
- * the control thread while the worker of the queue is paused (inspect: see there). send, receive and
- * reap are called by the one worker that owns the queue. An endpoint needs no lock of its own.
+ * Threads: open, close, queue_open, queue_close, set_offloads, quiesce, events and inspect are
+ * called by the control thread while the worker of the queue is paused (inspect: see there). send,
+ * receive and reap are called by the one worker that owns the queue. An endpoint needs no lock of
+ * its own.
  *
- * An endpoint sees frames as host iovecs (pointing straight into guest memory, which the guest may still
- * change: copy before you parse) and never sees a ring, a guest address or a virtio header.
+ * An endpoint sees frames as host iovecs (pointing straight into guest memory, which the guest may
+ * still change: copy before you parse) and never sees a ring, a guest address or a virtio header.
  */
 #pragma once
 
@@ -20,7 +21,7 @@
 #include "base/error.h"
 #include "base/inspect.h"
 
-/* ---- what a frame carries beside its bytes ---------------------------------------------------- */
+/* ---- what a frame carries beside its bytes ---------------------------------------------- */
 
 /* The values are those of struct virtio_net_hdr (virtio 1.4, 5.1.6), in host byte order. */
 enum frame_flags {
@@ -54,25 +55,25 @@ enum {
     FRAME_LEN_MIN = 14,
 };
 
-/* A frame from the guest. Its offload fields were checked by the NIC: they lie inside the frame and agree
- * with what the guest negotiated and with the endpoint's capabilities. */
+/* A frame from the guest. Its offload fields were checked by the NIC: they lie inside the frame and
+ * agree with what the guest negotiated and with the endpoint's capabilities. */
 struct frame {
-    const struct iovec *iov; /* borrowed, valid until send() returns; what it points to is valid until
-                                the frame is completed */
+    const struct iovec *iov; /* borrowed, valid until send() returns; what it points to is valid
+                                until the frame is completed */
     uint32_t iov_count;      /* 1 … FRAME_SPANS_MAX */
     uint32_t len;            /* bytes, FRAME_LEN_MIN … FRAME_LEN_MAX */
     uint32_t token;          /* what an asynchronous endpoint hands back through reap() */
     struct frame_offload offload;
 };
 
-/* ---- receive: the endpoint's one way up ------------------------------------------------------- */
+/* ---- receive: the endpoint's one way up ------------------------------------------------- */
 
 enum {
     RESERVE_MAX_SPANS = 512 /* most spans that one reserve gives */
 };
 
-/* Room in the guest's own buffers, beginning where the frame's first byte goes. Valid until the commit,
- * until the next reserve, or until send()/receive() returns, whichever comes first. */
+/* Room in the guest's own buffers, beginning where the frame's first byte goes. Valid until the
+ * commit, until the next reserve, or until send()/receive() returns, whichever comes first. */
 struct reservation {
     struct iovec *iov; /* borrowed; the endpoint must not change it */
     uint32_t iov_count;
@@ -85,14 +86,15 @@ struct endpoint_rx;
 struct endpoint_rx_ops {
     /*
      * 0: `ret` holds at least min bytes of room and, if the guest gave that much, max.
-     * -EAGAIN: the guest has not given enough room yet. Keep the frame, leave receive(): it is called
-     *   again when the guest has added buffers.
-     * -EMSGSIZE: min bytes will never fit into this guest's buffers: drop the frame.
-     * -ENETDOWN: the guest takes nothing now (link down, queue disabled): drop the frame.
+     * -EAGAIN: the guest has not given enough room yet. Keep the frame, leave receive(): it is
+     * called again when the guest has added buffers. -EMSGSIZE: min bytes will never fit into this
+     * guest's buffers: drop the frame. -ENETDOWN: the guest takes nothing now (link down, queue
+     * disabled): drop the frame.
      */
     int (*reserve)(struct endpoint_rx *rx, uint32_t min, uint32_t max, struct reservation *ret);
-    /* The first len bytes of the reservation are a frame. The NIC filters it, completes what the guest
-     * can't take, writes its header and hands it over, or counts a drop; either way the frame is done. */
+    /* The first len bytes of the reservation are a frame. The NIC filters it, completes what the
+     * guest can't take, writes its header and hands it over, or counts a drop; either way the frame
+     * is done. */
     void (*commit)(struct endpoint_rx *rx, uint32_t len, const struct frame_offload *offload);
     /* Counts a frame that the endpoint had to drop after -EMSGSIZE or -ENETDOWN. */
     void (*drop)(struct endpoint_rx *rx, int error);
@@ -102,9 +104,10 @@ struct endpoint_rx {
     const struct endpoint_rx_ops *ops;
 };
 
-/* ---- the endpoint ------------------------------------------------------------------------------ */
+/* ---- the endpoint ----------------------------------------------------------------------- */
 
-/* Bits of endpoint_caps.tx_offloads (what send() takes) and .rx_offloads (what receive() can deliver). */
+/* Bits of endpoint_caps.tx_offloads (what send() takes) and .rx_offloads (what receive() can
+ * deliver). */
 enum endpoint_offload {
     ENDPOINT_CSUM = 1u << 0, /* FRAME_NEEDS_CSUM; the others need it */
     ENDPOINT_TSO4 = 1u << 1,
@@ -121,13 +124,14 @@ struct endpoint_caps {
     uint32_t queue_pairs_max;
     uint32_t mtu;        /* bytes of IP packet that the medium carries; 0: no opinion */
     uint32_t speed_mbps; /* 0: unknown */
+    int in_order;        /* set by the coordinator: every frame is done when send() returns */
 };
 
 /* Events, raised by any thread of the endpoint, taken by the coordinator. */
 enum endpoint_event {
     ENDPOINT_EVENT_LINK = 1u << 0,    /* link_up() may answer differently now */
     ENDPOINT_EVENT_RESTART = 1u << 1, /* close and reopen my queues */
-    ENDPOINT_EVENT_GONE = 1u << 2,    /* the medium went away: close me, open me again with back-off */
+    ENDPOINT_EVENT_GONE = 1u << 2, /* the medium went away: close me, open me again with back-off */
 };
 
 struct endpoint_option {
@@ -163,8 +167,9 @@ struct endpoint_ops {
     void (*close)(struct endpoint *endpoint);
     void (*capabilities)(struct endpoint *endpoint, struct endpoint_caps *ret_caps);
 
-    /* Which rx_offloads the guest agreed to: frames that need others must not be delivered. Called before
-     * queue_open and again whenever the agreement changes. A refusal is a fault of the environment. */
+    /* Which rx_offloads the guest agreed to: frames that need others must not be delivered. Called
+     * before queue_open and again whenever the agreement changes. A refusal is a fault of the
+     * environment. */
     int (*set_offloads)(struct endpoint *endpoint, uint32_t rx_offloads);
 
     /* `rx` is borrowed until queue_close. */
@@ -173,24 +178,25 @@ struct endpoint_ops {
     void (*queue_close)(struct endpoint_queue *queue);
 
     /*
-     * Takes frames in order, returns how many it took (0 … count). A frame not taken is offered again
-     * later: the endpoint promises that wait_fd becomes writable, or that receive() delivers something, or
-     * that the guest's new receive buffers are what it waits for. A frame that can't be sent (the medium
-     * refuses it) is taken and counted by the endpoint as a drop, never refused for ever.
-     * Without reap(), a frame that was taken is done when send() returns.
+     * Takes frames in order, returns how many it took (0 … count). A frame not taken is offered
+     * again later: the endpoint promises that wait_fd becomes writable, or that receive() delivers
+     * something, or that the guest's new receive buffers are what it waits for. A frame that can't
+     * be sent (the medium refuses it) is taken and counted by the endpoint as a drop, never refused
+     * for ever. Without reap(), a frame that was taken is done when send() returns.
      */
     unsigned (*send)(struct endpoint_queue *queue, const struct frame *frames, unsigned count);
     /* NULL for synchronous endpoints. Tokens of frames that are done, each exactly once. */
     unsigned (*reap)(struct endpoint_queue *queue, uint32_t *ret_tokens, unsigned max);
-    /* NULL if the endpoint only ever delivers from inside send(). Delivers up to budget frames through
-     * rx; returns how many it delivered or dropped. Less than budget means: nothing more now, wait_fd
-     * will become readable; or the guest is out of room. */
+    /* NULL if the endpoint only ever delivers from inside send(). Delivers up to budget frames
+     * through rx; returns how many it delivered or dropped. Less than budget means: nothing more
+     * now, wait_fd will become readable; or the guest is out of room. */
     unsigned (*receive)(struct endpoint_queue *queue, unsigned budget);
     /* The fd that becomes readable when receive() or reap() has something; -1: none. Stable from
-     * queue_open to queue_close. The worker polls it level-triggered and never reads it. */
+     * queue_open to queue_close. The worker polls it level-triggered and never reads it. After
+     * ENDPOINT_EVENT_GONE it may report EPOLLERR, or be another file. */
     int (*wait_fd)(struct endpoint_queue *queue);
-    /* After this the queue holds no guest memory; frames not yet done are done, reap() still tells which.
-     * Only reap() and queue_close() may follow. NULL for synchronous endpoints. */
+    /* After this the queue holds no guest memory; frames not yet done are done, reap() still tells
+     * which. Only reap() and queue_close() may follow. NULL for synchronous endpoints. */
     void (*quiesce)(struct endpoint_queue *queue);
 
     /* NULL: always up. */
@@ -200,7 +206,8 @@ struct endpoint_ops {
     /* ENDPOINT_EVENT_… bits, cleared by the call. NULL with event_fd. */
     uint32_t (*events)(struct endpoint *endpoint);
 
-    /* May run beside the workers: show counters and what open() fixed, nothing else. NULL: nothing. */
+    /* May run beside the workers: show counters and what open() fixed, nothing else. NULL: nothing.
+     */
     void (*inspect)(struct endpoint *endpoint, struct inspect *visitor);
 };
 

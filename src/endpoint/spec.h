@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Specs: from the operator's text or from key/value pairs, and the readers that each kind's open() uses. */
+/* Specs: from the operator's text or from key/value pairs, and the readers that each kind's open()
+ * uses. */
 #pragma once
 
 #include "endpoint/endpoint.h"

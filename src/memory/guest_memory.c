@@ -116,13 +116,13 @@ static int file_check(const struct memory_file *file, struct error *err)
         return error_set(err, EINVAL, "memory region at 0x%" PRIx64 ": its fd is not a memory file",
                          file->gpa);
     if (!range_within(file->offset, file->size, (uint64_t)status.st_size))
-        return error_set(err, EINVAL, "memory region at 0x%" PRIx64 " runs past the end of its file",
-                         file->gpa);
+        return error_set(err, EINVAL,
+                         "memory region at 0x%" PRIx64 " runs past the end of its file", file->gpa);
     return 0;
 }
 
-/* mmap wants whole pages of the file, and those of hugetlbfs are large: map from the last boundary below
- * the offset to the first one behind the end. */
+/* mmap wants whole pages of the file, and those of hugetlbfs are large: map from the last boundary
+ * below the offset to the first one behind the end. */
 static struct memory_mapping *mapping_create(const struct memory_file *file, uint64_t *ret_delta)
 {
     struct memory_mapping *mapping = calloc(1, sizeof(*mapping));
@@ -149,8 +149,7 @@ static struct memory_mapping *mapping_create(const struct memory_file *file, uin
     return mapping;
 }
 
-int guest_memory_map(struct guest_memory *memory, const struct memory_file *file,
-                     struct error *err)
+int guest_memory_map(struct guest_memory *memory, const struct memory_file *file, struct error *err)
 {
     struct memory_region region = {.gpa = file->gpa, .uva = file->uva, .size = file->size};
     uint64_t delta;

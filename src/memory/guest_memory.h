@@ -5,8 +5,8 @@
  * A table is immutable once data threads use it. To change memory, build another table, pause the
  * workers, swap, resume, free the old one (run/coordinator does that).
  *
- * Two address spaces lead into a region: the guest-physical address (gpa), which descriptors hold, and
- * the front-end's user address (uva), which vhost-user uses for ring addresses.
+ * Two address spaces lead into a region: the guest-physical address (gpa), which descriptors hold,
+ * and the front-end's user address (uva), which vhost-user uses for ring addresses.
  */
 #pragma once
 
@@ -35,9 +35,10 @@ struct memory_region {
     uint64_t gpa;
     uint64_t uva; /* 0 where the embedder has no such space */
     uint64_t size;
-    uint8_t *hva;                   /* borrowed from the embedder, or inside the mapping */
-    uint32_t flags;                 /* MEMORY_REGION_… */
-    struct memory_mapping *mapping; /* a counted reference; NULL when the embedder owns the memory */
+    uint8_t *hva;   /* borrowed from the embedder, or inside the mapping */
+    uint32_t flags; /* MEMORY_REGION_… */
+    struct memory_mapping
+        *mapping; /* a counted reference; NULL when the embedder owns the memory */
 };
 
 struct guest_memory {
@@ -45,7 +46,8 @@ struct guest_memory {
     struct memory_region region[GUEST_MEMORY_REGIONS_MAX]; /* ordered by gpa */
 };
 
-/* The last region hit by one reader; makes the common translation one compare. Zero it to forget. */
+/* The last region hit by one reader; makes the common translation one compare. Zero it to forget.
+ */
 struct memory_cache {
     uint64_t gpa;
     uint64_t size; /* 0: nothing cached */
@@ -59,8 +61,8 @@ int guest_memory_copy(const struct guest_memory *from, struct guest_memory **ret
 /* Unmaps what no other table holds. NULL is fine. */
 void guest_memory_free(struct guest_memory *memory);
 
-/* Adds memory that the caller keeps alive (region->mapping is NULL). -EINVAL: empty or wraps; -EEXIST:
- * overlaps in gpa (or in uva, when that is not 0); -ENOSPC: the table is full. */
+/* Adds memory that the caller keeps alive (region->mapping is NULL). -EINVAL: empty or wraps;
+ * -EEXIST: overlaps in gpa (or in uva, when that is not 0); -ENOSPC: the table is full. */
 int guest_memory_add(struct guest_memory *memory, const struct memory_region *region,
                      struct error *err);
 
@@ -95,9 +97,9 @@ size_t guest_memory_span_lookup(const struct guest_memory *memory, struct memory
                                 uint8_t **ret_hva);
 
 /*
- * The contiguous host span at the start of [gpa, gpa + len): returns its length, which is len unless the
- * range runs on into the next region (call again for the rest), and 0 if gpa is in no region, the region
- * forbids the access, or the range wraps.
+ * The contiguous host span at the start of [gpa, gpa + len): returns its length, which is len
+ * unless the range runs on into the next region (call again for the rest), and 0 if gpa is in no
+ * region, the region forbids the access, or the range wraps.
  */
 static inline size_t guest_memory_span(const struct guest_memory *memory,
                                        struct memory_cache *cache, uint64_t gpa, uint64_t len,

@@ -7,7 +7,8 @@
 
 #include "base/checked.h"
 
-/* Sum of the bytes as 16-bit words in memory order; an odd last byte counts as the first of its word. */
+/* Sum of the bytes as 16-bit words in memory order; an odd last byte counts as the first of its
+ * word. */
 static uint64_t sum_bytes(const uint8_t *data, size_t len)
 {
     uint64_t sum = 0;

@@ -16,8 +16,8 @@ enum {
     CONTROL_MQ_VQ_PAIRS_SET = 0,
 };
 
-int nic_control_init(struct nic_control *control, struct nic *nic, const struct nic_control_ops *ops,
-                 void *context)
+int nic_control_init(struct nic_control *control, struct nic *nic,
+                     const struct nic_control_ops *ops, void *context)
 {
     *control = (struct nic_control){.nic = nic, .ops = ops, .context = context};
     return chain_batch_init(&control->batch, CONTROL_BATCH, nic->config.queue_size_max);
@@ -50,7 +50,8 @@ static int command_run(struct nic_control *control, const uint8_t *command, uint
     return CONTROL_ERR;
 }
 
-/* NET-CTL-01: the framing of the descriptors means nothing; NET-CTL-05: no room to answer, no effect. */
+/* NET-CTL-01: the framing of the descriptors means nothing; NET-CTL-05: no room to answer, no
+ * effect. */
 static uint32_t chain_serve(struct nic_control *control, const struct chain *chain)
 {
     uint8_t command[CONTROL_COMMAND_MAX];
@@ -85,7 +86,7 @@ unsigned nic_control_serve(struct nic_control *control)
     for (unsigned i = 0; i < count; i++) {
         uint32_t written = chain_serve(control, &batch->chain[i]);
 
-        virtqueue_push(&control->queue, batch->chain[i].head, written);
+        virtqueue_push(&control->queue, batch->chain[i].token, written);
     }
     virtqueue_flush(&control->queue);
     return count;

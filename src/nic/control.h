@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The control queue (virtio 1.4, 5.1.6.5): every command is answered, in order; one that is unknown, not
- * negotiated or malformed is answered with an error and changes nothing. Runs on the control thread.
+ * The control queue (virtio 1.4, 5.1.6.5): every command is answered, in order; one that is
+ * unknown, not negotiated or malformed is answered with an error and changes nothing. Runs on the
+ * control thread.
  */
 #pragma once
 
@@ -26,8 +27,8 @@ struct nic_control {
     counter malformed; /* no room for an answer, or a bad chain */
 };
 
-int nic_control_init(struct nic_control *control, struct nic *nic, const struct nic_control_ops *ops,
-                 void *context);
+int nic_control_init(struct nic_control *control, struct nic *nic,
+                     const struct nic_control_ops *ops, void *context);
 void nic_control_free(struct nic_control *control);
 
 /* Serves what waits, up to a bound; returns how many. */

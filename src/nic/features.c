@@ -79,10 +79,12 @@ static const struct feature feature_table[] = {
     {NET_F_STANDBY, "standby", ALL(NET_F_MAC), ANYTHING},
     {NET_F_SPEED_DUPLEX, "speed_duplex", NOTHING, ANYTHING},
     {NET_F_RSS_CONTEXT, "rss_context", ALL(NET_F_CTRL_VQ, NET_F_RSS), ANYTHING},
-    {NET_F_GUEST_UDP_TUNNEL_GSO, "guest_udp_tunnel_gso",
-     {NET_F_GUEST_TSO4, NET_F_GUEST_TSO6, NET_F_GUEST_USO4, NET_F_GUEST_USO6}, ANYTHING},
-    {NET_F_GUEST_UDP_TUNNEL_GSO_CSUM, "guest_udp_tunnel_gso_csum",
-     ALL(NET_F_GUEST_UDP_TUNNEL_GSO), ANYTHING},
+    {NET_F_GUEST_UDP_TUNNEL_GSO,
+     "guest_udp_tunnel_gso",
+     {NET_F_GUEST_TSO4, NET_F_GUEST_TSO6, NET_F_GUEST_USO4, NET_F_GUEST_USO6},
+     ANYTHING},
+    {NET_F_GUEST_UDP_TUNNEL_GSO_CSUM, "guest_udp_tunnel_gso_csum", ALL(NET_F_GUEST_UDP_TUNNEL_GSO),
+     ANYTHING},
     {NET_F_HOST_UDP_TUNNEL_GSO, "host_udp_tunnel_gso",
      ALL(NET_F_HOST_TSO4, NET_F_HOST_TSO6, NET_F_HOST_USO), ANYTHING},
     {NET_F_HOST_UDP_TUNNEL_GSO_CSUM, "host_udp_tunnel_gso_csum", ALL(NET_F_HOST_UDP_TUNNEL_GSO),
@@ -173,8 +175,8 @@ void features_inspect(const struct features *set, const char *name, struct inspe
 
         if (!features_has(set, bit) || bit_name == NULL || len >= sizeof(text) - 32)
             continue;
-        len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s", len == 0 ? "" : " ",
-                                bit_name);
+        len +=
+            (size_t)snprintf(text + len, sizeof(text) - len, "%s%s", len == 0 ? "" : " ", bit_name);
     }
     visitor->ops->text(visitor->context, name, text);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Feature bits of a virtio network device as a 128-bit set, their names, and which bit needs which
- * (virtio 1.4, 5.1.3.1 and 6). Bits that the device does not implement are known by name all the same, so
- * that a refusal can say what was wrong.
+ * (virtio 1.4, 5.1.3.1 and 6). Bits that the device does not implement are known by name all the
+ * same, so that a refusal can say what was wrong.
  */
 #pragma once
 

@@ -29,8 +29,8 @@ static const struct {
 static struct features features_offer(const struct nic *nic)
 {
     static const enum feature_bit always[] = {
-        NET_F_MAC,     NET_F_STATUS, NET_F_MRG_RXBUF, NET_F_SPEED_DUPLEX, F_ANY_LAYOUT,
-        F_INDIRECT_DESC, F_EVENT_IDX, F_VERSION_1,    F_RING_RESET,
+        NET_F_MAC,       NET_F_STATUS, NET_F_MRG_RXBUF, NET_F_SPEED_DUPLEX, F_ANY_LAYOUT,
+        F_INDIRECT_DESC, F_EVENT_IDX,  F_VERSION_1,     F_RING_RESET,       F_RING_PACKED,
     };
     struct features offer = {0};
 
@@ -43,6 +43,8 @@ static struct features features_offer(const struct nic *nic)
     }
     if (nic->config.mtu != 0)
         features_add(&offer, NET_F_MTU);
+    if (nic->caps.in_order)
+        features_add(&offer, F_IN_ORDER);
     if (nic->config.queue_pairs > 1) {
         features_add(&offer, NET_F_MQ);
         features_add(&offer, NET_F_CTRL_VQ);
@@ -75,12 +77,13 @@ int nic_agree(struct nic *nic, const struct features *accepted, struct error *er
     return result;
 }
 
-/* virtio 1.4, 2.1.2, 3.1.1. A driver adds bits; what it leaves out stays; 32 and the device's own bit are
- * not its to write. FEATURES_OK is judged before DRIVER_OK of the same write. */
+/* virtio 1.4, 2.1.2, 3.1.1. A driver adds bits; what it leaves out stays; 32 and the device's own
+ * bit are not its to write. FEATURES_OK is judged before DRIVER_OK of the same write. */
 uint8_t nic_write_status(struct nic *nic, uint8_t value, const struct features *accepted)
 {
-    uint8_t added = value & (NIC_STATUS_ACKNOWLEDGE | NIC_STATUS_DRIVER | NIC_STATUS_DRIVER_OK |
-                             NIC_STATUS_FEATURES_OK | NIC_STATUS_FAILED) &
+    uint8_t added = value &
+                    (NIC_STATUS_ACKNOWLEDGE | NIC_STATUS_DRIVER | NIC_STATUS_DRIVER_OK |
+                     NIC_STATUS_FEATURES_OK | NIC_STATUS_FAILED) &
                     (uint8_t)~nic->status;
 
     if (value == 0) {
@@ -88,7 +91,7 @@ uint8_t nic_write_status(struct nic *nic, uint8_t value, const struct features *
         return 0;
     }
     if (added & NIC_STATUS_FEATURES_OK && (accepted == NULL || nic_agree(nic, accepted, NULL) < 0))
-        added &= (uint8_t)~(NIC_STATUS_FEATURES_OK | NIC_STATUS_DRIVER_OK);
+        added &= (uint8_t) ~(NIC_STATUS_FEATURES_OK | NIC_STATUS_DRIVER_OK);
     if (added & NIC_STATUS_DRIVER_OK && nic->status & NIC_STATUS_FAILED)
         added &= (uint8_t)~NIC_STATUS_DRIVER_OK;
     nic->status |= added;
@@ -124,7 +127,8 @@ int nic_set_link(struct nic *nic, int endpoint_up)
     return features_has(&nic->agreed, NET_F_STATUS);
 }
 
-/* ---- config space (virtio 1.4, 5.1.4) ------------------------------------------------------------ */
+/* ---- config space (virtio 1.4, 5.1.4)
+ * ------------------------------------------------------------ */
 
 struct net_config {
     uint8_t mac[6];
@@ -141,8 +145,8 @@ struct net_config {
 
 _Static_assert(sizeof(struct net_config) == NIC_CONFIG_LEN, "virtio 1.4, 5.1.4");
 
-/* A field is 0 while the feature that brings it is not offered. Legacy drivers read the multi-byte ones in
- * their own order. */
+/* A field is 0 while the feature that brings it is not offered. Legacy drivers read the multi-byte
+ * ones in their own order. */
 static struct net_config config_build(const struct nic *nic)
 {
     const struct nic_config *config = &nic->config;
@@ -179,7 +183,8 @@ uint32_t nic_config_generation(struct nic *nic)
     return nic->generation;
 }
 
-/* ---- what follows from the agreement ------------------------------------------------------------- */
+/* ---- what follows from the agreement
+ * ------------------------------------------------------------- */
 
 unsigned nic_control_queue(const struct nic *nic)
 {
@@ -226,8 +231,8 @@ void nic_pair_rules(const struct nic *nic, struct pair_rules *ret_rules)
         .link_up = (uint8_t)nic_link_up(nic),
         .tx_offloads = offloads_agreed(nic, 0, OFFLOAD_FEATURES_TX) & nic->caps.tx_offloads,
         .rx_offloads = offloads_agreed(nic, OFFLOAD_FEATURES_TX, ARRAY_COUNT(offload_features)),
-        .frame_max = features_has(&nic->agreed, NET_F_MTU) ? nic->config.mtu + FRAME_LEN_MIN
-                                                           : FRAME_LEN_MAX,
+        .frame_max =
+            features_has(&nic->agreed, NET_F_MTU) ? nic->config.mtu + FRAME_LEN_MIN : FRAME_LEN_MAX,
     };
 }
 

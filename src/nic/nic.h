@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The device model of one network card: what it offers, what was agreed, its status and config space.
- * Control plane only, used by the control thread; the data plane reads the pair_rules that come out of it.
- * Knows no transport, no thread and no endpoint kind.
+ * The device model of one network card: what it offers, what was agreed, its status and config
+ * space. Control plane only, used by the control thread; the data plane reads the pair_rules that
+ * come out of it. Knows no transport, no thread and no endpoint kind.
  */
 #pragma once
 
@@ -51,9 +51,9 @@ struct nic {
 
     struct features offered; /* fixed while a driver is there */
     struct features agreed;
-    uint8_t status;          /* NIC_STATUS_… */
-    enum byte_order order;   /* of a legacy driver's words; see nic_byte_order */
-    unsigned active_pairs;   /* set by the driver, 1 after reset */
+    uint8_t status;        /* NIC_STATUS_… */
+    enum byte_order order; /* of a legacy driver's words; see nic_byte_order */
+    unsigned active_pairs; /* set by the driver, 1 after reset */
 
     int link_admin;    /* what the operator wants */
     int link_endpoint; /* what the endpoint has */
@@ -67,11 +67,13 @@ void nic_init(struct nic *nic, const struct nic_config *config, const struct end
 /* Back to power-up; identity and link stay. The queues are stopped already. */
 void nic_reset(struct nic *nic);
 
-/* Takes the driver's choice if it can (GEN-FT-03): inside the offer, closed. -EINVAL and a sentence. */
+/* Takes the driver's choice if it can (GEN-FT-03): inside the offer, closed. -EINVAL and a
+ * sentence. */
 int nic_agree(struct nic *nic, const struct features *accepted, struct error *err);
 
-/* The driver writes the status register; returns what it reads then. 0 is a reset: the caller stops the
- * queues first. FEATURES_OK sticks only if `accepted` could be agreed on; NULL: it could not. */
+/* The driver writes the status register; returns what it reads then. 0 is a reset: the caller stops
+ * the queues first. FEATURES_OK sticks only if `accepted` could be agreed on; NULL: it could not.
+ */
 uint8_t nic_write_status(struct nic *nic, uint8_t value, const struct features *accepted);
 void nic_needs_reset(struct nic *nic);
 

@@ -21,8 +21,7 @@ enum {
 };
 
 /* Copies up to PEEK_LEN bytes: the guest may change them while we look. */
-static uint32_t frame_peek(const struct iovec *iov, uint32_t iov_count,
-                           uint8_t ret_bytes[PEEK_LEN])
+static uint32_t frame_peek(const struct iovec *iov, uint32_t iov_count, uint8_t ret_bytes[PEEK_LEN])
 {
     uint32_t done = 0;
 
@@ -67,8 +66,8 @@ uint32_t frame_vlan_len(const struct iovec *iov, uint32_t iov_count)
     return network - FRAME_LEN_MIN;
 }
 
-/* Is a frame that claims this GSO type what it says, as far as its fixed headers tell? IPv6 extension
- * headers are left to whoever segments: they may stand before csum_start. */
+/* Is a frame that claims this GSO type what it says, as far as its fixed headers tell? IPv6
+ * extension headers are left to whoever segments: they may stand before csum_start. */
 static int gso_matches(const struct frame *frame, unsigned type, uint32_t csum_start)
 {
     uint8_t bytes[PEEK_LEN];
@@ -80,8 +79,8 @@ static int gso_matches(const struct frame *frame, unsigned type, uint32_t csum_s
         int transport = type == FRAME_GSO_TCPV4 ? IP_PROTOCOL_TCP : IP_PROTOCOL_UDP;
 
         return type != FRAME_GSO_TCPV6 && network + 20 <= len && bytes[network] >> 4 == 4 &&
-               csum_start == network + (bytes[network] & 0xfu) * 4u &&
-               csum_start >= network + 20 && bytes[network + 9] == transport;
+               csum_start == network + (bytes[network] & 0xfu) * 4u && csum_start >= network + 20 &&
+               bytes[network + 9] == transport;
     }
     if (protocol == ETHERTYPE_IPV6)
         return type != FRAME_GSO_TCPV4 && type != FRAME_GSO_UDP && network + 40 <= len &&
@@ -142,7 +141,8 @@ int offload_from_header(const struct net_header *header, enum byte_order order, 
     struct frame_offload offload = {0};
     uint32_t needs;
 
-    /* virtio 1.4, 5.1.6.2.2: flags we don't know, DATA_VALID and a lone ECN bit mean nothing here. */
+    /* virtio 1.4, 5.1.6.2.2: flags we don't know, DATA_VALID and a lone ECN bit mean nothing here.
+     */
     if (!(header->flags & FRAME_NEEDS_CSUM) && (header->gso_type & ~FRAME_GSO_ECN) == 0) {
         *ret_offload = offload;
         return 0;

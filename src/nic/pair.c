@@ -81,8 +81,9 @@ void pair_reap_all(struct pair *pair, struct pair_scratch *scratch)
     turn_end(pair);
 }
 
-/* A blocked sender waits for the endpoint, or (when that waits for room) for receive buffers: a kick for
- * more to send would not help it. The receive ring is armed only while a frame waits for buffers. */
+/* A blocked sender waits for the endpoint, or (when that waits for room) for receive buffers: a
+ * kick for more to send would not help it. The receive ring is armed only while a frame waits for
+ * buffers. */
 int pair_arm(struct pair *pair)
 {
     int more = 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A queue pair: the data plane of the card. One worker owns it while it runs (role `data`); the control
- * thread may touch it only while that worker is paused.
+ * A queue pair: the data plane of the card. One worker owns it while it runs (role `data`); the
+ * control thread may touch it only while that worker is paused.
  *
  *   tx.c   guest -> endpoint: pop, parse, send, complete
  *   rx.c   endpoint -> guest: reserve, fill, commit
@@ -55,7 +55,7 @@ enum pair_tx_drop {
     PAIR_TX_DROP_BAD_HEADER, /* offload fields that lie or were not agreed */
     PAIR_TX_DROP_SCATTERED,  /* too many pieces for an asynchronous endpoint */
     PAIR_TX_DROP_LINK_DOWN,
-    PAIR_TX_DROP_DISABLED,   /* queue started but not enabled (vhost-user) */
+    PAIR_TX_DROP_DISABLED, /* queue started but not enabled (vhost-user) */
     PAIR_TX_DROP_COUNT,
     PAIR_TX_FRAME = PAIR_TX_DROP_COUNT, /* not a drop: goes to the endpoint */
 };
@@ -97,11 +97,11 @@ struct rx_header {
 struct pair {
     struct endpoint_rx endpoint_rx; /* first member: what the endpoint calls */
     struct virtqueue rx, tx;
-    const struct endpoint_ops *ops;       /* borrowed; NULL while there is no endpoint queue */
+    const struct endpoint_ops *ops;        /* borrowed; NULL while there is no endpoint queue */
     struct endpoint_queue *endpoint_queue; /* borrowed from the coordinator */
     struct pair_rules rules;
     uint8_t enabled_rx, enabled_tx; /* vhost-user's enable axis */
-    uint8_t parked;                 /* above the number of pairs that the driver chose: left alone */
+    uint8_t parked; /* above the number of pairs that the driver chose: left alone */
 
     /* The worker's state of the pair. */
     struct pair_scratch *scratch; /* borrowed during a turn, else NULL */
@@ -121,11 +121,12 @@ struct pair {
 
 void pair_init(struct pair *pair);
 
-/* One turn: moves up to `budget` frames each way. Returns how many frames, chains or completions moved;
- * 0: nothing to do. */
+/* One turn: moves up to `budget` frames each way. Returns how many frames, chains or completions
+ * moved; 0: nothing to do. */
 unsigned pair_turn(struct pair *pair, struct pair_scratch *scratch, unsigned budget);
 
-/* The edge of sleep: asks both rings for kicks where a kick would help. 1: there is work after all. */
+/* The edge of sleep: asks both rings for kicks where a kick would help. 1: there is work after all.
+ */
 int pair_arm(struct pair *pair);
 
 /* EPOLL… bits that the pair wants of the endpoint's wait_fd now. */
@@ -136,7 +137,7 @@ void pair_reap_all(struct pair *pair, struct pair_scratch *scratch);
 
 void pair_inspect(struct pair *pair, struct inspect *visitor);
 
-/* ---- between pair.c, tx.c and rx.c ------------------------------------------------------------ */
+/* ---- between pair.c, tx.c and rx.c ------------------------------------------------------ */
 
 extern const struct endpoint_rx_ops pair_rx_ops;
 

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* What a pair shows. Counters are read while the worker runs; ring cursors only while it is paused. */
+/* What a pair shows. Counters are read while the worker runs; ring cursors only while it is paused.
+ */
 #include "nic/pair.h"
 
 static const char *const tx_drop_names[PAIR_TX_DROP_COUNT] = {
-    [PAIR_TX_DROP_BAD_CHAIN] = "bad_chain",   [PAIR_TX_DROP_SHORT] = "short",
-    [PAIR_TX_DROP_OVERSIZE] = "oversize",     [PAIR_TX_DROP_BAD_HEADER] = "bad_header",
-    [PAIR_TX_DROP_SCATTERED] = "scattered",   [PAIR_TX_DROP_LINK_DOWN] = "link_down",
+    [PAIR_TX_DROP_BAD_CHAIN] = "bad_chain", [PAIR_TX_DROP_SHORT] = "short",
+    [PAIR_TX_DROP_OVERSIZE] = "oversize",   [PAIR_TX_DROP_BAD_HEADER] = "bad_header",
+    [PAIR_TX_DROP_SCATTERED] = "scattered", [PAIR_TX_DROP_LINK_DOWN] = "link_down",
     [PAIR_TX_DROP_DISABLED] = "disabled",
 };
 
 static const char *const rx_drop_names[PAIR_RX_DROP_COUNT] = {
-    [PAIR_RX_DROP_TOO_BIG] = "too_big",   [PAIR_RX_DROP_LINK_DOWN] = "link_down",
-    [PAIR_RX_DROP_RUNT] = "runt",         [PAIR_RX_DROP_OVERSIZE] = "oversize",
+    [PAIR_RX_DROP_TOO_BIG] = "too_big", [PAIR_RX_DROP_LINK_DOWN] = "link_down",
+    [PAIR_RX_DROP_RUNT] = "runt",       [PAIR_RX_DROP_OVERSIZE] = "oversize",
     [PAIR_RX_DROP_OFFLOAD] = "offload",
 };
 
@@ -63,6 +64,7 @@ static void inspect_ring(struct inspect *visitor, const char *name, const struct
                                                   : "stopped");
     if (queue->fault != QUEUE_FAULT_NONE)
         inspect_text(visitor, "fault", "%s", queue_fault_name(queue->fault));
+    inspect_text(visitor, "format", "%s", queue->features & VIRTQUEUE_PACKED ? "packed" : "split");
     inspect_number(visitor, "size", queue->size);
     inspect_number(visitor, "next_avail", queue->next_avail);
     inspect_number(visitor, "next_used", queue->next_used);
@@ -80,8 +82,7 @@ void pair_inspect(struct pair *pair, struct inspect *visitor)
     const struct pair_stats *stats = &pair->stats;
 
     inspect_number(visitor, "pending_tx_packets", pair->tx.in_flight);
-    inspect_number(visitor, "pending_rx_packets",
-                   (uint16_t)(pair->rx.seen_avail - pair->rx.next_avail));
+    inspect_number(visitor, "pending_rx_packets", pair->rx.in_flight);
     inspect_counter(visitor, "tx_packets", &stats->tx_packets);
     inspect_counter(visitor, "tx_bytes", &stats->tx_bytes);
     inspect_counter(visitor, "tx_gso_packets", &stats->tx_gso_packets);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Endpoint to guest: reserve, fill, commit. The window is a run of popped buffers, oldest first; a
- * reservation is the spans of as many as the frame may need, the commit consumes as many as it did, and the
- * end of the turn gives the rest back to the ring. No byte is copied here.
+ * reservation is the spans of as many as the frame may need, the commit consumes as many as it did,
+ * and the end of the turn gives the rest back to the ring. No byte is copied here.
  */
 #include "nic/pair.h"
 
@@ -33,14 +33,14 @@ void pair_rx_release(struct pair *pair)
 {
     struct chain_batch *window = &pair->scratch->rx;
 
-    if (window->count != pair->window_first)
-        virtqueue_unpop(&pair->rx, window->count - pair->window_first);
+    virtqueue_unpop(&pair->rx, window, pair->window_first);
     chain_batch_reset(window);
     pair->window_first = 0;
     pair->window_stripped = 0;
 }
 
-/* Readable parts in front of writable ones are skipped: the writable spans of the window stay adjacent. */
+/* Readable parts in front of writable ones are skipped: the writable spans of the window stay
+ * adjacent. */
 static void window_close_gaps(struct chain_batch *window, uint32_t first)
 {
     struct iovec *to = window->chain[first].iov;
@@ -104,7 +104,7 @@ static void window_discard(struct pair *pair)
         counter_add(&pair->stats.rx_bad_chain[chain->fault], 1);
     else
         counter_add(&pair->stats.rx_bad_buffer, 1);
-    virtqueue_push(&pair->rx, chain->head, 0);
+    virtqueue_push(&pair->rx, chain->token, 0);
     pair->window_first++;
     pair->window_stripped = 0;
 }
@@ -133,7 +133,8 @@ static void window_strip(struct pair *pair)
     pair->window_stripped = 1;
 }
 
-/* Makes the oldest buffer of the window one that can hold a header. 0 if the driver has none there. */
+/* Makes the oldest buffer of the window one that can hold a header. 0 if the driver has none there.
+ */
 static int window_open(struct pair *pair)
 {
     if (pair->window_stripped)
@@ -149,8 +150,9 @@ static int window_open(struct pair *pair)
     return 1;
 }
 
-/* A driver that waits for a frame to be dropped would wait for ever: buffers that can't get more company,
- * because all the ring holds is here or a bad one stands behind them, are too small for good. */
+/* A driver that waits for a frame to be dropped would wait for ever: buffers that can't get more
+ * company, because all the ring holds is here or a bad one stands behind them, are too small for
+ * good. */
 static int window_stuck(const struct pair *pair, uint32_t end)
 {
     const struct chain_batch *window = &pair->scratch->rx;
@@ -176,10 +178,10 @@ static int window_gather(struct pair *pair, uint32_t min, uint32_t max, struct r
             if (pair->window_first != first) /* the window was moved: it is to be gathered anew */
                 return -EINTR;
         }
-        if (!usable(pair, &window->chain[end]) ||
-            (uint32_t)(window->chain[end].iov - window->iov) + window->chain[end].writable_count -
-                    pair->window_iov >
-                RESERVE_MAX_SPANS)
+        if (!usable(pair, &window->chain[end]) || (uint32_t)(window->chain[end].iov - window->iov) +
+                                                          window->chain[end].writable_count -
+                                                          pair->window_iov >
+                                                      RESERVE_MAX_SPANS)
             break;
         room += window->chain[end++].writable_len;
     }
@@ -225,7 +227,8 @@ static void rx_drop(struct endpoint_rx *rx, int error)
     count_drop(pair_of(rx), error == -EMSGSIZE ? PAIR_RX_DROP_TOO_BIG : PAIR_RX_DROP_LINK_DOWN);
 }
 
-/* Makes the frame one that this driver agreed to take; the checksum is finished in its own buffers. */
+/* Makes the frame one that this driver agreed to take; the checksum is finished in its own buffers.
+ */
 static int adapt(struct pair *pair, uint32_t len, struct frame_offload *offload)
 {
     const struct iovec *iov = &pair->scratch->rx.iov[pair->window_iov];
@@ -271,7 +274,7 @@ static uint16_t buffers_push(struct pair *pair, uint32_t len)
     uint32_t extra = pair->rules.header_len;
 
     for (;;) {
-        virtqueue_push(&pair->rx, window_chain(pair, pair->window_first)->head, part + extra);
+        virtqueue_push(&pair->rx, window_chain(pair, pair->window_first)->token, part + extra);
         pair->window_first++;
         count++;
         left -= part;

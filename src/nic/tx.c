@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Guest to endpoint: pop a batch, parse each net header once, one send() for all, complete in order. */
+/* Guest to endpoint: pop a batch, parse each net header once, one send() for all, complete in
+ * order. */
 #include "nic/pair.h"
 
 #include <string.h>
@@ -38,7 +39,8 @@ static int oversize(const struct pair *pair, const struct frame *frame)
            frame->len > pair->rules.frame_max + frame_vlan_len(frame->iov, frame->iov_count);
 }
 
-/* The verdict on one chain, and the frame in it. Counts nothing: the chain may yet go back to the ring. */
+/* The verdict on one chain, and the frame in it. Counts nothing: the chain may yet go back to the
+ * ring. */
 static unsigned chain_parse(struct pair *pair, const struct chain *chain, struct frame *ret_frame)
 {
     uint32_t header_len = pair->rules.header_len;
@@ -56,7 +58,7 @@ static unsigned chain_parse(struct pair *pair, const struct chain *chain, struct
         return PAIR_TX_DROP_LINK_DOWN;
     header_strip(chain, header_len, ret_frame, &header);
     ret_frame->len = chain->readable_len - header_len;
-    ret_frame->token = chain->head;
+    ret_frame->token = chain->token;
     if (offload_from_header(&header, pair->rules.order, pair->rules.tx_offloads, ret_frame,
                             &ret_frame->offload) < 0)
         return PAIR_TX_DROP_BAD_HEADER;
@@ -81,8 +83,8 @@ static void gather(struct pair_scratch *scratch, struct frame *frame, struct iov
     frame->iov_count = 1;
 }
 
-/* Parses the batch's chains up to the second frame that needs the gather buffer; returns how many it looked
- * at, *ret_frames of which are frames. */
+/* Parses the batch's chains up to the second frame that needs the gather buffer; returns how many
+ * it looked at, *ret_frames of which are frames. */
 static uint32_t batch_parse(struct pair *pair, uint32_t *ret_frames)
 {
     struct pair_scratch *scratch = pair->scratch;
@@ -144,7 +146,7 @@ static void complete(struct pair *pair, uint32_t end)
         } else if (keeps) {
             continue;
         }
-        virtqueue_push(&pair->tx, chain->head, 0);
+        virtqueue_push(&pair->tx, chain->token, 0);
     }
 }
 
@@ -164,7 +166,7 @@ static uint32_t batch_send(struct pair *pair)
         end = scratch->frame_chain[sent];
     }
     complete(pair, end);
-    virtqueue_unpop(&pair->tx, scratch->tx.count - end);
+    virtqueue_unpop(&pair->tx, &scratch->tx, end);
     account_frames(pair, sent);
     return end;
 }
@@ -197,7 +199,7 @@ unsigned pair_tx_reap(struct pair *pair)
     do {
         count = pair->ops->reap(pair->endpoint_queue, scratch->token, PAIR_TX_BATCH);
         for (unsigned i = 0; i < count; i++)
-            virtqueue_push(&pair->tx, (uint16_t)scratch->token[i], 0);
+            virtqueue_push(&pair->tx, scratch->token[i], 0);
         done += count;
     } while (count == PAIR_TX_BATCH);
     if (done != 0)

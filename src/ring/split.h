@@ -4,22 +4,9 @@
 
 #include "ring/virtqueue.h"
 
-enum split_desc_flags {
-    SPLIT_DESC_NEXT = 1,
-    SPLIT_DESC_WRITE = 2,
-    SPLIT_DESC_INDIRECT = 4,
-};
-
 enum split_ring_flags {
     SPLIT_AVAIL_NO_INTERRUPT = 1,
     SPLIT_USED_NO_NOTIFY = 1,
-};
-
-struct split_desc {
-    le64 addr;
-    le32 len;
-    le16 flags;
-    le16 next;
 };
 
 struct split_avail {
@@ -41,11 +28,13 @@ struct split_used {
 
 /* Finds and checks the three parts in guest memory; -EINVAL and a sentence otherwise. */
 int split_map(struct virtqueue *queue, const struct guest_memory *memory, struct error *err);
-/* Reads where the used index stands, and makes both suppression words what the state says. */
-void split_start(struct virtqueue *queue);
+/* Takes its position: available from the base, used from the ring itself. -EINVAL: no such base. */
+int split_start(struct virtqueue *queue, uint32_t base);
 
 unsigned split_pop(struct virtqueue *queue, struct chain_batch *batch, unsigned max);
-void split_push(struct virtqueue *queue, uint16_t head, uint32_t len);
-void split_flush(struct virtqueue *queue);
+void split_unpop(struct virtqueue *queue, const struct chain *chains, unsigned count);
+void split_push(struct virtqueue *queue, uint32_t head, uint32_t len);
+/* enum virtqueue_publish */
+int split_publish(struct virtqueue *queue);
 int split_arm(struct virtqueue *queue);
 void split_disarm(struct virtqueue *queue);

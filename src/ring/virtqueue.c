@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 #include "ring/virtqueue.h"
 
-#include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 
-#include "base/checked.h"
+#include "ring/chain.h"
+#include "ring/packed.h"
 #include "ring/split.h"
 
 static const char *const queue_fault_names[QUEUE_FAULT_COUNT] = {
     [QUEUE_FAULT_NONE] = "none",
     [QUEUE_FAULT_AVAIL_JUMP] = "available_index_jump",
     [QUEUE_FAULT_HEAD_RANGE] = "head_out_of_range",
+    [QUEUE_FAULT_LIST_PARTIAL] = "list_partly_available",
+    [QUEUE_FAULT_LIST_ENDLESS] = "list_endless",
     [QUEUE_FAULT_MEMORY] = "ring_memory_removed",
 };
 
@@ -45,8 +48,8 @@ static uint32_t chain_max_of(unsigned queue_size)
 int chain_batch_init(struct chain_batch *batch, unsigned capacity, unsigned queue_size)
 {
     /* A descriptor over adjacent regions becomes several spans, hence the factor. */
-    *batch = (struct chain_batch){.iov_capacity = 2 * chain_max_of(queue_size),
-                                  .capacity = capacity};
+    *batch =
+        (struct chain_batch){.iov_capacity = 2 * chain_max_of(queue_size), .capacity = capacity};
     batch->iov = calloc(batch->iov_capacity, sizeof(*batch->iov));
     batch->chain = calloc(capacity, sizeof(*batch->chain));
     if (batch->iov == NULL || batch->chain == NULL) {
@@ -63,6 +66,44 @@ void chain_batch_free(struct chain_batch *batch)
     *batch = (struct chain_batch){0};
 }
 
+void *ring_part_map(const struct guest_memory *memory, const struct ring_part *part,
+                    struct error *err)
+{
+    uint8_t *hva;
+
+    if (part->gpa % part->align != 0) {
+        error_set(err, EINVAL, "%s at 0x%" PRIx64 " is not aligned to %" PRIu64 " bytes",
+                  part->name, part->gpa, part->align);
+        return NULL;
+    }
+    hva = guest_memory_pointer(memory, part->gpa, part->len, part->access);
+    if (hva == NULL)
+        error_set(err, EINVAL, "%s at 0x%" PRIx64 " is not inside guest memory", part->name,
+                  part->gpa);
+    return hva;
+}
+
+static int is_packed(const struct virtqueue *queue)
+{
+    return (queue->features & VIRTQUEUE_PACKED) != 0;
+}
+
+static int size_check(const struct virtqueue_config *config, struct error *err)
+{
+    int any = (config->features & VIRTQUEUE_PACKED) != 0;
+
+    if (config->size != 0 && config->size <= VIRTQUEUE_SIZE_MAX &&
+        (any || is_power_of_two(config->size)))
+        return 0;
+    return error_set(err, EINVAL, "queue size %u is not %s up to %d", config->size,
+                     any ? "a number" : "a power of two", VIRTQUEUE_SIZE_MAX);
+}
+
+static int ring_map(struct virtqueue *queue, const struct guest_memory *memory, struct error *err)
+{
+    return is_packed(queue) ? packed_map(queue, memory, err) : split_map(queue, memory, err);
+}
+
 int virtqueue_start(struct virtqueue *queue, const struct virtqueue_config *config,
                     const struct guest_memory *memory, struct error *err)
 {
@@ -72,17 +113,19 @@ int virtqueue_start(struct virtqueue *queue, const struct virtqueue_config *conf
                              .order = config->order,
                              .memory = memory,
                              .chain_max = chain_max_of(config->size),
-                             .next_avail = config->next_avail,
+                             .armed = 1,
                              .fresh = 1};
-    int result;
+    int result = size_check(config, err);
 
-    if (!is_power_of_two(config->size) || config->size > VIRTQUEUE_SIZE_MAX)
-        return error_set(err, EINVAL, "queue size %u is not a power of two up to %d", config->size,
-                         VIRTQUEUE_SIZE_MAX);
-    result = split_map(&next, memory, err);
+    if (result == 0)
+        result = ring_map(&next, memory, err);
     if (result < 0)
         return result;
-    split_start(&next);
+    result =
+        is_packed(&next) ? packed_start(&next, config->base) : split_start(&next, config->base);
+    if (result < 0)
+        return error_set(err, -result, "base 0x%x is not a position in a ring of %u", config->base,
+                         config->size);
     next.running = 1;
     next.interrupts = queue->interrupts;
     next.interrupts_suppressed = queue->interrupts_suppressed;
@@ -91,17 +134,13 @@ int virtqueue_start(struct virtqueue *queue, const struct virtqueue_config *conf
     return 0;
 }
 
-uint16_t virtqueue_stop(struct virtqueue *queue)
+/* Buffers still in flight were never completed: whoever starts again does not get them back. */
+uint32_t virtqueue_stop(struct virtqueue *queue)
 {
-    if (queue->running && queue->fault != QUEUE_FAULT_MEMORY)
-        split_flush(queue);
+    virtqueue_flush(queue);
     queue->running = 0;
-    queue->desc = NULL;
-    queue->avail = NULL;
-    queue->used = NULL;
     queue->memory = NULL;
-    /* Buffers still in flight were never completed: whoever starts again gets them first. */
-    return queue->next_avail;
+    return is_packed(queue) ? packed_base(queue) : queue->next_avail;
 }
 
 void virtqueue_remap(struct virtqueue *queue, const struct guest_memory *memory)
@@ -111,50 +150,72 @@ void virtqueue_remap(struct virtqueue *queue, const struct guest_memory *memory)
     queue->cache = (struct memory_cache){0};
     queue->table_cache = (struct memory_cache){0};
     queue->memory = memory;
-    if (memory == NULL || split_map(queue, memory, NULL) < 0) {
-        queue->fault = QUEUE_FAULT_MEMORY; /* stronger than an earlier fault: nothing may be written */
-        queue->desc = NULL;
-        queue->avail = NULL;
-        queue->used = NULL;
-    }
+    if (memory == NULL || ring_map(queue, memory, NULL) < 0)
+        queue->fault =
+            QUEUE_FAULT_MEMORY; /* whatever was wrong before: nothing may be written now */
 }
 
 unsigned virtqueue_pop(struct virtqueue *queue, struct chain_batch *batch, unsigned max)
 {
     if (!queue->running || queue->fault != QUEUE_FAULT_NONE)
         return 0;
-    return split_pop(queue, batch, max);
+    return is_packed(queue) ? packed_pop(queue, batch, max) : split_pop(queue, batch, max);
 }
 
-void virtqueue_unpop(struct virtqueue *queue, unsigned count)
+void virtqueue_unpop(struct virtqueue *queue, const struct chain_batch *batch, unsigned keep)
 {
-    queue->next_avail = (uint16_t)(queue->next_avail - count);
-    queue->in_flight = (uint16_t)(queue->in_flight - count);
+    const struct chain *chains = &batch->chain[keep];
+
+    if (is_packed(queue))
+        packed_unpop(queue, chains, batch->count - keep);
+    else
+        split_unpop(queue, chains, batch->count - keep);
 }
 
-void virtqueue_push(struct virtqueue *queue, uint16_t head, uint32_t len)
+void virtqueue_push(struct virtqueue *queue, uint32_t token, uint32_t len)
 {
-    queue->in_flight--;
-    if (queue->fault != QUEUE_FAULT_MEMORY)
-        split_push(queue, head, len);
+    if (queue->fault == QUEUE_FAULT_MEMORY)
+        return;
+    if (is_packed(queue))
+        packed_push(queue, token, len);
+    else
+        split_push(queue, token, len);
 }
 
 void virtqueue_flush(struct virtqueue *queue)
 {
-    if (queue->next_used != queue->used_shown && queue->fault != QUEUE_FAULT_MEMORY)
-        split_flush(queue);
+    int found;
+
+    if (!queue->running || queue->fault == QUEUE_FAULT_MEMORY)
+        return;
+    found = is_packed(queue) ? packed_publish(queue) : split_publish(queue);
+    if (found == VIRTQUEUE_NOTHING)
+        return;
+    if (found == VIRTQUEUE_INTERRUPT || queue->fresh) {
+        counter_add(&queue->interrupts, 1);
+        queue->config.notifier.fire(queue->config.notifier.context);
+    } else {
+        counter_add(&queue->interrupts_suppressed, 1);
+    }
+    queue->fresh = 0;
 }
 
 int virtqueue_arm(struct virtqueue *queue)
 {
     if (!queue->running || queue->fault != QUEUE_FAULT_NONE)
         return 0;
-    return split_arm(queue);
+    queue->armed = 1;
+    return is_packed(queue) ? packed_arm(queue) : split_arm(queue);
 }
 
 void virtqueue_disarm(struct virtqueue *queue)
 {
-    if (queue->armed && queue->running && queue->fault == QUEUE_FAULT_NONE)
+    if (!queue->armed || !queue->running || queue->fault != QUEUE_FAULT_NONE)
+        return;
+    queue->armed = 0;
+    if (is_packed(queue))
+        packed_disarm(queue);
+    else
         split_disarm(queue);
 }
 

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Virtqueues, device side, in batches: pop chains, push used entries, flush once, sleep with arm.
- * The format (split, later packed) is chosen once a call; callers never see it.
+ * The format, split or packed, is chosen once a call; callers never see it.
  *
  *   start ─> [ pop* ─> (push | unpop)* ─> flush ]* ─> arm ─> … ─> stop
  *
- * One thread at a time uses a queue: the worker that owns its pair, or the control thread while that worker
- * is paused. Nothing here knows what the buffers mean.
+ * One thread at a time uses a queue: the worker that owns its pair, or the control thread while
+ * that worker is paused. Nothing here knows what the buffers mean.
  *
- * Faults (virtio gives no answer to most, so the outcome is ours): a chain that can't be used has `fault`
- * set and no spans, and its owner completes it with length 0. A ring whose state can't be trusted any more
- * latches: virtqueue_pop returns 0 for ever, `fault` says why, until the queue is stopped and started.
+ * Faults (virtio gives no answer to most, so the outcome is ours): a chain that can't be used has
+ * `fault` set and no spans, and its owner completes it with length 0. A ring whose state can't be
+ * trusted any more latches: virtqueue_pop returns 0 for ever, `fault` says why, until the queue is
+ * stopped and started.
  */
 #pragma once
 
@@ -25,15 +26,18 @@
 
 enum {
     VIRTQUEUE_SIZE_MAX = 32768,
-    /* Longest chain, in descriptors, that a queue of up to this many entries takes; a larger queue takes
-     * chains as long as itself (virtio 1.4, 2.7.5.3: a driver must not exceed the queue size, but an
-     * indirect table may be longer than a small queue). */
+    /* Longest chain, in descriptors, that a queue of up to this many entries takes; a larger queue
+     * takes chains as long as itself (virtio 1.4, 2.7.5.3: a driver must not exceed the queue size,
+     * but an indirect table may be longer than a small queue). */
     VIRTQUEUE_CHAIN_MIN = 1024,
 };
 
 enum virtqueue_features {
     VIRTQUEUE_INDIRECT = 1u << 0,
     VIRTQUEUE_EVENT_IDX = 1u << 1,
+    VIRTQUEUE_PACKED = 1u << 2,
+    /* IN_ORDER, and all completions have length 0: one used entry stands for a batch. */
+    VIRTQUEUE_BATCH_USED = 1u << 3,
 };
 
 /* Why a queue latched. */
@@ -41,22 +45,24 @@ enum queue_fault {
     QUEUE_FAULT_NONE,
     QUEUE_FAULT_AVAIL_JUMP, /* more new buffers than the ring holds, or the index went backwards */
     QUEUE_FAULT_HEAD_RANGE, /* a head beyond the table */
-    QUEUE_FAULT_MEMORY,     /* the ring's own memory was taken away */
+    QUEUE_FAULT_LIST_PARTIAL, /* packed: a list was made available before its end was */
+    QUEUE_FAULT_LIST_ENDLESS, /* packed: a list as long as the ring that does not end */
+    QUEUE_FAULT_MEMORY,       /* the ring's own memory was taken away */
     QUEUE_FAULT_COUNT,
 };
 
 /* Why a chain was not usable. */
 enum chain_fault {
     CHAIN_FAULT_NONE,
-    CHAIN_FAULT_NEXT_RANGE,           /* next beyond the table */
-    CHAIN_FAULT_TOO_LONG,             /* a loop, or more descriptors than we take */
-    CHAIN_FAULT_TOO_LARGE,            /* more than 4 GiB in all */
-    CHAIN_FAULT_ADDRESS,              /* not in guest memory, wraps, or runs into a hole */
-    CHAIN_FAULT_ORDER,                /* a readable descriptor behind a writable one */
-    CHAIN_FAULT_INDIRECT_UNAGREED,    /* INDIRECT was not negotiated */
-    CHAIN_FAULT_INDIRECT_FLAGS,       /* INDIRECT with NEXT, or inside a table */
-    CHAIN_FAULT_INDIRECT_LEN,         /* empty, not a multiple of 16, or longer than we take */
-    CHAIN_FAULT_INDIRECT_ADDRESS,     /* the table is not in guest memory */
+    CHAIN_FAULT_NEXT_RANGE,        /* next beyond the table */
+    CHAIN_FAULT_TOO_LONG,          /* a loop, or more descriptors than we take */
+    CHAIN_FAULT_TOO_LARGE,         /* more than 4 GiB in all */
+    CHAIN_FAULT_ADDRESS,           /* not in guest memory, wraps, or runs into a hole */
+    CHAIN_FAULT_ORDER,             /* a readable descriptor behind a writable one */
+    CHAIN_FAULT_INDIRECT_UNAGREED, /* INDIRECT was not negotiated */
+    CHAIN_FAULT_INDIRECT_FLAGS,    /* INDIRECT with NEXT, or inside a table */
+    CHAIN_FAULT_INDIRECT_LEN,      /* empty, not a multiple of 16, or longer than we take */
+    CHAIN_FAULT_INDIRECT_ADDRESS,  /* the table is not in guest memory */
     CHAIN_FAULT_COUNT,
 };
 
@@ -70,7 +76,7 @@ struct chain {
     uint32_t writable_count;
     uint32_t readable_len; /* bytes */
     uint32_t writable_len; /* bytes */
-    uint16_t head;         /* descriptor index of the head */
+    uint32_t token;        /* names the buffer to push: its head or id, and what the format adds */
     uint16_t fault;        /* enum chain_fault; no spans then */
 };
 
@@ -84,8 +90,8 @@ struct chain_batch {
     uint32_t count;
 };
 
-/* Room for `capacity` chains, and for the spans of at least one of the longest of a queue of queue_size
- * entries. -ENOMEM. */
+/* Room for `capacity` chains, and for the spans of at least one of the longest of a queue of
+ * queue_size entries. -ENOMEM. */
 int chain_batch_init(struct chain_batch *batch, unsigned capacity, unsigned queue_size);
 void chain_batch_free(struct chain_batch *batch);
 static inline void chain_batch_reset(struct chain_batch *batch)
@@ -101,25 +107,43 @@ struct virtqueue_notifier {
 };
 
 struct virtqueue_config {
-    uint16_t size;       /* 1 … 32768, a power of two for split */
-    uint16_t next_avail; /* index of the first entry to take */
-    uint32_t features;   /* VIRTQUEUE_… */
+    uint16_t size; /* 1 … 32768, a power of two for split */
+    uint32_t
+        base; /* where to go on, as virtqueue_stop returned it; 0 or vhost-user's for a new ring */
+    uint32_t features; /* VIRTQUEUE_… */
     enum byte_order order;
-    uint64_t desc_gpa;   /* descriptor table */
-    uint64_t driver_gpa; /* available ring */
-    uint64_t device_gpa; /* used ring */
+    uint64_t desc_gpa;   /* descriptor table or ring */
+    uint64_t driver_gpa; /* available ring, or driver event area */
+    uint64_t device_gpa; /* used ring, or device event area */
     struct virtqueue_notifier notifier;
 };
 
-struct split_desc;
+/* What publishing found. */
+enum virtqueue_publish {
+    VIRTQUEUE_NOTHING,
+    VIRTQUEUE_QUIET,     /* published; the driver wants no interrupt */
+    VIRTQUEUE_INTERRUPT, /* published; the driver wants one */
+};
+
+struct ring_desc;
 struct split_avail;
 struct split_used;
+struct packed_event;
 
 struct virtqueue {
-    /* Fixed by start; rings are host pointers into guest memory, borrowed. */
-    const struct split_desc *desc;
-    const struct split_avail *avail;
-    struct split_used *used;
+    /* Fixed by start; host pointers into guest memory, borrowed. */
+    union {
+        struct {
+            const struct ring_desc *desc;
+            const struct split_avail *avail;
+            struct split_used *used;
+        } split;
+        struct {
+            struct ring_desc *ring;
+            const struct packed_event *driver;
+            struct packed_event *device;
+        } packed;
+    };
     const struct guest_memory *memory; /* borrowed */
     uint32_t chain_max;                /* descriptors */
     uint16_t size;
@@ -128,14 +152,20 @@ struct virtqueue {
     uint8_t running;
     uint8_t fault; /* enum queue_fault */
 
-    /* Written by the owning thread only. */
-    uint16_t next_avail;  /* free-running: next available entry to take */
-    uint16_t seen_avail;  /* free-running: the driver's index when we last looked */
-    uint16_t next_used;   /* free-running: next used entry to write */
-    uint16_t used_shown;  /* free-running: used index that the driver can see */
-    uint16_t in_flight;   /* popped and not pushed */
-    uint8_t armed;        /* the driver was asked to kick */
-    uint8_t fresh;        /* nothing was published since start: the first flush always notifies */
+    /* Written by the owning thread only. Positions are free-running indices (split), or slots with
+     * a wrap counter (packed). */
+    uint16_t next_avail; /* next available entry to take */
+    uint16_t seen_avail; /* behind the last entry that was seen: where arm looks */
+    uint16_t next_used;  /* next used entry to write */
+    uint16_t used_shown; /* split: used index that the driver can see */
+    uint8_t avail_wrap, seen_wrap, used_wrap; /* packed */
+    uint16_t in_flight;                       /* ring entries popped and not pushed */
+    uint16_t first_slot; /* packed: first used slot that was not published, and its flags */
+    uint16_t first_flags;
+    uint32_t unshown_slots; /* packed: ring entries pushed and not published */
+    uint32_t last_token;    /* batched used entries: the last one pushed */
+    uint8_t armed;          /* the driver was asked to kick */
+    uint8_t fresh;          /* nothing was published since start: the first flush always notifies */
     struct memory_cache cache;       /* data buffers */
     struct memory_cache table_cache; /* indirect tables */
 
@@ -149,23 +179,26 @@ struct virtqueue {
 /* Checks everything, then starts. On failure the queue stays stopped. */
 int virtqueue_start(struct virtqueue *queue, const struct virtqueue_config *config,
                     const struct guest_memory *memory, struct error *err);
-/* Publishes what was pushed and forgets the rings. Returns the index to start from again. */
-uint16_t virtqueue_stop(struct virtqueue *queue);
+/* Publishes what was pushed and forgets the rings. Returns the base to start from again, in
+ * vhost-user's encoding: the next available index (split), or both positions (packed). */
+uint32_t virtqueue_stop(struct virtqueue *queue);
 /* The rings in a changed memory table. If they are gone the queue latches QUEUE_FAULT_MEMORY. */
 void virtqueue_remap(struct virtqueue *queue, const struct guest_memory *memory);
 
-/* Takes up to max buffers, as far as the batch has room; returns how many. 0: none, or the queue latched
- * (queue->fault). Entries not pushed are counted in queue->in_flight. */
+/* Takes up to max buffers, as far as the batch has room; returns how many. 0: none, or the queue
+ * latched (queue->fault). Entries not pushed are counted in queue->in_flight. */
 unsigned virtqueue_pop(struct virtqueue *queue, struct chain_batch *batch, unsigned max);
-/* Gives back the last count buffers that were popped and not pushed: pop returns them again. */
-void virtqueue_unpop(struct virtqueue *queue, unsigned count);
+/* Gives back the chains of the batch from number `keep` on, which were not pushed: pop returns them
+ * again. */
+void virtqueue_unpop(struct virtqueue *queue, const struct chain_batch *batch, unsigned keep);
 /* Completes a buffer of which len bytes were written. Not visible before the flush. */
-void virtqueue_push(struct virtqueue *queue, uint16_t head, uint32_t len);
+void virtqueue_push(struct virtqueue *queue, uint32_t token, uint32_t len);
 /* Shows everything pushed, with one store, and fires the notifier if the driver asked for that. */
 void virtqueue_flush(struct virtqueue *queue);
 
-/* Asks for a kick when buffers are added to those that pop has seen. 1: there are some already, so don't
- * sleep; 0: none, and a kick will come with the next one. A latched or stopped queue answers 0. */
+/* Asks for a kick when buffers are added to those that pop has seen. 1: there are some already, so
+ * don't sleep; 0: none, and a kick will come with the next one. A latched or stopped queue answers
+ * 0. */
 int virtqueue_arm(struct virtqueue *queue);
 /* Asks the driver not to kick: it will be looked at anyway. Advisory. */
 void virtqueue_disarm(struct virtqueue *queue);

@@ -27,26 +27,27 @@ struct coordinator {
     struct nic nic;
     struct nic_control control;
     struct coordinator_listener listener;
-    struct worker_pool *pool; /* borrowed */
-    struct loop *loop;        /* borrowed */
+    struct worker_pool *pool;          /* borrowed */
+    struct loop *loop;                 /* borrowed */
     const struct guest_memory *memory; /* borrowed from the transport */
 
-    struct endpoint_spec spec;  /* owned */
-    struct endpoint *endpoint;  /* owned; NULL while it is gone */
+    struct endpoint_spec spec; /* owned */
+    struct endpoint *endpoint; /* owned; NULL while it is gone */
     struct loop_source endpoint_source;
-    struct loop_timer retry;    /* runs while the endpoint is gone */
+    struct loop_timer retry; /* runs while the endpoint is gone */
     uint64_t retry_ms;
     uint64_t endpoint_failures; /* times it went away */
 
     struct event_bits faults; /* raised by workers when a ring latches */
     struct loop_source fault_source;
+    unsigned control_index; /* of the control queue while it runs */
     struct virtqueue inert; /* never runs */
     struct loop_source control_kick;
     struct loop_timer control_again;
     struct log_limit fault_log;
 
     struct worker_pair *pairs; /* owned, nic.config.queue_pairs of them */
-    uint16_t *stopped_at;      /* owned, by queue: the index it was stopped with */
+    uint32_t *stopped_at;      /* owned, by queue: the base it was stopped with */
 };
 
 static struct pair *pair_of_queue(struct coordinator *coordinator, unsigned queue)
@@ -59,8 +60,8 @@ static int is_control(const struct coordinator *coordinator, unsigned queue)
     return queue == nic_control_queue(&coordinator->nic);
 }
 
-/* The index behind the last pair is the control queue's, if CTRL_VQ and MQ were agreed; else a driver may
- * set it up and nothing comes of it (NET-Q-02, NET-Q-04). */
+/* The index behind the last pair is the control queue's, if CTRL_VQ and MQ were agreed; else a
+ * driver may set it up and nothing comes of it (NET-Q-02, NET-Q-04). */
 static int is_inert(const struct coordinator *coordinator, unsigned queue)
 {
     return !is_control(coordinator, queue) && queue / 2 >= coordinator->nic.config.queue_pairs;
@@ -88,7 +89,8 @@ static void resume_all(struct coordinator *coordinator)
         worker_resume(coordinator->pairs[i].worker);
 }
 
-/* ---- a pair and its endpoint queue; the pair's worker is paused ------------------------------------ */
+/* ---- a pair and its endpoint queue; the pair's worker is paused
+ * ------------------------------------ */
 
 static void pair_disconnect(struct worker_pair *worker_pair)
 {
@@ -126,8 +128,8 @@ static int pair_connect(struct coordinator *coordinator, unsigned index)
     return 0;
 }
 
-/* Connects the pair to the endpoint exactly while it should be: a half runs, the driver (or front-end)
- * chose to use it, and the endpoint is there. */
+/* Connects the pair to the endpoint exactly while it should be: a half runs, the driver (or
+ * front-end) chose to use it, and the endpoint is there. */
 static void pair_update(struct coordinator *coordinator, unsigned index)
 {
     struct worker_pair *worker_pair = &coordinator->pairs[index];
@@ -160,13 +162,14 @@ static void update_all(struct coordinator *coordinator)
     resume_all(coordinator);
 }
 
-/* ---- the endpoint's life ------------------------------------------------------------------------- */
+/* ---- the endpoint's life
+ * ------------------------------------------------------------------------- */
 
 static void link_update(struct coordinator *coordinator)
 {
     struct endpoint *endpoint = coordinator->endpoint;
-    int up = endpoint != NULL &&
-             (endpoint->ops->link_up == NULL || endpoint->ops->link_up(endpoint));
+    int up =
+        endpoint != NULL && (endpoint->ops->link_up == NULL || endpoint->ops->link_up(endpoint));
     int visible = nic_set_link(&coordinator->nic, up);
 
     update_all(coordinator);
@@ -208,6 +211,16 @@ static int endpoint_take(struct coordinator *coordinator, struct error *err)
     return 0;
 }
 
+static void endpoint_capabilities(const struct coordinator *coordinator,
+                                  struct endpoint_caps *ret_caps)
+{
+    struct endpoint *endpoint = coordinator->endpoint;
+
+    *ret_caps = (struct endpoint_caps){0};
+    endpoint->ops->capabilities(endpoint, ret_caps);
+    ret_caps->in_order = endpoint->ops->reap == NULL;
+}
+
 static void retry_fire(struct loop_timer *timer)
 {
     struct coordinator *coordinator = CONTAINER_OF(timer, struct coordinator, retry);
@@ -220,7 +233,7 @@ static void retry_fire(struct loop_timer *timer)
         return;
     }
     log_info("%s: endpoint %s is back", coordinator->name, coordinator->spec.kind);
-    coordinator->endpoint->ops->capabilities(coordinator->endpoint, &coordinator->nic.caps);
+    endpoint_capabilities(coordinator, &coordinator->nic.caps);
     link_update(coordinator);
 }
 
@@ -261,7 +274,8 @@ static void endpoint_ready(struct loop_source *source, uint32_t events)
         link_update(coordinator);
 }
 
-/* ---- faults and control commands ----------------------------------------------------------------- */
+/* ---- faults and control commands
+ * ----------------------------------------------------------------- */
 
 static void fault_tell(struct coordinator *coordinator, unsigned queue,
                        const struct virtqueue *virtqueue)
@@ -295,7 +309,8 @@ static void fault_ready(struct loop_source *source, uint32_t events)
     }
 }
 
-/* A driver that never stops asking does not keep the control thread: the rest waits for its timer. */
+/* A driver that never stops asking does not keep the control thread: the rest waits for its timer.
+ */
 static void control_serve_some(struct coordinator *coordinator)
 {
     struct nic_control *control = &coordinator->control;
@@ -338,7 +353,8 @@ static int control_set_pairs(void *context, unsigned pairs)
 
 static const struct nic_control_ops nic_control_ops = {.set_pairs = control_set_pairs};
 
-/* ---- open and close ------------------------------------------------------------------------------ */
+/* ---- open and close
+ * ------------------------------------------------------------------------------ */
 
 static int pairs_create(struct coordinator *coordinator, unsigned first_worker)
 {
@@ -384,9 +400,9 @@ static int capabilities_apply(struct coordinator *coordinator, const struct nic_
                               struct error *err)
 {
     struct nic_config complete = *config;
-    struct endpoint_caps caps = {0};
+    struct endpoint_caps caps;
 
-    coordinator->endpoint->ops->capabilities(coordinator->endpoint, &caps);
+    endpoint_capabilities(coordinator, &caps);
     if (config->queue_pairs > caps.queue_pairs_max)
         return error_set(err, EINVAL, "endpoint %s takes at most queues=%u, not %u",
                          coordinator->spec.kind, caps.queue_pairs_max, config->queue_pairs);
@@ -417,7 +433,8 @@ static int coordinator_init(struct coordinator *coordinator,
     if (result == 0)
         result = loop_add(coordinator->loop, &coordinator->fault_source, EPOLLIN);
     if (result == 0)
-        result = nic_control_init(&coordinator->control, &coordinator->nic, &nic_control_ops, coordinator);
+        result = nic_control_init(&coordinator->control, &coordinator->nic, &nic_control_ops,
+                                  coordinator);
     if (result == 0)
         result = pairs_create(coordinator, config->first_worker);
     if (result < 0)
@@ -486,7 +503,8 @@ void coordinator_listen(struct coordinator *coordinator,
     coordinator->listener = *listener;
 }
 
-/* ---- what the transport asks for ----------------------------------------------------------------- */
+/* ---- what the transport asks for
+ * ----------------------------------------------------------------- */
 
 static void control_stop(struct coordinator *coordinator)
 {
@@ -494,7 +512,8 @@ static void control_stop(struct coordinator *coordinator)
         loop_remove(coordinator->loop, &coordinator->control_kick);
     coordinator->control_kick.fd = -1;
     loop_timer_stop(coordinator->loop, &coordinator->control_again);
-    virtqueue_stop(&coordinator->control.queue);
+    coordinator->stopped_at[coordinator->control_index] =
+        virtqueue_stop(&coordinator->control.queue);
     update_all(coordinator);
 }
 
@@ -531,8 +550,9 @@ void coordinator_set_memory(struct coordinator *coordinator, const struct guest_
     resume_all(coordinator);
 }
 
-/* Features as the ring layer knows them. */
-static void ring_config(const struct coordinator *coordinator, struct virtqueue_config *config)
+/* Features as the ring layer knows them. Completions of a transmit queue all have length 0. */
+static void ring_config(const struct coordinator *coordinator, unsigned queue,
+                        struct virtqueue_config *config)
 {
     const struct features *agreed = &coordinator->nic.agreed;
 
@@ -541,6 +561,10 @@ static void ring_config(const struct coordinator *coordinator, struct virtqueue_
         config->features |= VIRTQUEUE_INDIRECT;
     if (features_has(agreed, F_EVENT_IDX))
         config->features |= VIRTQUEUE_EVENT_IDX;
+    if (features_has(agreed, F_RING_PACKED))
+        config->features |= VIRTQUEUE_PACKED;
+    if (features_has(agreed, F_IN_ORDER) && queue % 2 == 1)
+        config->features |= VIRTQUEUE_BATCH_USED;
     config->order = nic_byte_order(&coordinator->nic);
 }
 
@@ -552,6 +576,7 @@ static int control_start(struct coordinator *coordinator, const struct virtqueue
 
     if (result < 0)
         return result;
+    coordinator->control_index = nic_control_queue(&coordinator->nic);
     coordinator->control_kick.fd = kick_fd;
     if (kick_fd >= 0 && loop_add(coordinator->loop, &coordinator->control_kick, EPOLLIN) < 0) {
         coordinator->control_kick.fd = -1;
@@ -559,7 +584,8 @@ static int control_start(struct coordinator *coordinator, const struct virtqueue
         return error_set(err, EINVAL, "the control queue's kick fd can't be waited for");
     }
     update_all(coordinator);
-    loop_timer_start(coordinator->loop, &coordinator->control_again, 0); /* it may be filled already */
+    loop_timer_start(coordinator->loop, &coordinator->control_again,
+                     0); /* it may be filled already */
     return 0;
 }
 
@@ -596,7 +622,7 @@ int coordinator_start_queue(struct coordinator *coordinator, unsigned queue,
     if (is_inert(coordinator, queue))
         return 0;
     coordinator_stop_queue(coordinator, queue);
-    ring_config(coordinator, &complete);
+    ring_config(coordinator, queue, &complete);
     coordinator_hold_queue(coordinator, queue);
     if (is_control(coordinator, queue))
         result = control_start(coordinator, &complete, kick_fd, err);
@@ -613,11 +639,11 @@ static void pair_stop(struct coordinator *coordinator, unsigned queue)
     worker_unwatch(queue % 2 == 0 ? &worker_pair->rx_kick : &worker_pair->tx_kick);
     if (worker_pair->pair.ops != NULL && worker_pair->pair.ops->quiesce != NULL)
         pair_disconnect(worker_pair); /* it may hold buffers of this ring */
-    virtqueue_stop(queue_get(coordinator, queue));
+    coordinator->stopped_at[queue] = virtqueue_stop(queue_get(coordinator, queue));
     pair_update(coordinator, queue / 2);
 }
 
-uint16_t coordinator_stop_queue(struct coordinator *coordinator, unsigned queue)
+uint32_t coordinator_stop_queue(struct coordinator *coordinator, unsigned queue)
 {
     struct virtqueue *virtqueue = queue_get(coordinator, queue);
 
@@ -629,8 +655,7 @@ uint16_t coordinator_stop_queue(struct coordinator *coordinator, unsigned queue)
     else
         pair_stop(coordinator, queue);
     coordinator_release_queue(coordinator, queue);
-    coordinator->stopped_at[queue] = virtqueue->next_avail;
-    return virtqueue->next_avail;
+    return coordinator->stopped_at[queue];
 }
 
 int coordinator_queue_running(struct coordinator *coordinator, unsigned queue)
@@ -689,7 +714,8 @@ void coordinator_reset(struct coordinator *coordinator)
     update_all(coordinator);
 }
 
-/* ---- inspect ------------------------------------------------------------------------------------- */
+/* ---- inspect
+ * ------------------------------------------------------------------------------------- */
 
 static void inspect_pair(struct coordinator *coordinator, unsigned index, struct inspect *visitor)
 {

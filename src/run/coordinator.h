@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The coordinator of one NIC: its control plane. Owns the device model, the endpoint and the pairs, and is
- * the only one that pauses workers to change them. Runs on the control thread; what it knows of the
- * transport is the two notices below.
+ * The coordinator of one NIC: its control plane. Owns the device model, the endpoint and the pairs,
+ * and is the only one that pauses workers to change them. Runs on the control thread; what it knows
+ * of the transport is the two notices below.
  *
  *   open ─> [ agree ─> set_memory ─> start_queue* … stop_queue* ]* ─> close
  *
@@ -57,8 +57,9 @@ void coordinator_set_memory(struct coordinator *coordinator, const struct guest_
 /* kick_fd is borrowed until the queue is stopped; -1: the ring is polled for ever. */
 int coordinator_start_queue(struct coordinator *coordinator, unsigned queue,
                             const struct virtqueue_config *config, int kick_fd, struct error *err);
-/* Returns the index to go on from. A queue that does not run: what it was stopped with last. */
-uint16_t coordinator_stop_queue(struct coordinator *coordinator, unsigned queue);
+/* Returns the base to go on from (virtqueue_stop). A queue that does not run: what it was stopped
+ * with last. */
+uint32_t coordinator_stop_queue(struct coordinator *coordinator, unsigned queue);
 int coordinator_queue_running(struct coordinator *coordinator, unsigned queue);
 enum queue_fault coordinator_queue_fault(struct coordinator *coordinator, unsigned queue);
 
@@ -69,7 +70,8 @@ enum coordinator_enable {
 void coordinator_enable_queue(struct coordinator *coordinator, unsigned queue,
                               enum coordinator_enable enable);
 
-/* Between these two the worker of the queue (or nobody, for the control queue) looks at its notifier. */
+/* Between these two the worker of the queue (or nobody, for the control queue) looks at its
+ * notifier. */
 void coordinator_hold_queue(struct coordinator *coordinator, unsigned queue);
 void coordinator_release_queue(struct coordinator *coordinator, unsigned queue);
 

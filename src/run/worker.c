@@ -16,17 +16,17 @@
 
 enum {
     WORKER_EVENTS = 64,
-    WORKER_BUDGET = 256,    /* frames each way that a pair moves in one turn */
-    WORKER_LOOK_EVERY = 8,  /* rounds between two looks at the fds while pairs are runnable */
-    WORKER_ATTENTION = 1,   /* event bit: look at pause_requests and stopping */
+    WORKER_BUDGET = 256,   /* frames each way that a pair moves in one turn */
+    WORKER_LOOK_EVERY = 8, /* rounds between two looks at the fds while pairs are runnable */
+    WORKER_ATTENTION = 1,  /* event bit: look at pause_requests and stopping */
 };
 
 struct worker {
     pthread_t thread;
     int started;
-    int epoll_fd;                 /* owned */
-    struct event_bits attention;  /* raised by the control thread */
-    struct pair_scratch scratch;  /* owned; the thread's, or the control thread's while paused */
+    int epoll_fd;                /* owned */
+    struct event_bits attention; /* raised by the control thread */
+    struct pair_scratch scratch; /* owned; the thread's, or the control thread's while paused */
     uint64_t poll_ns;
 
     struct worker_pair **runnable; /* owned array of borrowed pairs */
@@ -45,7 +45,8 @@ struct worker_pool {
     struct worker worker[];
 };
 
-/* ---- the thread ---------------------------------------------------------------------------------- */
+/* ---- the thread
+ * ---------------------------------------------------------------------------------- */
 
 static void make_runnable(struct worker_pair *pair)
 {
@@ -58,8 +59,8 @@ static void make_runnable(struct worker_pair *pair)
     worker->runnable[worker->runnable_count++] = pair;
 }
 
-/* An eventfd's kicks arrive as edges and its counter is left alone: no system call, and nothing that a
- * peer could make block. Only pipes and sockets fill up, so they are read. */
+/* An eventfd's kicks arrive as edges and its counter is left alone: no system call, and nothing
+ * that a peer could make block. Only pipes and sockets fill up, so they are read. */
 static void source_drain(const struct worker_source *source)
 {
     uint8_t bytes[512];
@@ -154,8 +155,8 @@ static void round_run(struct worker *worker)
     worker->runnable_count = kept;
 }
 
-/* 1 if the attention fd was readable: that has to be attended to even when no bit is pending, because the bits
- * of a raise can be taken before its write to the fd comes. */
+/* 1 if the attention fd was readable: that has to be attended to even when no bit is pending,
+ * because the bits of a raise can be taken before its write to the fd comes. */
 static int look(struct worker *worker)
 {
     struct epoll_event events[WORKER_EVENTS];
@@ -208,7 +209,8 @@ static void *worker_main(void *argument)
     }
 }
 
-/* ---- pool ---------------------------------------------------------------------------------------- */
+/* ---- pool
+ * ---------------------------------------------------------------------------------------- */
 
 static int worker_init(struct worker *worker, unsigned poll_us, unsigned queue_size_max)
 {
@@ -305,7 +307,8 @@ struct worker *worker_pool_get(struct worker_pool *pool, unsigned index)
     return &pool->worker[index];
 }
 
-/* ---- pause --------------------------------------------------------------------------------------- */
+/* ---- pause
+ * --------------------------------------------------------------------------------------- */
 
 void worker_pause(struct worker *worker)
 {
@@ -317,8 +320,8 @@ void worker_pause(struct worker *worker)
     pthread_mutex_unlock(&worker->lock);
 }
 
-/* paused is cleared here, not by the worker: a pause right behind this resume must wait for the worker to
- * arrive anew. */
+/* paused is cleared here, not by the worker: a pause right behind this resume must wait for the
+ * worker to arrive anew. */
 void worker_resume(struct worker *worker)
 {
     pthread_mutex_lock(&worker->lock);
@@ -329,7 +332,8 @@ void worker_resume(struct worker *worker)
     pthread_mutex_unlock(&worker->lock);
 }
 
-/* ---- while paused -------------------------------------------------------------------------------- */
+/* ---- while paused
+ * -------------------------------------------------------------------------------- */
 
 int worker_attach(struct worker *worker, struct worker_pair *pair, struct event_bits *events)
 {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Workers: the data plane's threads. A pair belongs to one worker from attach to detach; its kicks and its
- * endpoint wake that worker directly.
+ * Workers: the data plane's threads. A pair belongs to one worker from attach to detach; its kicks
+ * and its endpoint wake that worker directly.
  *
- * worker_pause is the only primitive between the planes: when it returns, the worker is outside every
- * pair and stays there until worker_resume; whatever the control thread writes in between is visible to the
- * worker afterwards. Pauses nest. All functions here are for the control thread.
+ * worker_pause is the only primitive between the planes: when it returns, the worker is outside
+ * every pair and stays there until worker_resume; whatever the control thread writes in between is
+ * visible to the worker afterwards. Pauses nest. All functions here are for the control thread.
  */
 #pragma once
 
@@ -27,9 +27,9 @@ struct worker_pair;
 struct worker_source {
     struct worker_pair *owner; /* back-pointer */
     counter *kicks;            /* borrowed; NULL for the endpoint's fd */
-    int fd;          /* borrowed; -1: none */
-    uint32_t wanted; /* EPOLL… bits it is registered with; 0: not registered */
-    uint8_t drain;   /* a pipe or socket: has to be read empty */
+    int fd;                    /* borrowed; -1: none */
+    uint32_t wanted;           /* EPOLL… bits it is registered with; 0: not registered */
+    uint8_t drain;             /* a pipe or socket: has to be read empty */
 };
 
 struct worker_pair {
@@ -53,7 +53,7 @@ struct worker *worker_pool_get(struct worker_pool *pool, unsigned index);
 void worker_pause(struct worker *worker);
 void worker_resume(struct worker *worker);
 
-/* ---- while paused ------------------------------------------------------------------------------ */
+/* ---- while paused ----------------------------------------------------------------------- */
 
 /* -ENOMEM */
 int worker_attach(struct worker *worker, struct worker_pair *pair, struct event_bits *events);

@@ -25,7 +25,8 @@ static const char *nic_name(const struct vhost_user *vhost_user)
     return coordinator_name(vhost_user->coordinator);
 }
 
-/* ---- a session ----------------------------------------------------------------------------------- */
+/* ---- a session
+ * ----------------------------------------------------------------------------------- */
 
 static void session_wait(struct vhost_user *vhost_user)
 {
@@ -94,7 +95,8 @@ static void session_begin(struct vhost_user *vhost_user, int fd)
     log_info("%s: a front-end has connected", nic_name(vhost_user));
 }
 
-/* ---- server and client --------------------------------------------------------------------------- */
+/* ---- server and client
+ * --------------------------------------------------------------------------- */
 
 static int socket_address(const char *path, struct sockaddr_un *ret_address, struct error *err)
 {
@@ -152,7 +154,8 @@ static int server_open(struct vhost_user *vhost_user, struct error *err)
         return error_set(err, errno, "no socket: %s", strerror(errno));
     if (bind(vhost_user->listener.fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
         listen(vhost_user->listener.fd, 8) < 0) {
-        result = error_set(err, errno, "can't listen at %s: %s; does its directory exist, may"
+        result = error_set(err, errno,
+                           "can't listen at %s: %s; does its directory exist, may"
                            " this user write there?",
                            vhost_user->path, strerror(errno));
         fd_close(&vhost_user->listener.fd);
@@ -177,17 +180,18 @@ static void client_connect(struct loop_timer *timer)
     session_wait(vhost_user);
 }
 
-/* ---- notices of the coordinator ------------------------------------------------------------------ */
+/* ---- notices of the coordinator
+ * ------------------------------------------------------------------ */
 
-/* VU-BR-01: no answer is asked for, nothing waits for the front-end. The channel may be a pipe (UML). */
+/* VU-BR-01: no answer is asked for, nothing waits for the front-end. The channel may be a pipe
+ * (UML). */
 static void config_changed(void *context)
 {
     struct vhost_user *vhost_user = context;
     struct vhost_user_header message = {.request = VHOST_USER_BACKEND_CONFIG_CHANGE_MSG,
                                         .flags = VHOST_USER_VERSION};
 
-    if (vhost_user->backend_fd < 0 ||
-        !(vhost_user->protocol_features & VHOST_USER_PROTOCOL_CONFIG))
+    if (vhost_user->backend_fd < 0 || !(vhost_user->protocol_features & VHOST_USER_PROTOCOL_CONFIG))
         return;
     if (write(vhost_user->backend_fd, &message, sizeof(message)) < 0 && errno != EAGAIN)
         fd_close(&vhost_user->backend_fd);
@@ -201,7 +205,8 @@ static void queue_broken(void *context, unsigned queue)
         vhost_user_ring_broken(&vhost_user->ring[queue]);
 }
 
-/* ---- open, close, inspect ------------------------------------------------------------------------ */
+/* ---- open, close, inspect
+ * ------------------------------------------------------------------------ */
 
 int vhost_user_open(const struct vhost_user_settings *settings, struct vhost_user **ret_vhost_user,
                     struct error *err)

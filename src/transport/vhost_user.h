@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The vhost-user back-end of one NIC: a unix socket on which one front-end at a time configures the rings.
- * After a front-end has gone (or was closed for breaking the protocol) the next one is waited for, for ever.
+ * The vhost-user back-end of one NIC: a unix socket on which one front-end at a time configures the
+ * rings. After a front-end has gone (or was closed for breaking the protocol) the next one is
+ * waited for, for ever.
  */
 #pragma once
 

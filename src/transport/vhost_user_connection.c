@@ -119,8 +119,7 @@ int vhost_user_connection_receive(struct vhost_user_connection *connection)
         memset(message->payload.bytes, 0, message->header.size);
     }
     if (connection->received < header_len + message->header.size)
-        return receive_bytes(connection,
-                             header_len + message->header.size - connection->received);
+        return receive_bytes(connection, header_len + message->header.size - connection->received);
     return 1;
 }
 

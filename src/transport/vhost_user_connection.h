@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Framing: one connected socket, messages in and out with their file descriptors. Knows no request. */
+/* Framing: one connected socket, messages in and out with their file descriptors. Knows no request.
+ */
 #pragma once
 
 #include <stddef.h>
@@ -14,7 +15,7 @@ struct vhost_user_message {
 };
 
 struct vhost_user_connection {
-    int fd; /* owned, non-blocking */
+    int fd;                            /* owned, non-blocking */
     struct vhost_user_message message; /* being received */
     size_t received;                   /* bytes of it */
 };
@@ -22,8 +23,9 @@ struct vhost_user_connection {
 void vhost_user_connection_init(struct vhost_user_connection *connection, int fd);
 void vhost_user_connection_close(struct vhost_user_connection *connection);
 
-/* 1: connection->message is whole; 0: more has to come; -errno: the peer is gone (-ENOTCONN) or does not
- * keep the protocol, and the connection must be closed. Never blocks, never reads past one message. */
+/* 1: connection->message is whole; 0: more has to come; -errno: the peer is gone (-ENOTCONN) or
+ * does not keep the protocol, and the connection must be closed. Never blocks, never reads past one
+ * message. */
 int vhost_user_connection_receive(struct vhost_user_connection *connection);
 /* Forgets the message, closes fds that nobody kept. */
 void vhost_user_connection_done(struct vhost_user_connection *connection);

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* Guest memory as the front-end shares it: whole tables, or region by region, also while rings run. */
+/* Guest memory as the front-end shares it: whole tables, or region by region, also while rings run.
+ */
 #include "transport/vhost_user_session.h"
 
 #include <errno.h>
 #include <inttypes.h>
 
-/* Rings that are no longer in memory stop where they stand; those that are again go on from there. */
+/* Rings that are no longer in memory stop where they stand; those that are again go on from there.
+ */
 static void memory_swap(struct vhost_user *vhost_user, struct guest_memory *next)
 {
     struct guest_memory *before = vhost_user->memory;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What each request does. A handler returns 0 or -errno; it may set the size of a reply of its own. A
- * refused request changes nothing; the front-end hears of it if it asked for an answer, and loses the
- * connection if it did not (it would go on from a false belief).
+ * What each request does. A handler returns 0 or -errno; it may set the size of a reply of its own.
+ * A refused request changes nothing; the front-end hears of it if it asked for an answer, and loses
+ * the connection if it did not (it would go on from a false belief).
  */
 #include "transport/vhost_user_session.h"
 
@@ -58,7 +58,8 @@ static int refuse_live(const struct call *call, const struct vhost_user_ring *ri
     return error_set(call->err, EBUSY, "ring %u is live: it has to be stopped first", ring->index);
 }
 
-/* ---- features, status, config -------------------------------------------------------------------- */
+/* ---- features, status, config
+ * -------------------------------------------------------------------- */
 
 static int get_features(struct call *call)
 {
@@ -75,8 +76,8 @@ static struct features features_from_wire(const struct nic *nic, uint64_t wire)
     return features;
 }
 
-/* Rings that run while features change: a driver that came anew without stopping them (UML) has disabled
- * them all before; anything else would pull the header size from under live rings. */
+/* Rings that run while features change: a driver that came anew without stopping them (UML) has
+ * disabled them all before; anything else would pull the header size from under live rings. */
 static int rings_give_way(struct call *call)
 {
     struct vhost_user *vhost_user = call->vhost_user;
@@ -143,7 +144,8 @@ static int nothing(struct call *call)
     return 0;
 }
 
-/* Old front-ends send it where RESET_DEVICE is meant, others at disconnect: rings rest, nothing is lost. */
+/* Old front-ends send it where RESET_DEVICE is meant, others at disconnect: rings rest, nothing is
+ * lost. */
 static int reset_owner(struct call *call)
 {
     for (unsigned i = 0; i < call->vhost_user->ring_count; i++)
@@ -219,10 +221,11 @@ static int set_backend_req_fd(struct call *call)
     return 0;
 }
 
-/* ---- rings --------------------------------------------------------------------------------------- */
+/* ---- rings
+ * --------------------------------------------------------------------------------------- */
 
-/* Size, base and addresses may change on a ring that rests: stopped, or disabled by a driver that comes
- * anew (UML never sends GET_VRING_BASE). */
+/* Size, base and addresses may change on a ring that rests: stopped, or disabled by a driver that
+ * comes anew (UML never sends GET_VRING_BASE). */
 static int ring_to_change(struct call *call, uint32_t index, struct vhost_user_ring **ret_ring)
 {
     struct vhost_user_ring *ring = ring_find(call, index);
@@ -243,13 +246,14 @@ static int ring_to_change(struct call *call, uint32_t index, struct vhost_user_r
 static int set_vring_num(struct call *call)
 {
     unsigned most = nic_of(call)->config.queue_size_max;
+    int packed = features_has(&nic_of(call)->agreed, F_RING_PACKED);
     uint32_t num = call->payload->state.num;
     struct vhost_user_ring *ring;
     int result;
 
-    if (!is_power_of_two(num) || num > most)
-        return error_set(call->err, EINVAL, "a ring of %u entries is not a power of two up to %u",
-                         num, most);
+    if (num == 0 || num > most || (!packed && !is_power_of_two(num)))
+        return error_set(call->err, EINVAL, "a ring of %u entries is not %s up to %u", num,
+                         packed ? "a number" : "a power of two", most);
     result = ring_to_change(call, call->payload->state.index, &ring);
     if (result == 0)
         ring->size = (uint16_t)num;
@@ -266,11 +270,12 @@ static int set_vring_addr(struct call *call)
 {
     const struct vhost_user_vring_addr *addr = &call->payload->addr;
     struct vhost_user_ring *ring = ring_find(call, addr->index);
+    unsigned driver_align = features_has(&nic_of(call)->agreed, F_RING_PACKED) ? 4 : 2;
     int result = 0;
 
     if (ring == NULL)
         return -EINVAL;
-    if (addr->desc % 16 != 0 || addr->avail % 2 != 0 || addr->used % 4 != 0)
+    if (addr->desc % 16 != 0 || addr->avail % driver_align != 0 || addr->used % 4 != 0)
         return error_set(call->err, EINVAL, "ring %u has misaligned parts", addr->index);
     /* The same again is how dirty logging is switched on a live ring. */
     if (!vhost_user_ring_running(ring) || !same_addresses(addr, &ring->addr))
@@ -282,17 +287,32 @@ static int set_vring_addr(struct call *call)
     return vhost_user_ring_try_start(ring, call->err);
 }
 
+/* Split: the next available index. Packed: both positions, each with its wrap counter (VU-ST-10).
+ */
+static int base_check(struct call *call)
+{
+    const struct vhost_user_ring *ring = &call->vhost_user->ring[call->payload->state.index];
+    uint32_t base = call->payload->state.num;
+    int packed = features_has(&nic_of(call)->agreed, F_RING_PACKED);
+
+    if (!packed && base <= UINT16_MAX)
+        return 0;
+    if (packed &&
+        (ring->size == 0 || ((base & 0x7fff) < ring->size && (base >> 16 & 0x7fff) < ring->size)))
+        return 0;
+    return error_set(call->err, EINVAL, "ring %u: a base of 0x%x is not a position in it",
+                     ring->index, base);
+}
+
 static int set_vring_base(struct call *call)
 {
     struct vhost_user_ring *ring;
-    int result;
+    int result = ring_to_change(call, call->payload->state.index, &ring);
 
-    if (call->payload->state.num > UINT16_MAX)
-        return error_set(call->err, EINVAL, "ring %u: a base of %u is not a ring index",
-                         call->payload->state.index, call->payload->state.num);
-    result = ring_to_change(call, call->payload->state.index, &ring);
     if (result == 0)
-        ring->base = (uint16_t)call->payload->state.num;
+        result = base_check(call);
+    if (result == 0)
+        ring->base = call->payload->state.num;
     return result;
 }
 
@@ -399,7 +419,8 @@ static int set_vring_endian(struct call *call)
     return 0;
 }
 
-/* ---- memory -------------------------------------------------------------------------------------- */
+/* ---- memory
+ * -------------------------------------------------------------------------------------- */
 
 static int set_mem_table(struct call *call)
 {
@@ -421,7 +442,8 @@ static int rem_mem_reg(struct call *call)
     return vhost_user_rem_mem_reg(call->vhost_user, call->err);
 }
 
-/* ---- the table ----------------------------------------------------------------------------------- */
+/* ---- the table
+ * ----------------------------------------------------------------------------------- */
 
 enum answer {
     ANSWER_ACK, /* only if the front-end asks */
@@ -454,8 +476,7 @@ static const struct request {
     [VHOST_USER_GET_QUEUE_NUM] = {"GET_QUEUE_NUM", 0, 0, ANSWER_OWN, get_queue_num},
     [VHOST_USER_SET_VRING_ENABLE] = {"SET_VRING_ENABLE", 8, 0, ANSWER_ACK, set_vring_enable},
     [VHOST_USER_NET_SET_MTU] = {"NET_SET_MTU", 8, 0, ANSWER_ACK, net_set_mtu},
-    [VHOST_USER_SET_BACKEND_REQ_FD] = {"SET_BACKEND_REQ_FD", 0, 1, ANSWER_ACK,
-                                       set_backend_req_fd},
+    [VHOST_USER_SET_BACKEND_REQ_FD] = {"SET_BACKEND_REQ_FD", 0, 1, ANSWER_ACK, set_backend_req_fd},
     [VHOST_USER_SET_VRING_ENDIAN] = {"SET_VRING_ENDIAN", 8, 0, ANSWER_ACK, set_vring_endian},
     [VHOST_USER_GET_CONFIG] = {"GET_CONFIG", 0, 0, ANSWER_OWN, get_config},
     [VHOST_USER_SET_CONFIG] = {"SET_CONFIG", VHOST_USER_CONFIG_HEADER, 0, ANSWER_ACK, set_config},

@@ -61,7 +61,7 @@ int vhost_user_ring_try_start(struct vhost_user_ring *ring, struct error *err)
     struct vhost_user *vhost_user = ring->owner;
     struct virtqueue_config config = {
         .size = ring->size,
-        .next_avail = ring->base,
+        .base = ring->base,
         .notifier = {.fire = ring_fire, .context = ring},
     };
     int result;
@@ -101,7 +101,8 @@ static void fd_replace(int *owned, int *fd)
 {
     fd_close(owned);
     *owned = fd_take(fd);
-    /* A peer that clears the flag again only hurts the worker that serves it, until the watchdog. */
+    /* A peer that clears the flag again only hurts the worker that serves it, until the watchdog.
+     */
     if (*owned >= 0)
         fd_set_nonblocking(*owned);
 }

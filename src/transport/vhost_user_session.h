@@ -6,13 +6,13 @@
 #include "transport/vhost_user.h"
 #include "transport/vhost_user_connection.h"
 
-/* A ring as the front-end set it up. Stopped, started and enabled are independent: it starts when it has a
- * kick, a size and addresses inside guest memory, and stops on GET_VRING_BASE. */
+/* A ring as the front-end set it up. Stopped, started and enabled are independent: it starts when
+ * it has a kick, a size and addresses inside guest memory, and stops on GET_VRING_BASE. */
 struct vhost_user_ring {
     struct vhost_user *owner; /* back-pointer */
     unsigned index;
     uint16_t size; /* 0: not set */
-    uint16_t base;
+    uint32_t base; /* in the ring format's encoding */
     uint8_t has_addr;
     uint8_t has_kick; /* a kick came, with an fd or with the word that there is none */
     uint8_t enabled;
@@ -35,11 +35,11 @@ struct vhost_user {
     struct vhost_user_connection peer;
 
     /* The session. */
-    uint64_t features;          /* acked, as on the wire */
-    int features_refused;       /* the last SET_FEATURES was */
-    uint64_t protocol_features; /* acked */
-    int backend_fd;             /* owned; socket or pipe to the front-end */
-    struct guest_memory *memory; /* owned; the coordinator borrows it */
+    uint64_t features;            /* acked, as on the wire */
+    int features_refused;         /* the last SET_FEATURES was */
+    uint64_t protocol_features;   /* acked */
+    int backend_fd;               /* owned; socket or pipe to the front-end */
+    struct guest_memory *memory;  /* owned; the coordinator borrows it */
     struct vhost_user_ring *ring; /* owned, ring_count of them */
     unsigned ring_count;
 
@@ -49,12 +49,12 @@ struct vhost_user {
     struct log_limit limit;
 };
 
-/* ---- vhost_user_requests.c --------------------------------------------------------------------- */
+/* ---- vhost_user_requests.c -------------------------------------------------------------- */
 
 /* Handles the whole message that the connection received. -errno: the session must end. */
 int vhost_user_handle(struct vhost_user *vhost_user);
 
-/* ---- vhost_user_ring.c ------------------------------------------------------------------------- */
+/* ---- vhost_user_ring.c ------------------------------------------------------------------ */
 
 void vhost_user_rings_init(struct vhost_user *vhost_user);
 /* Stops all rings and forgets what was set up. */
@@ -70,7 +70,7 @@ void vhost_user_ring_set_kick(struct vhost_user_ring *ring, int *fd);
 void vhost_user_ring_set_err(struct vhost_user_ring *ring, int *fd);
 void vhost_user_ring_broken(struct vhost_user_ring *ring);
 
-/* ---- vhost_user_memory.c ----------------------------------------------------------------------- */
+/* ---- vhost_user_memory.c ---------------------------------------------------------------- */
 
 int vhost_user_set_mem_table(struct vhost_user *vhost_user, struct error *err);
 int vhost_user_add_mem_reg(struct vhost_user *vhost_user, struct error *err);

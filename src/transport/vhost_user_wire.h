@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The vhost-user messages as they are on the socket: host byte order, no padding but what is shown. */
+/* The vhost-user messages as they are on the socket: host byte order, no padding but what is shown.
+ */
 #pragma once
 
 #include <stdint.h>

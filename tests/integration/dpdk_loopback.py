@@ -23,6 +23,10 @@ DRIVER_OPTIONS = [
     "queue_size=256,mrg_rxbuf=0,in_order=0",
     "queue_size=1024,mrg_rxbuf=1,in_order=1",
     "queue_size=64,mrg_rxbuf=1,in_order=0",
+    "queue_size=256,mrg_rxbuf=1,in_order=0,packed_vq=1",
+    "queue_size=256,mrg_rxbuf=0,in_order=0,packed_vq=1",
+    "queue_size=256,mrg_rxbuf=1,in_order=1,packed_vq=1",
+    "queue_size=256,mrg_rxbuf=0,in_order=1,packed_vq=1",
 ]
 
 

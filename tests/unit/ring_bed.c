@@ -62,7 +62,7 @@ struct virtqueue_config ring_bed_config(struct ring_bed *bed, uint32_t features)
 {
     return (struct virtqueue_config){
         .size = (uint16_t)bed->split.ring.size,
-        .next_avail = bed->split.avail_idx,
+        .base = bed->split.avail_idx,
         .features = features,
         .order = bed->split.ring.order == WIRE_BIG ? BYTE_ORDER_BIG : BYTE_ORDER_LITTLE,
         .desc_gpa = bed->split.desc_gpa,
@@ -149,7 +149,7 @@ void ring_bed_round_trip(struct ring_bed *bed)
     struct driver_used used;
 
     assert_int_equal(chain->fault, CHAIN_FAULT_NONE);
-    assert_int_equal(chain->head, head);
+    assert_int_equal(chain->token, head);
     assert_int_equal(chain->readable_len, 100);
     assert_int_equal(chain->writable_len, 200);
     ring_bed_complete(bed, head, 42);

@@ -62,7 +62,7 @@ static void SPL_03_shapes(void **state)
         uint16_t head = ring_bed_offer(bed, buffer, 5, shape[i]);
         struct chain *chain = ring_bed_pop(bed);
 
-        assert_int_equal(chain->head, head);
+        assert_int_equal(chain->token, head);
         assert_int_equal(chain->readable_len, 1512);
         assert_int_equal(chain->writable_len, 701);
         assert_int_equal(chain->readable_count, 3);
@@ -235,15 +235,15 @@ static void ring_pop_gives_batches_and_unpop_takes_them_back(void **state)
     assert_int_equal(virtqueue_pop(&bed->queue, &bed->batch, 64), 3);
     assert_int_equal(virtqueue_pop(&bed->queue, &bed->batch, 64), 0);
     for (unsigned i = 0; i < 8; i++) {
-        assert_int_equal(bed->batch.chain[i].head, head[i]);
+        assert_int_equal(bed->batch.chain[i].token, head[i]);
         assert_int_equal(bed->batch.chain[i].readable_len, 60 + i);
     }
-    virtqueue_unpop(&bed->queue, 6);
+    virtqueue_unpop(&bed->queue, &bed->batch, 2);
     assert_int_equal(bed->queue.in_flight, 2);
     chain_batch_reset(&bed->batch);
     assert_int_equal(virtqueue_pop(&bed->queue, &bed->batch, 64), 6);
-    assert_int_equal(bed->batch.chain[0].head, head[2]);
-    assert_int_equal(bed->batch.chain[5].head, head[7]);
+    assert_int_equal(bed->batch.chain[0].token, head[2]);
+    assert_int_equal(bed->batch.chain[5].token, head[7]);
 }
 
 /* Spans of a second long chain do not fit behind the first: it comes with the next pop, whole. */
@@ -340,7 +340,7 @@ static int interrupt_comes(struct ring_bed *bed, uint16_t old, unsigned count, u
     chain_batch_reset(&bed->batch);
     assert_int_equal(virtqueue_pop(&bed->queue, &bed->batch, count), count);
     for (unsigned i = 0; i < count; i++)
-        virtqueue_push(&bed->queue, bed->batch.chain[i].head, 0);
+        virtqueue_push(&bed->queue, bed->batch.chain[i].token, 0);
     virtqueue_flush(&bed->queue);
     return bed->fires != before;
 }
@@ -431,7 +431,7 @@ static void VU_ST_09_restart_continues_where_it_stopped(void **state)
     base = virtqueue_stop(&bed->queue);
     assert_int_equal(base, 2);
     config = ring_bed_config(bed, ALL);
-    config.next_avail = base;
+    config.base = base;
     assert_int_equal(virtqueue_start(&bed->queue, &config, bed->memory, NULL), 0);
     for (unsigned i = 0; i < 20; i++)
         ring_bed_round_trip(bed);
@@ -534,7 +534,7 @@ static void soak(struct ring_bed *bed, uint32_t features)
         chain_batch_reset(&bed->batch);
         count = virtqueue_pop(&bed->queue, &bed->batch, 64);
         for (unsigned i = 0; i < count; i++)
-            virtqueue_push(&bed->queue, bed->batch.chain[i].head, 0);
+            virtqueue_push(&bed->queue, bed->batch.chain[i].token, 0);
         virtqueue_flush(&bed->queue);
         done += count;
         if (count > 0)

@@ -34,7 +34,7 @@ static unsigned fault_of(struct ring_bed *bed, const struct driver_desc *desc, u
     ring_bed_offer_raw(bed, 0);
     chain = ring_bed_pop(bed);
     fault = chain->fault;
-    assert_int_equal(chain->head, 0);
+    assert_int_equal(chain->token, 0);
     if (fault != CHAIN_FAULT_NONE)
         assert_int_equal(chain->readable_count + chain->writable_count, 0);
     ring_bed_complete(bed, 0, 0);
@@ -92,7 +92,7 @@ static void SPL_BAD_01_good_chains_before_the_bad_head_are_served(void **state)
     ring_bed_offer_raw(bed, 999);
     chain_batch_reset(&bed->batch);
     assert_int_equal(virtqueue_pop(&bed->queue, &bed->batch, 64), 1);
-    assert_int_equal(bed->batch.chain[0].head, head);
+    assert_int_equal(bed->batch.chain[0].token, head);
     ring_bed_complete(bed, head, 0);
     assert_int_equal(driver_split_used_idx(&bed->split), 1);
 }

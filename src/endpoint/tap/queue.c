@@ -112,8 +112,7 @@ static void queue_gone(struct tap_queue *queue)
     event_bits_raise(&tap->events, ENDPOINT_EVENT_GONE);
 }
 
-/* ---- transmit -----------------------------------------------------------------------------------
- */
+/* ---- transmit --------------------------------------------------------------------------- */
 
 /* -EAGAIN, or 0: the frame is done. */
 static int queue_write_failed(struct tap_queue *queue, int error)
@@ -164,8 +163,7 @@ unsigned tap_queue_send(struct endpoint_queue *endpoint_queue, const struct fram
     return taken;
 }
 
-/* ---- receive ------------------------------------------------------------------------------------
- */
+/* ---- receive ---------------------------------------------------------------------------- */
 
 static uint32_t offload_needed(const struct frame_offload *offload)
 {

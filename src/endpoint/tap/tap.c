@@ -31,8 +31,7 @@ struct tap_request {
     unsigned fd_count;
 };
 
-/* ---- options -----------------------------------------------------------------------------------
- */
+/* ---- options ---------------------------------------------------------------------------- */
 
 static int tap_parse_fds(struct tap_request *request)
 {
@@ -109,8 +108,7 @@ static int tap_parse(struct tap_request *request)
     return rc;
 }
 
-/* ---- open --------------------------------------------------------------------------------------
- */
+/* ---- open ------------------------------------------------------------------------------- */
 
 static int tap_adopt_ports(struct tap *tap, const struct tap_request *request)
 {
@@ -348,8 +346,7 @@ out:
     return rc;
 }
 
-/* ---- the rest of the contract ------------------------------------------------------------------
- */
+/* ---- the rest of the contract ----------------------------------------------------------- */
 
 static void tap_capabilities(struct endpoint *endpoint, struct endpoint_caps *ret_caps)
 {

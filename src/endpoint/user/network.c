@@ -13,8 +13,7 @@
 
 static const struct frame_offload network_no_offload;
 
-/* ---- towards the guest --------------------------------------------------------------------------
- */
+/* ---- towards the guest ------------------------------------------------------------------ */
 
 /* 0: the frame is done. -EAGAIN: no room yet. */
 static int network_deliver(struct user *user, const void *frame, uint32_t len)
@@ -68,8 +67,7 @@ static void network_flush_backlog(struct user *user)
     }
 }
 
-/* ---- libslirp's other callbacks -----------------------------------------------------------------
- */
+/* ---- libslirp's other callbacks --------------------------------------------------------- */
 
 static void network_guest_error(const char *message, void *opaque)
 {
@@ -134,8 +132,7 @@ static const SlirpCb network_callbacks = {
     .timer_new_opaque = network_timer_new,
 };
 
-/* ---- waiting ------------------------------------------------------------------------------------
- */
+/* ---- waiting ---------------------------------------------------------------------------- */
 
 static const struct {
     int slirp;
@@ -234,8 +231,7 @@ static void network_leave(struct user *user)
     user->rx = NULL;
 }
 
-/* ---- the data path ------------------------------------------------------------------------------
- */
+/* ---- the data path ---------------------------------------------------------------------- */
 
 /* Answers to ARP and to neighbour discovery release packets that libslirp sends only when it is
  * polled. */
@@ -280,8 +276,7 @@ unsigned network_receive(struct user *user, unsigned budget)
     return user->delivered;
 }
 
-/* ---- open and close -----------------------------------------------------------------------------
- */
+/* ---- open and close --------------------------------------------------------------------- */
 
 static int network_forward_failed(const struct user_forward *forward, int code, struct error *err)
 {

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/* The packed format (virtio 1.4, 2.8) behind virtqueue.h. Included by src/ring only. */
+#pragma once
+
+#include "ring/virtqueue.h"
+
+enum packed_desc_flags {
+    PACKED_DESC_AVAIL = 1 << 7,
+    PACKED_DESC_USED = 1 << 15,
+};
+
+enum packed_event_flags {
+    PACKED_EVENT_ENABLE = 0,
+    PACKED_EVENT_DISABLE = 1,
+    PACKED_EVENT_DESC = 2,
+};
+
+struct packed_event {
+    le16 off_wrap; /* slot, and the wrap counter in bit 15 */
+    le16 flags;    /* PACKED_EVENT_… */
+};
+
+/* A base as vhost-user has it: available position in the low half, used in the high one. */
+enum {
+    PACKED_BASE_WRAP = 1 << 15, /* of a half */
+    PACKED_BASE_FRESH = PACKED_BASE_WRAP,
+};
+
+/* Finds and checks the three parts in guest memory; -EINVAL and a sentence otherwise. */
+int packed_map(struct virtqueue *queue, const struct guest_memory *memory, struct error *err);
+/* Takes both positions from the base. -EINVAL: a position is not in the ring. */
+int packed_start(struct virtqueue *queue, uint32_t base);
+uint32_t packed_base(const struct virtqueue *queue);
+
+unsigned packed_pop(struct virtqueue *queue, struct chain_batch *batch, unsigned max);
+void packed_unpop(struct virtqueue *queue, const struct chain *chains, unsigned count);
+void packed_push(struct virtqueue *queue, uint32_t token, uint32_t len);
+/* enum virtqueue_publish */
+int packed_publish(struct virtqueue *queue);
+int packed_arm(struct virtqueue *queue);
+void packed_disarm(struct virtqueue *queue);
