@@ -76,6 +76,8 @@ class Guest:
 
     def start(self, command):
         """Begins a line of shell; finish() takes its answer."""
+        if not self.is_alive():
+            raise GuestError(f"the guest is gone before `{command}`")
         try:
             self._process.stdin.write(command.encode() + b"\n")
             self._process.stdin.flush()
@@ -131,6 +133,8 @@ class Guest:
                     return found
                 left = deadline - time.monotonic()
                 if left <= 0:
+                    # It would be busy with this for ever: what comes next must not wait for it too.
+                    self.kill()
                     raise GuestError(f"the guest did not {what} in {timeout} s\n{self.tail()}")
                 if self._process.poll() is not None and not self._changed.wait(0.2):
                     raise GuestError(f"the guest ended and did not {what}\n{self.tail()}")

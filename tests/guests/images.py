@@ -26,7 +26,7 @@ KERNEL = os.path.join(CACHE, "kernel", "vmlinuz")
 # In the order that their symbols need each other; those that a kernel has built in are passed over.
 QEMU_MODULES = ["failover", "net_failover", "virtio_ring", "virtio", "virtio_pci_legacy_dev",
                 "virtio_pci_modern_dev", "virtio_pci", "virtio_mmio", "virtio_net"]
-UML_MODULES = ["failover", "net_failover", "virtio_net"]
+UML_MODULES = ["crc-ccitt", "ipv6", "failover", "net_failover", "virtio_net"]
 
 # Programs beside busybox; the demo does without them.
 PROGRAMS = ["iperf3", "ethtool"]
@@ -49,7 +49,7 @@ def _inputs(kind):
     """Guest path -> host path of everything that comes from a file."""
     inputs = {
         "init": os.path.join(HERE, "init"),
-        "usr/share/udhcpc/default.script": os.path.join(HERE, "udhcpc-script"),
+        "etc/udhcpc/default.script": os.path.join(HERE, "udhcpc-script"),
         "bin/busybox": _program("busybox"),
     }
     for name in PROGRAMS:
@@ -111,7 +111,8 @@ def _build(kind, inputs, path):
             archive.add_file(guest_path, _read_module(host_path), 0o644)
         else:
             archive.add_host_file(guest_path, host_path)
-    order = [name for name in QEMU_MODULES if f"modules/{name}.ko" in inputs]
+    wanted = QEMU_MODULES if kind == "qemu" else UML_MODULES
+    order = [name for name in wanted if f"modules/{name}.ko" in inputs]
     archive.add_file("modules/order", "".join(f"{name}\n" for name in order).encode(), 0o644)
     archive.add_link("bin/sh", "busybox")
     _write_atomically(path, archive.to_bytes())

@@ -41,9 +41,8 @@ def answers(guest, address=HOST):
 @contextlib.contextmanager
 def running(network, *command, **arguments):
     """A program in the network for as long as the block lasts."""
-    process = network.popen(*command, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent,
-                            **{"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL,
-                               **arguments})
+    quiet = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    process = network.popen(*command, preexec_fn=die_with_parent, **{**quiet, **arguments})
     try:
         yield process
     finally:
@@ -102,7 +101,8 @@ def upload(guest, network, folder, megabytes=8):
     expected = guest.check(f"dd if=/dev/urandom of=/tmp/up bs=1M count={megabytes} 2>/dev/null; "
                            "sha256sum /tmp/up", 60).split()[0]
     with open(folder / "upload", "wb") as file, \
-            running(network, "busybox", "nc", "-l", "-p", str(UPLOAD_PORT), stdout=file) as sink:
+            running(network, "busybox", "nc", "-l", "-p", str(UPLOAD_PORT), stdout=file,
+                    stdin=subprocess.PIPE) as sink:  # at the end of its input it would hang up
         wait_for_port(network, UPLOAD_PORT)
         guest.check(f"nc {HOST} {UPLOAD_PORT} </tmp/up; rm /tmp/up", 90)
         sink.wait(30)
