@@ -141,18 +141,27 @@ class Vionic(Contender):
 
     def _end(self):
         cpu_ns = self._daemon.cpu_ns() - self._before[1]
-        packets, empty_ns = [now - before for now, before in zip(self._counts(), self._before[0])]
+        packets, dropped, empty_ns = [
+            now - before for now, before in zip(self._counts(), self._before[0])]
+        if dropped:
+            raise ChildFailed(f"vionic dropped {dropped} packets")
         return (cpu_ns - empty_ns) * self.tsc_hz / 1e9, packets
 
     def _counts(self):
-        """Packets, and nanoseconds spent on looking at empty rings (0 if this vionic can't tell)."""
+        """Packets, drops, and ns spent on looking at empty rings (0 if this vionic can't tell)."""
         answer = subprocess.run([executable(), "inspect", "--json", "--control", self._control],
                                 capture_output=True, text=True, timeout=20, check=False)
         if answer.returncode != 0:
             raise ChildFailed(f"vionic inspect: {answer.stderr}")
         tree = json.loads(answer.stdout)
         pair = tree.get("nics", tree)["nic0"]["queues"]["0"]
-        return pair[f"{self.row.counted.lower()}_packets"], pair.get("looked_on_ns", 0)
+        return (pair[f"{self.row.counted.lower()}_packets"],
+                drops(pair["tx_dropped"]) + drops(pair["rx_dropped"]), pair.get("looked_on_ns", 0))
+
+
+def drops(shown):
+    """Inspect shows a number, or numbers by reason."""
+    return sum(shown.values()) if isinstance(shown, dict) else shown
 
 
 class DpdkVhost(Contender):
