@@ -2,9 +2,9 @@
 /*
  * vionic: virtio network cards in this process.
  *
- * A `struct vionic` holds worker threads and NICs. It starts no event loop: wait for vionic_fd() to become
- * readable in yours and call vionic_dispatch(). All functions are for one thread, the one that dispatches.
- * Functions return 0 or -errno and explain themselves in `err`, which may be NULL.
+ * A `struct vionic` holds worker threads and NICs. It starts no event loop: wait for vionic_fd() to
+ * become readable in yours and call vionic_dispatch(). All functions are for one thread, the one
+ * that dispatches. Functions return 0 or -errno and explain themselves in `err`, which may be NULL.
  */
 #ifndef VIONIC_H
 #define VIONIC_H
@@ -47,12 +47,12 @@ struct vionic_nic_config {
     const char *name; /* [A-Za-z0-9_-]{1,31}, unique; NULL: nic0, nic1, … */
     const char *socket_path;
     enum vionic_socket_mode socket_mode;
-    uint8_t mac[6];        /* all zero: a random local one */
-    uint16_t mtu;          /* 68 … 65535; 0: what the endpoint says, or no MTU feature */
-    uint32_t speed_mbps;   /* 0: what the endpoint says, or unknown */
-    unsigned queue_pairs;  /* 1 … 128; 0: one */
-    unsigned queue_size;   /* largest ring that a driver may choose, 1 … 32768; 0: 1024 */
-    const char *endpoint;  /* kind: "user", "tap", … */
+    uint8_t mac[6];       /* all zero: a random local one */
+    uint16_t mtu;         /* 68 … 65535; 0: what the endpoint says, or no MTU feature */
+    uint32_t speed_mbps;  /* 0: what the endpoint says, or unknown */
+    unsigned queue_pairs; /* 1 … 128; 0: one */
+    unsigned queue_size;  /* largest ring that a driver may choose, 1 … 32768; 0: 1024 */
+    const char *endpoint; /* kind: "user", "tap", … */
     const struct vionic_option *endpoint_options;
     size_t endpoint_option_count;
 };
@@ -70,8 +70,7 @@ VIONIC_API int vionic_dispatch(struct vionic *vionic, int timeout_ms);
 VIONIC_API int vionic_add_nic(struct vionic *vionic, const struct vionic_nic_config *config,
                               struct vionic_error *err);
 /* -ENOENT: no NIC of that name. */
-VIONIC_API int vionic_remove_nic(struct vionic *vionic, const char *name,
-                                 struct vionic_error *err);
+VIONIC_API int vionic_remove_nic(struct vionic *vionic, const char *name, struct vionic_error *err);
 
 /* Receives the inspect tree, depth first. Counters are live; the data path is not stopped. */
 struct vionic_visitor {

@@ -113,8 +113,7 @@ int vionic_dispatch(struct vionic *vionic, int timeout_ms)
     return loop_dispatch(vionic->loop, timeout_ms);
 }
 
-/* ---- NICs
- * ---------------------------------------------------------------------------------------- */
+/* ---- NICs ------------------------------------------------------------------------------- */
 
 static struct vionic_nic **nic_find(struct vionic *vionic, const char *name)
 {
@@ -266,8 +265,7 @@ int vionic_remove_nic(struct vionic *vionic, const char *name, struct vionic_err
     return 0;
 }
 
-/* ---- inspect
- * ------------------------------------------------------------------------------------- */
+/* ---- inspect ---------------------------------------------------------------------------- */
 
 static void visit_enter(void *context, const char *name)
 {

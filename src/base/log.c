@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -36,6 +37,18 @@ static const char *level_name(enum log_level level)
     return "";
 }
 
+/* sd-daemon(3): the variable names the device and inode of the stream that goes to the journal; it is
+ * inherited by programs whose stderr goes elsewhere. */
+static int stderr_is_journal(void)
+{
+    const char *stream = getenv("JOURNAL_STREAM");
+    unsigned long long device, inode;
+    struct stat status;
+
+    return stream != NULL && sscanf(stream, "%llu:%llu", &device, &inode) == 2 &&
+           fstat(STDERR_FILENO, &status) == 0 && status.st_dev == device && status.st_ino == inode;
+}
+
 void log_line(enum log_level level, const char *format, ...)
 {
     char text[LOG_LINE_LEN];
@@ -48,7 +61,7 @@ void log_line(enum log_level level, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    if (getenv("JOURNAL_STREAM") != NULL)
+    if (stderr_is_journal())
         len = snprintf(line, sizeof(line), "<%d>%s\n", (int)level, text);
     else
         len = snprintf(line, sizeof(line), "vionic: %s%s\n", level_name(level), text);

@@ -127,8 +127,7 @@ int nic_set_link(struct nic *nic, int endpoint_up)
     return features_has(&nic->agreed, NET_F_STATUS);
 }
 
-/* ---- config space (virtio 1.4, 5.1.4)
- * ------------------------------------------------------------ */
+/* ---- config space (virtio 1.4, 5.1.4) --------------------------------------------------- */
 
 struct net_config {
     uint8_t mac[6];
@@ -183,8 +182,7 @@ uint32_t nic_config_generation(struct nic *nic)
     return nic->generation;
 }
 
-/* ---- what follows from the agreement
- * ------------------------------------------------------------- */
+/* ---- what follows from the agreement ---------------------------------------------------- */
 
 unsigned nic_control_queue(const struct nic *nic)
 {

@@ -15,8 +15,7 @@ enum {
     NEXT = 1,
 };
 
-/* ---- set-up
- * -------------------------------------------------------------------------------------- */
+/* ---- set-up ----------------------------------------------------------------------------- */
 
 int split_map(struct virtqueue *queue, const struct guest_memory *memory, struct error *err)
 {
@@ -58,8 +57,7 @@ int split_start(struct virtqueue *queue, uint32_t base)
     return 0;
 }
 
-/* ---- chains
- * -------------------------------------------------------------------------------------- */
+/* ---- chains ----------------------------------------------------------------------------- */
 
 /* virtio 1.4, 2.7.5.3: within a table `next` indexes the table; it starts at entry 0. At most
  * `most` descriptors are looked at: chains have a longest length, tables and what stands before
@@ -196,8 +194,7 @@ void split_unpop(struct virtqueue *queue, const struct chain *chains, unsigned c
     queue->in_flight = (uint16_t)(queue->in_flight - count);
 }
 
-/* ---- used entries
- * -------------------------------------------------------------------------------- */
+/* ---- used entries ----------------------------------------------------------------------- */
 
 static void elem_write(struct virtqueue *queue, uint16_t index, uint32_t head, uint32_t len)
 {
@@ -251,8 +248,7 @@ int split_publish(struct virtqueue *queue)
     return interrupt_wanted(queue, old, new) ? VIRTQUEUE_INTERRUPT : VIRTQUEUE_QUIET;
 }
 
-/* ---- asking for kicks
- * ---------------------------------------------------------------------------- */
+/* ---- asking for kicks ------------------------------------------------------------------- */
 
 int split_arm(struct virtqueue *queue)
 {

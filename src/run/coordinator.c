@@ -89,8 +89,7 @@ static void resume_all(struct coordinator *coordinator)
         worker_resume(coordinator->pairs[i].worker);
 }
 
-/* ---- a pair and its endpoint queue; the pair's worker is paused
- * ------------------------------------ */
+/* ---- a pair and its endpoint queue; the pair's worker is paused ------------------------- */
 
 static void pair_disconnect(struct worker_pair *worker_pair)
 {
@@ -162,8 +161,7 @@ static void update_all(struct coordinator *coordinator)
     resume_all(coordinator);
 }
 
-/* ---- the endpoint's life
- * ------------------------------------------------------------------------- */
+/* ---- the endpoint's life ---------------------------------------------------------------- */
 
 static void link_update(struct coordinator *coordinator)
 {
@@ -274,8 +272,7 @@ static void endpoint_ready(struct loop_source *source, uint32_t events)
         link_update(coordinator);
 }
 
-/* ---- faults and control commands
- * ----------------------------------------------------------------- */
+/* ---- faults and control commands -------------------------------------------------------- */
 
 static void fault_tell(struct coordinator *coordinator, unsigned queue,
                        const struct virtqueue *virtqueue)
@@ -353,8 +350,7 @@ static int control_set_pairs(void *context, unsigned pairs)
 
 static const struct nic_control_ops nic_control_ops = {.set_pairs = control_set_pairs};
 
-/* ---- open and close
- * ------------------------------------------------------------------------------ */
+/* ---- open and close --------------------------------------------------------------------- */
 
 static int pairs_create(struct coordinator *coordinator, unsigned first_worker)
 {
@@ -503,8 +499,7 @@ void coordinator_listen(struct coordinator *coordinator,
     coordinator->listener = *listener;
 }
 
-/* ---- what the transport asks for
- * ----------------------------------------------------------------- */
+/* ---- what the transport asks for -------------------------------------------------------- */
 
 static void control_stop(struct coordinator *coordinator)
 {
@@ -714,8 +709,7 @@ void coordinator_reset(struct coordinator *coordinator)
     update_all(coordinator);
 }
 
-/* ---- inspect
- * ------------------------------------------------------------------------------------- */
+/* ---- inspect ---------------------------------------------------------------------------- */
 
 static void inspect_pair(struct coordinator *coordinator, unsigned index, struct inspect *visitor)
 {

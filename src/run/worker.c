@@ -45,8 +45,7 @@ struct worker_pool {
     struct worker worker[];
 };
 
-/* ---- the thread
- * ---------------------------------------------------------------------------------- */
+/* ---- the thread ------------------------------------------------------------------------- */
 
 static void make_runnable(struct worker_pair *pair)
 {
@@ -209,8 +208,7 @@ static void *worker_main(void *argument)
     }
 }
 
-/* ---- pool
- * ---------------------------------------------------------------------------------------- */
+/* ---- pool ------------------------------------------------------------------------------- */
 
 static int worker_init(struct worker *worker, unsigned poll_us, unsigned queue_size_max)
 {
@@ -307,8 +305,7 @@ struct worker *worker_pool_get(struct worker_pool *pool, unsigned index)
     return &pool->worker[index];
 }
 
-/* ---- pause
- * --------------------------------------------------------------------------------------- */
+/* ---- pause ------------------------------------------------------------------------------ */
 
 void worker_pause(struct worker *worker)
 {
@@ -332,8 +329,7 @@ void worker_resume(struct worker *worker)
     pthread_mutex_unlock(&worker->lock);
 }
 
-/* ---- while paused
- * -------------------------------------------------------------------------------- */
+/* ---- while paused ----------------------------------------------------------------------- */
 
 int worker_attach(struct worker *worker, struct worker_pair *pair, struct event_bits *events)
 {

@@ -25,8 +25,7 @@ static const char *nic_name(const struct vhost_user *vhost_user)
     return coordinator_name(vhost_user->coordinator);
 }
 
-/* ---- a session
- * ----------------------------------------------------------------------------------- */
+/* ---- a session -------------------------------------------------------------------------- */
 
 static void session_wait(struct vhost_user *vhost_user)
 {
@@ -95,8 +94,7 @@ static void session_begin(struct vhost_user *vhost_user, int fd)
     log_info("%s: a front-end has connected", nic_name(vhost_user));
 }
 
-/* ---- server and client
- * --------------------------------------------------------------------------- */
+/* ---- server and client ------------------------------------------------------------------ */
 
 static int socket_address(const char *path, struct sockaddr_un *ret_address, struct error *err)
 {
@@ -155,8 +153,7 @@ static int server_open(struct vhost_user *vhost_user, struct error *err)
     if (bind(vhost_user->listener.fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
         listen(vhost_user->listener.fd, 8) < 0) {
         result = error_set(err, errno,
-                           "can't listen at %s: %s; does its directory exist, may"
-                           " this user write there?",
+                           "can't listen at %s: %s; its directory has to exist and be writable",
                            vhost_user->path, strerror(errno));
         fd_close(&vhost_user->listener.fd);
         return result;
@@ -180,8 +177,7 @@ static void client_connect(struct loop_timer *timer)
     session_wait(vhost_user);
 }
 
-/* ---- notices of the coordinator
- * ------------------------------------------------------------------ */
+/* ---- notices of the coordinator --------------------------------------------------------- */
 
 /* VU-BR-01: no answer is asked for, nothing waits for the front-end. The channel may be a pipe
  * (UML). */
@@ -205,8 +201,7 @@ static void queue_broken(void *context, unsigned queue)
         vhost_user_ring_broken(&vhost_user->ring[queue]);
 }
 
-/* ---- open, close, inspect
- * ------------------------------------------------------------------------ */
+/* ---- open, close, inspect --------------------------------------------------------------- */
 
 int vhost_user_open(const struct vhost_user_settings *settings, struct vhost_user **ret_vhost_user,
                     struct error *err)

@@ -58,8 +58,7 @@ static int refuse_live(const struct call *call, const struct vhost_user_ring *ri
     return error_set(call->err, EBUSY, "ring %u is live: it has to be stopped first", ring->index);
 }
 
-/* ---- features, status, config
- * -------------------------------------------------------------------- */
+/* ---- features, status, config ----------------------------------------------------------- */
 
 static int get_features(struct call *call)
 {
@@ -221,8 +220,7 @@ static int set_backend_req_fd(struct call *call)
     return 0;
 }
 
-/* ---- rings
- * --------------------------------------------------------------------------------------- */
+/* ---- rings ------------------------------------------------------------------------------ */
 
 /* Size, base and addresses may change on a ring that rests: stopped, or disabled by a driver that
  * comes anew (UML never sends GET_VRING_BASE). */
@@ -419,8 +417,7 @@ static int set_vring_endian(struct call *call)
     return 0;
 }
 
-/* ---- memory
- * -------------------------------------------------------------------------------------- */
+/* ---- memory ----------------------------------------------------------------------------- */
 
 static int set_mem_table(struct call *call)
 {
@@ -442,8 +439,7 @@ static int rem_mem_reg(struct call *call)
     return vhost_user_rem_mem_reg(call->vhost_user, call->err);
 }
 
-/* ---- the table
- * ----------------------------------------------------------------------------------- */
+/* ---- the table -------------------------------------------------------------------------- */
 
 enum answer {
     ANSWER_ACK, /* only if the front-end asks */
