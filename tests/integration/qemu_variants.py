@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Guests that agree to less than everything: old devices, no offloads, plain rings, tiny rings."""
+"""Guests that agree to less than everything: old devices, no offloads, plain rings; and packed rings."""
 
 import cases
 import traffic
@@ -27,8 +27,12 @@ VARIANTS = {
         ("mrg_rxbuf=off", ["guest_tso4"], ["mrg_rxbuf"]),
     "neither event index nor indirect descriptors":
         ("event_idx=off,indirect_desc=off", [], ["event_idx", "indirect_desc"]),
-    "rings of 64 entries":
-        ("rx_queue_size=256,tx_queue_size=64", [], []),
+    "rings of 1024 entries":
+        ("rx_queue_size=1024,tx_queue_size=1024", [], []),
+    "packed rings":
+        ("packed=on", ["ring_packed"], []),
+    "packed rings, neither event index nor indirect descriptors":
+        ("packed=on,event_idx=off,indirect_desc=off", ["ring_packed"], ["event_idx"]),
 }
 
 

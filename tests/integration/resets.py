@@ -11,7 +11,7 @@ from network import Network, need
 
 MAC = "52:54:00:00:00:03"
 TAP = "tap0"
-CYCLES = {"uml": 100, "qemu": 25}
+CYCLES = 100
 DISCARD_PORT = 9
 
 # Datagrams to the guest for ever: in bursts, or the guest would do nothing else.
@@ -53,7 +53,7 @@ def main(test):
             # The host must not stop sending because it can't resolve the address during a reset.
             network.run("ip", "neighbour", "replace", traffic.GUEST, "lladdr", MAC, "dev", TAP)
             with boot(kind, socket) as guest:
-                reset_often(test, kind, guest, network, daemon)
+                reset_often(test, guest, network, daemon)
                 if kind == "qemu":
                     reboot(test, guest)
                 with test.case("the guest is killed in the middle of traffic"):
@@ -79,23 +79,22 @@ def flood(network):
     return traffic.running(network, "python3", "-c", FLOOD)
 
 
-def reset_often(test, kind, guest, network, daemon):
-    cycles = CYCLES[kind]
+def reset_often(test, guest, network, daemon):
     with test.case("the guest is there before the first reset"):
         traffic.set_address(guest)
         traffic.ping(guest)
         sender = f"nc {traffic.HOST} {DISCARD_PORT}"
         guest.check(f"(while :; do {sender} </dev/zero; sleep 0.02; done) >/dev/null 2>&1 &")
     with flood(network), traffic.running(network, "python3", "-c", SINK), \
-            test.case(f"{cycles} driver resets under traffic, a ping after each"):
-        for cycle in range(cycles):
+            test.case(f"{CYCLES} driver resets under traffic, a ping after each"):
+        for cycle in range(CYCLES):
             traffic.rebind(guest)
             traffic.set_address(guest)
             cases.expect(any(traffic.answers(guest) for _ in range(5)),
                          f"no ping after reset {cycle + 1}: {guest.tail(500)}")
     with test.case("frames came from both sides meanwhile, and no ring broke"):
         pair = daemon.pair("n")
-        cases.expect(pair["rx_packets"] > 10 * cycles and pair["tx_packets"] > 2 * cycles, pair)
+        cases.expect(pair["rx_packets"] > 10 * CYCLES and pair["tx_packets"] > 2 * CYCLES, pair)
         for ring in ("rx_ring", "tx_ring"):
             cases.expect_equal(pair[ring]["state"], "running", ring)
     guest.check("kill $!; killall nc; true")
