@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "driver_ring.h"
 
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -32,5 +33,59 @@ int driver_ring_wait(struct driver_ring *ring, int timeout_ms, struct driver_use
         else
             sleep_ms(1);
     }
+    return 1;
+}
+
+void driver_order_init(struct driver_order *order, unsigned size)
+{
+    *order = (struct driver_order){.id = calloc(size, sizeof(order->id[0])), .size = size};
+    check(order->id != NULL, "out of memory");
+}
+
+void driver_order_free(struct driver_order *order)
+{
+    free(order->id);
+    *order = (struct driver_order){0};
+}
+
+void driver_order_clear(struct driver_order *order)
+{
+    order->first = 0;
+    order->count = 0;
+    order->open = 0;
+}
+
+void driver_order_add(struct driver_order *order, uint32_t id)
+{
+    if (order->id == NULL)
+        return;
+    check(order->count < order->size, "more buffers in flight than the ring has entries");
+    order->id[(order->first + order->count++) % order->size] = id;
+}
+
+void driver_order_open(struct driver_order *order, const struct driver_used *used)
+{
+    unsigned at = 0;
+
+    if (order->id == NULL)
+        return;
+    while (at < order->count && order->id[(order->first + at) % order->size] != used->id)
+        at++;
+    check(at < order->count, "used id %u was not in flight", used->id);
+    order->last = *used;
+    order->open = 1;
+}
+
+int driver_order_take(struct driver_order *order, struct driver_used *ret_used)
+{
+    uint32_t id;
+
+    if (!order->open)
+        return 0;
+    id = order->id[order->first];
+    order->first = (order->first + 1) % order->size;
+    order->count--;
+    order->open = id != order->last.id;
+    *ret_used = (struct driver_used){.id = id, .len = order->open ? 0 : order->last.len};
     return 1;
 }

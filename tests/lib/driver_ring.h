@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What a driver does with a virtqueue, whatever its format: add chains, publish them, kick if the
- * device wants it, take used buffers back. driver_split.h is the split format.
+ * device wants it, take used buffers back. driver_split.h and driver_packed.h are the formats.
  */
 #pragma once
 
@@ -38,6 +38,18 @@ struct driver_used {
     uint32_t len;
 };
 
+/* IN_ORDER: buffers come back in the order in which they went out, and one used entry may stand for
+ * all up to the one that it names (virtio 1.4, 2.7.9 and 2.8.6). */
+struct driver_order {
+    uint32_t
+        *id; /* owned: a ring of `size`, oldest at `first`; NULL: IN_ORDER was not negotiated */
+    unsigned size;
+    unsigned first;
+    unsigned count;
+    int open; /* an entry was read, buffers up to last.id are still to be handed out */
+    struct driver_used last; /* the entry */
+};
+
 enum driver_interrupts {
     INTERRUPTS_OFF,
     INTERRUPTS_ON, /* at the next used buffer */
@@ -54,6 +66,10 @@ struct driver_ring_ops {
     /* 1 and the next used buffer, or 0. */
     int (*take)(struct driver_ring *ring, struct driver_used *ret_used);
     void (*interrupts)(struct driver_ring *ring, enum driver_interrupts wanted);
+    /* Where the device has to go on, in vhost-user's encoding, when nothing is in flight. */
+    uint32_t (*base)(const struct driver_ring *ring);
+    /* Forgets all that is in flight and makes the ring as new. */
+    void (*restart)(struct driver_ring *ring);
 };
 
 struct driver_ring {
@@ -65,11 +81,25 @@ struct driver_ring {
     int kick_fd;   /* borrowed from the front-end, -1: none */
     int call_fd;   /* borrowed from the front-end, -1: none */
     unsigned kick_count;
+    uint64_t desc_area, driver_area, device_area; /* gpa of the three parts */
+    struct driver_order in_order;
 };
 
 /* Writes the kick eventfd whether the device wants it or not. */
 void driver_ring_kick(struct driver_ring *ring);
 /* Publishes, and kicks if the device asked for it. */
 void driver_ring_flush(struct driver_ring *ring);
+
+/* IN_ORDER from now on; the ring is empty. */
+void driver_order_init(struct driver_order *order, unsigned size);
+void driver_order_free(struct driver_order *order);
+void driver_order_clear(struct driver_order *order);
+/* A buffer went out. Does nothing without IN_ORDER, like all of these. */
+void driver_order_add(struct driver_order *order, uint32_t id);
+/* A used entry was read; fails the test if its id is not in flight. */
+void driver_order_open(struct driver_order *order, const struct driver_used *used);
+/* 1 and the next buffer that the open entry stands for, or 0. */
+int driver_order_take(struct driver_order *order, struct driver_used *ret_used);
+
 /* Waits for one used buffer by polling; 0 if none came within timeout_ms. */
 int driver_ring_wait(struct driver_ring *ring, int timeout_ms, struct driver_used *ret_used);

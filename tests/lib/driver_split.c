@@ -197,6 +197,7 @@ static uint32_t split_add(struct driver_ring *ring, const struct driver_chain *c
     }
     split->chain_len[head] = (uint16_t)total;
     driver_split_offer(split, head);
+    driver_order_add(&ring->in_order, head);
     return head;
 }
 
@@ -216,15 +217,32 @@ static int split_publish(struct driver_ring *ring)
     return (driver_split_used_flags(split) & NO_NOTIFY) == 0;
 }
 
+/* In order, the entry stands in the slot of the first buffer that it is for (virtio 1.4, 2.7.9). */
+static int used_next(struct driver_split *split, struct driver_used *ret_used)
+{
+    struct driver_order *order = &split->ring.in_order;
+
+    if (driver_split_used_idx(split) == split->used_idx) {
+        check(!order->open, "used buffer %u lies behind the used index", order->last.id);
+        return 0;
+    }
+    if (!order->open) {
+        *ret_used = driver_split_used_entry(split, split->used_idx);
+        driver_order_open(order, ret_used);
+    }
+    driver_order_take(order, ret_used);
+    split->used_idx++;
+    return 1;
+}
+
 static int split_take(struct driver_ring *ring, struct driver_used *ret_used)
 {
     struct driver_split *split = split_of(ring);
     uint16_t at;
     unsigned count;
 
-    if (driver_split_used_idx(split) == split->used_idx)
+    if (!used_next(split, ret_used))
         return 0;
-    *ret_used = driver_split_used_entry(split, split->used_idx++);
     check(ret_used->id < ring->size && split->chain_len[ret_used->id] != 0,
           "used id %u was not in flight", ret_used->id);
     at = (uint16_t)ret_used->id;
@@ -251,11 +269,23 @@ static void split_interrupts(struct driver_ring *ring, enum driver_interrupts wa
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
+static uint32_t split_base(const struct driver_ring *ring)
+{
+    return ((const struct driver_split *)ring)->used_idx;
+}
+
+static void split_restart(struct driver_ring *ring)
+{
+    driver_split_restart(split_of(ring), 0);
+}
+
 static const struct driver_ring_ops split_ops = {
     .add = split_add,
     .publish = split_publish,
     .take = split_take,
     .interrupts = split_interrupts,
+    .base = split_base,
+    .restart = split_restart,
 };
 
 void driver_split_restart(struct driver_split *split, uint16_t start_idx)
@@ -277,6 +307,7 @@ void driver_split_restart(struct driver_split *split, uint16_t start_idx)
     split->used_idx = start_idx;
     split->free_head = 0;
     split->free_count = split->ring.size;
+    driver_order_clear(&split->ring.in_order);
     split_interrupts(&split->ring, INTERRUPTS_ON);
 }
 
@@ -302,6 +333,11 @@ void driver_split_init(struct driver_split *split, struct guest_ram *ram,
     split->used_gpa = guest_ram_alloc(ram, options->used_region, 6 + 8 * size, 4096);
     split->table_gpa =
         guest_ram_alloc(ram, options->region, (uint64_t)size * TABLE_LEN * DRIVER_DESC_LEN, 4096);
+    split->ring.desc_area = split->desc_gpa;
+    split->ring.driver_area = split->avail_gpa;
+    split->ring.device_area = split->used_gpa;
+    if (options->in_order)
+        driver_order_init(&split->ring.in_order, size);
     split->chain_len = calloc(size, sizeof(split->chain_len[0]));
     check(split->chain_len != NULL, "out of memory");
     driver_split_restart(split, options->start_idx);
@@ -309,6 +345,7 @@ void driver_split_init(struct driver_split *split, struct guest_ram *ram,
 
 void driver_split_free(struct driver_split *split)
 {
+    driver_order_free(&split->ring.in_order);
     free(split->chain_len);
     split->chain_len = NULL;
 }

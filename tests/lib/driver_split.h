@@ -31,6 +31,7 @@ struct driver_split_options {
     uint16_t start_idx; /* both indices begin here, as after a restart */
     enum wire_order order;
     int event_idx;
+    int in_order;
     unsigned region;      /* of guest RAM, for all that only the driver writes */
     unsigned used_region; /* of guest RAM, for the used ring */
 };
