@@ -141,9 +141,7 @@ int offload_from_header(const struct net_header *header, enum byte_order order, 
     struct frame_offload offload = {0};
     uint32_t needs;
 
-    /* virtio 1.4, 5.1.6.2.2: flags we don't know, DATA_VALID and a lone ECN bit mean nothing here.
-     */
-    if (!(header->flags & FRAME_NEEDS_CSUM) && (header->gso_type & ~FRAME_GSO_ECN) == 0) {
+    if (offload_is_plain(header)) {
         *ret_offload = offload;
         return 0;
     }
@@ -169,15 +167,12 @@ int offload_from_header(const struct net_header *header, enum byte_order order, 
 }
 
 void offload_to_header(const struct frame_offload *offload, enum byte_order order,
-                       uint16_t num_buffers, struct net_header *ret_header)
+                       struct net_header *header)
 {
-    *ret_header = (struct net_header){
-        .flags = offload->flags,
-        .gso_type = offload->gso_type,
-        .hdr_len = word16_make(offload->hdr_len, order),
-        .gso_size = word16_make(offload->gso_size, order),
-        .csum_start = word16_make(offload->csum_start, order),
-        .csum_offset = word16_make(offload->csum_offset, order),
-        .num_buffers = word16_make(num_buffers, order),
-    };
+    header->flags = offload->flags;
+    header->gso_type = offload->gso_type;
+    header->hdr_len = word16_make(offload->hdr_len, order);
+    header->gso_size = word16_make(offload->gso_size, order);
+    header->csum_start = word16_make(offload->csum_start, order);
+    header->csum_offset = word16_make(offload->csum_offset, order);
 }

@@ -21,6 +21,13 @@ enum {
     NET_HEADER_LEN = 12,
 };
 
+/* Asks for nothing: flags we don't know, DATA_VALID and a lone ECN bit mean nothing on this way
+ * (virtio 1.4, 5.1.6.2.2). */
+static inline int offload_is_plain(const struct net_header *header)
+{
+    return !(header->flags & FRAME_NEEDS_CSUM) && (header->gso_type & ~FRAME_GSO_ECN) == 0;
+}
+
 /* The header of a frame of len bytes whose first spans are iov, checked against what was agreed
  * (allowed: ENDPOINT_… bits). 0, or -EINVAL: the frame must be dropped. */
 int offload_from_header(const struct net_header *header, enum byte_order order, uint32_t allowed,
@@ -32,5 +39,6 @@ uint32_t frame_vlan_len(const struct iovec *iov, uint32_t iov_count);
 /* Which ENDPOINT_… bit delivering such a frame needs; 0 for a plain one. */
 uint32_t offload_needs(const struct frame_offload *offload);
 
+/* Fills all of the header but num_buffers. */
 void offload_to_header(const struct frame_offload *offload, enum byte_order order,
-                       uint16_t num_buffers, struct net_header *ret_header);
+                       struct net_header *header);

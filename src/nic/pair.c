@@ -36,6 +36,10 @@ static void turn_begin(struct pair *pair, struct pair_scratch *scratch)
 {
     pair->scratch = scratch;
     pair->turn_rx = 0;
+    pair->turn_rx_packets = 0;
+    pair->turn_rx_bytes = 0;
+    pair->turn_rx_gso = 0;
+    pair->turn_rx_largest = 0;
     pair->window_first = 0;
     pair->window_stripped = 0;
     chain_batch_reset(&scratch->rx);
@@ -45,6 +49,10 @@ static void turn_end(struct pair *pair)
 {
     pair_rx_release(pair);
     virtqueue_flush(&pair->rx);
+    counter_add(&pair->stats.rx_packets, pair->turn_rx_packets);
+    counter_add(&pair->stats.rx_bytes, pair->turn_rx_bytes);
+    counter_add(&pair->stats.rx_gso_packets, pair->turn_rx_gso);
+    counter_raise(&pair->stats.rx_largest, pair->turn_rx_largest);
     pair->scratch = NULL;
 }
 

@@ -113,7 +113,9 @@ struct pair {
     uint8_t rx_ready;   /* the endpoint may have something for receive() */
     uint8_t rx_starved; /* a frame waits for the driver's buffers */
     uint8_t tx_blocked; /* the endpoint did not take everything */
-    uint32_t turn_rx;   /* frames delivered in this turn */
+    uint32_t turn_rx;   /* frames delivered or dropped in this turn */
+    uint32_t turn_rx_packets, turn_rx_gso, turn_rx_largest; /* delivered; counted at its end */
+    uint64_t turn_rx_bytes;
     struct rx_header header;
 
     struct pair_stats stats;

@@ -112,11 +112,18 @@ static void window_discard(struct pair *pair)
 /* Notes where the header of the oldest buffer goes, and what is behind it. */
 static void window_strip(struct pair *pair)
 {
-    struct chain *chain = window_chain(pair, pair->window_first);
+    const struct chain *chain = window_chain(pair, pair->window_first);
     struct iovec *iov = chain->iov;
     uint32_t left = pair->rules.header_len;
 
     pair->header.count = 0;
+    if (__builtin_expect(iov->iov_len > left, 1)) {
+        pair->header.count = 1;
+        pair->header.iov[0] = (struct iovec){.iov_base = iov->iov_base, .iov_len = left};
+        iov->iov_base = (uint8_t *)iov->iov_base + left;
+        iov->iov_len -= left;
+        left = 0;
+    }
     while (left != 0) {
         uint32_t part = (uint32_t)MIN(iov->iov_len, left);
 
@@ -195,6 +202,22 @@ static int window_gather(struct pair *pair, uint32_t min, uint32_t max, struct r
     return !pair->rules.mergeable || window_stuck(pair, end) ? -EMSGSIZE : -EAGAIN;
 }
 
+/* The rest of the oldest buffer is all that is wanted, or all there can be. */
+static int reserve_one(struct pair *pair, uint32_t min, uint32_t max, struct reservation *ret)
+{
+    const struct chain_batch *window = &pair->scratch->rx;
+    const struct chain *chain = window_chain(pair, pair->window_first);
+    const struct iovec *end = chain->iov + chain->writable_count;
+
+    if (pair->window_room < max && (pair->rules.mergeable || pair->window_room < min))
+        return 0;
+    *ret = (struct reservation){.iov = &window->iov[pair->window_iov],
+                                .iov_count = (uint32_t)(end - window->iov) - pair->window_iov,
+                                .room = pair->window_room};
+    pair->window_reserved = pair->window_room;
+    return ret->iov_count <= RESERVE_MAX_SPANS;
+}
+
 static int rx_reserve(struct endpoint_rx *rx, uint32_t min, uint32_t max, struct reservation *ret)
 {
     struct pair *pair = pair_of(rx);
@@ -204,7 +227,12 @@ static int rx_reserve(struct endpoint_rx *rx, uint32_t min, uint32_t max, struct
         pair->rx.fault != QUEUE_FAULT_NONE)
         return -ENETDOWN;
     do {
-        result = window_open(pair) ? window_gather(pair, MAX(min, 1), MAX(min, max), ret) : -EAGAIN;
+        result = -EAGAIN;
+        if (!window_open(pair))
+            break;
+        if (__builtin_expect(reserve_one(pair, min, max, ret), 1))
+            return 0;
+        result = window_gather(pair, MAX(min, 1), MAX(min, max), ret);
     } while (result == -EINTR);
     if (result == -EAGAIN) {
         /* The ring may have latched just now: then there is nobody to wait for. */
@@ -255,8 +283,11 @@ static void header_write(const struct pair *pair, const struct net_header *heade
     const struct rx_header *at = &pair->header;
     uint32_t done = 0;
 
+    /* Most headers are all zero but for num_buffers, like the one that stands there from the last time: a line
+     * that is not written does not have to change caches. */
     if (__builtin_expect(at->count == 1 && at->iov[0].iov_len == NET_HEADER_LEN, 1)) {
-        memcpy(at->iov[0].iov_base, header, NET_HEADER_LEN);
+        if (memcmp(at->iov[0].iov_base, header, NET_HEADER_LEN) != 0)
+            memcpy(at->iov[0].iov_base, header, NET_HEADER_LEN);
         return;
     }
     for (uint32_t i = 0; i < at->count; i++) {
@@ -268,22 +299,19 @@ static void header_write(const struct pair *pair, const struct net_header *heade
 /* Pushes the buffers that the frame filled: the first counts its header (virtio 1.4, 5.1.6.4). */
 static uint16_t buffers_push(struct pair *pair, uint32_t len)
 {
-    uint32_t left = len;
-    uint16_t count = 0;
-    uint32_t part = MIN(left, pair->window_room);
-    uint32_t extra = pair->rules.header_len;
+    uint32_t part = MIN(len, pair->window_room);
+    uint16_t count = 1;
 
-    for (;;) {
-        virtqueue_push(&pair->rx, window_chain(pair, pair->window_first)->token, part + extra);
-        pair->window_first++;
-        count++;
-        left -= part;
-        if (left == 0)
-            break;
-        part = MIN(left, window_chain(pair, pair->window_first)->writable_len);
-        extra = 0;
-    }
+    virtqueue_push(&pair->rx, window_chain(pair, pair->window_first++)->token,
+                   part + pair->rules.header_len);
     pair->window_stripped = 0;
+    for (uint32_t left = len - part; left != 0; left -= part) {
+        const struct chain *chain = window_chain(pair, pair->window_first++);
+
+        part = MIN(left, chain->writable_len);
+        virtqueue_push(&pair->rx, chain->token, part);
+        count++;
+    }
     return count;
 }
 
@@ -318,14 +346,15 @@ static void rx_commit(struct endpoint_rx *rx, uint32_t len, const struct frame_o
         return;
     }
     buffers = buffers_push(pair, len);
-    offload_to_header(&adapted, pair->rules.order, buffers, &header);
+    header = (struct net_header){.num_buffers = word16_make(buffers, pair->rules.order)};
+    if (adapted.flags != 0 || adapted.gso_type != FRAME_GSO_NONE)
+        offload_to_header(&adapted, pair->rules.order, &header);
     header_write(pair, &header);
-    counter_add(&pair->stats.rx_packets, 1);
-    counter_add(&pair->stats.rx_bytes, len);
-    if (adapted.gso_type != FRAME_GSO_NONE)
-        counter_add(&pair->stats.rx_gso_packets, 1);
-    counter_raise(&pair->stats.rx_largest, len);
     pair->turn_rx++;
+    pair->turn_rx_packets++;
+    pair->turn_rx_bytes += len;
+    pair->turn_rx_gso += adapted.gso_type != FRAME_GSO_NONE;
+    pair->turn_rx_largest = MAX(pair->turn_rx_largest, len);
 }
 
 const struct endpoint_rx_ops pair_rx_ops = {

@@ -7,14 +7,13 @@
 
 #include "base/checked.h"
 
-/* Copies the header out of the chain and moves the frame's spans behind it. */
-static void header_strip(const struct chain *chain, uint32_t header_len, struct frame *frame,
-                         struct net_header *ret_header)
+/* A header spread over several spans. */
+static void header_collect(const struct chain *chain, uint32_t header_len, struct frame *frame,
+                           struct net_header *ret_header)
 {
     struct iovec *iov = chain->iov;
     uint32_t done = 0;
 
-    frame->iov_count = chain->readable_count;
     while (done < header_len) {
         uint32_t part = (uint32_t)MIN(iov->iov_len, header_len - done);
 
@@ -27,8 +26,25 @@ static void header_strip(const struct chain *chain, uint32_t header_len, struct 
             frame->iov_count--;
         }
     }
-    __asm__ volatile("" ::: "memory"); /* only the copy is looked at from here on */
     frame->iov = iov;
+}
+
+/* Copies the header out of the chain and moves the frame's spans behind it. */
+static void header_strip(const struct chain *chain, uint32_t header_len, struct frame *frame,
+                         struct net_header *ret_header)
+{
+    struct iovec *iov = chain->iov;
+
+    frame->iov_count = chain->readable_count;
+    if (__builtin_expect(header_len == NET_HEADER_LEN && iov->iov_len > NET_HEADER_LEN, 1)) {
+        memcpy(ret_header, iov->iov_base, NET_HEADER_LEN);
+        iov->iov_base = (uint8_t *)iov->iov_base + NET_HEADER_LEN;
+        iov->iov_len -= NET_HEADER_LEN;
+        frame->iov = iov;
+    } else {
+        header_collect(chain, header_len, frame, ret_header);
+    }
+    __asm__ volatile("" ::: "memory"); /* only the copy is looked at from here on */
 }
 
 /* virtio 1.4, 5.1.6.2: without GSO a frame keeps to the MTU; VLAN tags come on top. */
@@ -59,8 +75,10 @@ static unsigned chain_parse(struct pair *pair, const struct chain *chain, struct
     header_strip(chain, header_len, ret_frame, &header);
     ret_frame->len = chain->readable_len - header_len;
     ret_frame->token = chain->token;
-    if (offload_from_header(&header, pair->rules.order, pair->rules.tx_offloads, ret_frame,
-                            &ret_frame->offload) < 0)
+    if (__builtin_expect(offload_is_plain(&header), 1))
+        ret_frame->offload = (struct frame_offload){0};
+    else if (offload_from_header(&header, pair->rules.order, pair->rules.tx_offloads, ret_frame,
+                                 &ret_frame->offload) < 0)
         return PAIR_TX_DROP_BAD_HEADER;
     if (oversize(pair, ret_frame))
         return PAIR_TX_DROP_OVERSIZE;
@@ -83,54 +101,75 @@ static void gather(struct pair_scratch *scratch, struct frame *frame, struct iov
     frame->iov_count = 1;
 }
 
-/* Parses the batch's chains up to the second frame that needs the gather buffer; returns how many
- * it looked at, *ret_frames of which are frames. */
-static uint32_t batch_parse(struct pair *pair, uint32_t *ret_frames)
+/* What came of a batch's chains. */
+struct batch_outcome {
+    uint32_t parsed; /* chains looked at: all, or up to the second that needs the gather buffer */
+    uint32_t frames; /* of which the endpoint gets so many */
+    uint64_t bytes;
+    uint32_t largest;
+    uint32_t gso;
+};
+
+static void outcome_add(struct batch_outcome *outcome, const struct frame *frame)
+{
+    outcome->frames++;
+    outcome->bytes += frame->len;
+    outcome->largest = MAX(outcome->largest, frame->len);
+    outcome->gso += frame->offload.gso_type != FRAME_GSO_NONE;
+}
+
+static struct batch_outcome batch_parse(struct pair *pair)
 {
     struct pair_scratch *scratch = pair->scratch;
-    uint32_t frames = 0;
+    struct batch_outcome outcome = {0};
     int gathered = 0;
-    uint32_t i;
 
-    for (i = 0; i < scratch->tx.count; i++) {
-        struct frame *frame = &scratch->frame[frames];
-        unsigned verdict = chain_parse(pair, &scratch->tx.chain[i], frame);
+    for (; outcome.parsed < scratch->tx.count; outcome.parsed++) {
+        const struct chain *chain = &scratch->tx.chain[outcome.parsed];
+        struct frame *frame = &scratch->frame[outcome.frames];
+        unsigned verdict = chain_parse(pair, chain, frame);
 
-        scratch->verdict[i] = (uint8_t)verdict;
-        if (verdict != PAIR_TX_FRAME)
+        scratch->verdict[outcome.parsed] = (uint8_t)verdict;
+        if (__builtin_expect(verdict != PAIR_TX_FRAME, 0))
             continue;
         if (__builtin_expect(frame->iov_count > FRAME_SPANS_MAX, 0)) {
             if (gathered)
                 break;
-            gather(scratch, frame, scratch->tx.chain[i].iov);
+            gather(scratch, frame, chain->iov);
             gathered = 1;
         }
-        scratch->frame_chain[frames++] = (uint16_t)i;
+        scratch->frame_chain[outcome.frames] = (uint16_t)outcome.parsed;
+        outcome_add(&outcome, frame);
     }
-    *ret_frames = frames;
-    return i;
+    return outcome;
 }
 
-static void account_frames(struct pair *pair, uint32_t frames)
+/* The endpoint took only the first `sent` frames: the chains from the next one on are not done. */
+static void outcome_cut(struct pair *pair, struct batch_outcome *outcome, uint32_t sent)
 {
-    const struct frame *frame = pair->scratch->frame;
-    uint64_t bytes = 0;
-    uint64_t gso = 0;
-    uint32_t largest = 0;
+    struct pair_scratch *scratch = pair->scratch;
+    struct batch_outcome cut = {.parsed = scratch->frame_chain[sent]};
 
-    for (uint32_t i = 0; i < frames; i++) {
-        bytes += frame[i].len;
-        gso += frame[i].offload.gso_type != FRAME_GSO_NONE;
-        largest = MAX(largest, frame[i].len);
-    }
-    counter_add(&pair->stats.tx_packets, frames);
-    counter_add(&pair->stats.tx_bytes, bytes);
-    counter_add(&pair->stats.tx_gso_packets, gso);
-    counter_raise(&pair->stats.tx_largest, largest);
+    for (uint32_t i = 0; i < sent; i++)
+        outcome_add(&cut, &scratch->frame[i]);
+    *outcome = cut;
+    pair->tx_blocked = 1;
+    counter_add(&pair->stats.tx_stalled, 1);
 }
 
-/* Completes the chains below `end`, except frames that an asynchronous endpoint keeps. */
-static void complete(struct pair *pair, uint32_t end)
+static void account(struct pair *pair, const struct batch_outcome *outcome)
+{
+    struct pair_stats *stats = &pair->stats;
+
+    counter_add(&stats->tx_packets, outcome->frames);
+    counter_add(&stats->tx_bytes, outcome->bytes);
+    counter_raise(&stats->tx_largest, outcome->largest);
+    if (outcome->gso != 0)
+        counter_add(&stats->tx_gso_packets, outcome->gso);
+}
+
+/* Completes chain by chain: some were dropped, or an asynchronous endpoint keeps the frames. */
+static void complete_each(struct pair *pair, uint32_t end)
 {
     const struct pair_scratch *scratch = pair->scratch;
     int keeps = pair->ops != NULL && pair->ops->reap != NULL;
@@ -139,13 +178,12 @@ static void complete(struct pair *pair, uint32_t end)
         const struct chain *chain = &scratch->tx.chain[i];
         unsigned verdict = scratch->verdict[i];
 
-        if (__builtin_expect(verdict != PAIR_TX_FRAME, 0)) {
-            counter_add(&pair->stats.tx_drop[verdict], 1);
-            if (verdict == PAIR_TX_DROP_BAD_CHAIN)
-                counter_add(&pair->stats.tx_bad_chain[chain->fault], 1);
-        } else if (keeps) {
+        if (verdict == PAIR_TX_FRAME && keeps)
             continue;
-        }
+        if (verdict != PAIR_TX_FRAME)
+            counter_add(&pair->stats.tx_drop[verdict], 1);
+        if (verdict == PAIR_TX_DROP_BAD_CHAIN)
+            counter_add(&pair->stats.tx_bad_chain[chain->fault], 1);
         virtqueue_push(&pair->tx, chain->token, 0);
     }
 }
@@ -154,21 +192,21 @@ static void complete(struct pair *pair, uint32_t end)
 static uint32_t batch_send(struct pair *pair)
 {
     struct pair_scratch *scratch = pair->scratch;
-    uint32_t frames = 0;
-    uint32_t end = batch_parse(pair, &frames);
+    struct batch_outcome outcome = batch_parse(pair);
     uint32_t sent = 0;
 
-    if (frames != 0)
-        sent = pair->ops->send(pair->endpoint_queue, scratch->frame, frames);
-    if (sent < frames) {
-        pair->tx_blocked = 1;
-        counter_add(&pair->stats.tx_stalled, 1);
-        end = scratch->frame_chain[sent];
-    }
-    complete(pair, end);
-    virtqueue_unpop(&pair->tx, &scratch->tx, end);
-    account_frames(pair, sent);
-    return end;
+    if (outcome.frames != 0)
+        sent = pair->ops->send(pair->endpoint_queue, scratch->frame, outcome.frames);
+    if (__builtin_expect(sent < outcome.frames, 0))
+        outcome_cut(pair, &outcome, sent);
+    if (outcome.frames == outcome.parsed && pair->ops != NULL && pair->ops->reap == NULL)
+        virtqueue_push_unwritten(&pair->tx, scratch->tx.chain, outcome.parsed);
+    else
+        complete_each(pair, outcome.parsed);
+    if (outcome.parsed != scratch->tx.count)
+        virtqueue_unpop(&pair->tx, &scratch->tx, outcome.parsed);
+    account(pair, &outcome);
+    return outcome.parsed;
 }
 
 unsigned pair_tx_turn(struct pair *pair, unsigned budget)

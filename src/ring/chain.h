@@ -171,6 +171,32 @@ ALWAYS_INLINE void chain_begin(struct chain_batch *batch)
     batch->chain[batch->count] = (struct chain){.iov = &batch->iov[batch->iov_used]};
 }
 
+/* The common chain, one descriptor inside the region that was hit last, in a few stores. 0: it is not one. */
+ALWAYS_INLINE int chain_single(struct virtqueue *queue, struct chain_batch *batch, uint32_t token,
+                               uint16_t flags, const struct desc_copy *desc)
+{
+    const struct memory_cache *cache = &queue->cache;
+    uint64_t offset = desc->addr - cache->gpa;
+    uint32_t writable = (flags & RING_DESC_WRITE) != 0;
+    struct iovec *iov = &batch->iov[batch->iov_used];
+
+    if (flags & (RING_DESC_NEXT | RING_DESC_INDIRECT) || desc->len == 0 || cache->flags != 0 ||
+        offset >= cache->size || desc->len > cache->size - offset ||
+        batch->iov_used == batch->iov_capacity)
+        return 0;
+    *iov = (struct iovec){.iov_base = cache->hva + offset, .iov_len = desc->len};
+    batch->iov_used++;
+    batch->chain[batch->count++] = (struct chain){
+        .iov = iov,
+        .readable_count = !writable,
+        .writable_count = writable,
+        .readable_len = writable ? 0 : desc->len,
+        .writable_len = writable ? desc->len : 0,
+        .token = token,
+    };
+    return 1;
+}
+
 /* Closes it: usable, or with its fault and no spans. 0: the batch has no room for it, nothing was taken. */
 ALWAYS_INLINE int chain_end(struct chain_batch *batch, uint32_t token, enum chain_fault fault)
 {

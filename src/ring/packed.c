@@ -201,6 +201,20 @@ ALWAYS_INLINE int list_take(struct virtqueue *queue, struct chain_batch *batch,
     return 1;
 }
 
+/* The common list, one slot. 0: it is not one, or has to be looked at more closely. */
+ALWAYS_INLINE int single_take(struct virtqueue *queue, struct chain_batch *batch,
+                              struct position *at)
+{
+    struct desc_copy desc = desc_read(&queue->packed.ring[at->slot], BYTE_ORDER_LITTLE);
+
+    if (queue->in_flight >= queue->size ||
+        !chain_single(queue, batch, token_make(desc.word[ID], 1), desc.word[FLAGS], &desc))
+        return 0;
+    queue->in_flight++;
+    *at = position_after(*at, 1, queue->size);
+    return 1;
+}
+
 unsigned packed_pop(struct virtqueue *queue, struct chain_batch *batch, unsigned max)
 {
     struct position at = next_avail(queue);
@@ -210,8 +224,9 @@ unsigned packed_pop(struct virtqueue *queue, struct chain_batch *batch, unsigned
     for (taken = 0; taken < count; taken++) {
         const struct ring_desc *desc = &queue->packed.ring[at.slot];
 
-        if (!is_available(le16_get(le16_load_acquire(&desc->word[FLAGS])), at.wrap) ||
-            !list_take(queue, batch, &at))
+        if (!is_available(le16_get(le16_load_acquire(&desc->word[FLAGS])), at.wrap))
+            break;
+        if (!single_take(queue, batch, &at) && !list_take(queue, batch, &at))
             break;
     }
     set_next_avail(queue, at);
@@ -253,28 +268,55 @@ static void slot_write(struct virtqueue *queue, uint16_t slot, uint16_t id, uint
     desc->len = le32_make(len);
 }
 
-/* virtio 1.4, 2.8.6: in order, one used slot stands for the whole batch: it is written when it is published. */
-void packed_push(struct virtqueue *queue, uint32_t token, uint32_t len)
+static void first_note(struct virtqueue *queue, uint32_t len)
+{
+    queue->first_slot = queue->next_used;
+    queue->first_flags = used_flags(queue->used_wrap, len);
+}
+
+static void used_advance(struct virtqueue *queue, uint16_t slots)
 {
     struct position at = {.slot = queue->next_used, .wrap = queue->used_wrap};
-    uint16_t slots = token_slots(token);
 
-    if (queue->unshown_slots == 0) {
-        queue->first_slot = at.slot;
-        queue->first_flags = used_flags(at.wrap, len);
-    }
-    if (!(queue->features & VIRTQUEUE_BATCH_USED)) {
-        slot_write(queue, at.slot, (uint16_t)token, len);
-        if (queue->unshown_slots != 0)
-            le16_store_relaxed(&queue->packed.ring[at.slot].word[FLAGS],
-                               le16_make(used_flags(at.wrap, len)));
-    }
-    queue->last_token = token;
     queue->unshown_slots += slots;
     queue->in_flight = (uint16_t)(queue->in_flight - slots);
     at = position_after(at, slots, queue->size);
     queue->next_used = at.slot;
     queue->used_wrap = at.wrap;
+}
+
+/* virtio 1.4, 2.8.6: in order, one used slot stands for the whole batch: it is written when it is published. */
+void packed_push(struct virtqueue *queue, uint32_t token, uint32_t len)
+{
+    int first = queue->unshown_slots == 0;
+
+    if (first)
+        first_note(queue, len);
+    if (!(queue->features & VIRTQUEUE_BATCH_USED)) {
+        slot_write(queue, queue->next_used, (uint16_t)token, len);
+        if (!first)
+            le16_store_relaxed(&queue->packed.ring[queue->next_used].word[FLAGS],
+                               le16_make(used_flags(queue->used_wrap, len)));
+    }
+    queue->last_token = token;
+    used_advance(queue, token_slots(token));
+}
+
+void packed_push_unwritten(struct virtqueue *queue, const struct chain *chains, unsigned count)
+{
+    if (!(queue->features & VIRTQUEUE_BATCH_USED)) {
+        for (unsigned i = 0; i < count; i++)
+            packed_push(queue, chains[i].token, 0);
+        return;
+    }
+    for (unsigned i = 0; i < count - 1; i++) {
+        uint16_t slots = token_slots(chains[i].token);
+
+        if (queue->unshown_slots == 0)
+            first_note(queue, 0);
+        used_advance(queue, slots);
+    }
+    packed_push(queue, chains[count - 1].token, 0);
 }
 
 /* virtio 1.4, 2.8.10: the batch is a run of slots; was the one that the driver named among them? A name beyond

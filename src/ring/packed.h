@@ -35,6 +35,8 @@ uint32_t packed_base(const struct virtqueue *queue);
 unsigned packed_pop(struct virtqueue *queue, struct chain_batch *batch, unsigned max);
 void packed_unpop(struct virtqueue *queue, const struct chain *chains, unsigned count);
 void packed_push(struct virtqueue *queue, uint32_t token, uint32_t len);
+/* count is not 0 */
+void packed_push_unwritten(struct virtqueue *queue, const struct chain *chains, unsigned count);
 /* enum virtqueue_publish */
 int packed_publish(struct virtqueue *queue);
 int packed_arm(struct virtqueue *queue);

@@ -101,12 +101,14 @@ ALWAYS_INLINE enum chain_fault walk_indirect(struct virtqueue *queue, struct cha
     return fault == CHAIN_FAULT_NONE ? table_walk(queue, batch, &table, most, order) : fault;
 }
 
-/* virtio 1.4, 2.7.5.3.2: plain descriptors may stand before the one that refers to a table. */
+/* virtio 1.4, 2.7.5.3.2: plain descriptors may stand before the one that refers to a table. The head was
+ * read already, and is not read again. */
 ALWAYS_INLINE enum chain_fault chain_walk(struct virtqueue *queue, struct chain_batch *batch,
-                                          uint16_t index, enum byte_order order)
+                                          const struct desc_copy *head, enum byte_order order)
 {
-    for (uint32_t steps = 0; steps < queue->size; steps++) {
-        struct desc_copy desc = desc_read(&queue->split.desc[index], order);
+    struct desc_copy desc = *head;
+
+    for (uint32_t steps = 0;;) {
         enum chain_fault fault;
 
         if (__builtin_expect(desc.word[FLAGS] & RING_DESC_INDIRECT, 0))
@@ -114,11 +116,12 @@ ALWAYS_INLINE enum chain_fault chain_walk(struct virtqueue *queue, struct chain_
         fault = chain_add(queue, batch, desc.word[FLAGS], &desc);
         if (fault != CHAIN_FAULT_NONE || !(desc.word[FLAGS] & RING_DESC_NEXT))
             return fault;
-        index = desc.word[NEXT];
-        if (index >= queue->size)
+        if (desc.word[NEXT] >= queue->size)
             return CHAIN_FAULT_NEXT_RANGE;
+        if (++steps == queue->size)
+            return CHAIN_FAULT_TOO_LONG;
+        desc = desc_read(&queue->split.desc[desc.word[NEXT]], order);
     }
-    return CHAIN_FAULT_TOO_LONG;
 }
 
 /* How many buffers wait, at most max; looks at the driver's index only when it has to. */
@@ -161,6 +164,7 @@ ALWAYS_INLINE unsigned pop_body(struct virtqueue *queue, struct chain_batch *bat
                                 enum byte_order order)
 {
     unsigned count = avail_count(queue, MIN(max, batch->capacity - batch->count), order);
+    struct desc_copy desc;
     unsigned taken;
 
     desc_prefetch(queue, count, order);
@@ -171,8 +175,11 @@ ALWAYS_INLINE unsigned pop_body(struct virtqueue *queue, struct chain_batch *bat
             virtqueue_latch(queue, QUEUE_FAULT_HEAD_RANGE);
             break;
         }
+        desc = desc_read(&queue->split.desc[head], order);
+        if (chain_single(queue, batch, head, desc.word[FLAGS], &desc))
+            continue;
         chain_begin(batch);
-        if (!chain_end(batch, head, chain_walk(queue, batch, head, order)))
+        if (!chain_end(batch, head, chain_walk(queue, batch, &desc, order)))
             break;
     }
     queue->next_avail = (uint16_t)(queue->next_avail + taken);
@@ -214,6 +221,18 @@ void split_push(struct virtqueue *queue, uint32_t head, uint32_t len)
     else
         elem_write(queue, queue->next_used, head, len);
     queue->next_used++;
+}
+
+void split_push_unwritten(struct virtqueue *queue, const struct chain *chains, unsigned count)
+{
+    queue->in_flight = (uint16_t)(queue->in_flight - count);
+    if (queue->features & VIRTQUEUE_BATCH_USED) {
+        queue->last_token = chains[count - 1].token;
+    } else {
+        for (unsigned i = 0; i < count; i++)
+            elem_write(queue, (uint16_t)(queue->next_used + i), chains[i].token, 0);
+    }
+    queue->next_used = (uint16_t)(queue->next_used + count);
 }
 
 /* virtio 1.4, 2.7.7.2 and 2.7.10: did the batch cross the driver's event index, or is the flag

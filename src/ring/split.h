@@ -34,6 +34,8 @@ int split_start(struct virtqueue *queue, uint32_t base);
 unsigned split_pop(struct virtqueue *queue, struct chain_batch *batch, unsigned max);
 void split_unpop(struct virtqueue *queue, const struct chain *chains, unsigned count);
 void split_push(struct virtqueue *queue, uint32_t head, uint32_t len);
+/* count is not 0 */
+void split_push_unwritten(struct virtqueue *queue, const struct chain *chains, unsigned count);
 /* enum virtqueue_publish */
 int split_publish(struct virtqueue *queue);
 int split_arm(struct virtqueue *queue);

@@ -182,6 +182,16 @@ void virtqueue_push(struct virtqueue *queue, uint32_t token, uint32_t len)
         split_push(queue, token, len);
 }
 
+void virtqueue_push_unwritten(struct virtqueue *queue, const struct chain *chains, unsigned count)
+{
+    if (queue->fault == QUEUE_FAULT_MEMORY || count == 0)
+        return;
+    if (is_packed(queue))
+        packed_push_unwritten(queue, chains, count);
+    else
+        split_push_unwritten(queue, chains, count);
+}
+
 void virtqueue_flush(struct virtqueue *queue)
 {
     int found;

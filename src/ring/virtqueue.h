@@ -193,6 +193,8 @@ unsigned virtqueue_pop(struct virtqueue *queue, struct chain_batch *batch, unsig
 void virtqueue_unpop(struct virtqueue *queue, const struct chain_batch *batch, unsigned keep);
 /* Completes a buffer of which len bytes were written. Not visible before the flush. */
 void virtqueue_push(struct virtqueue *queue, uint32_t token, uint32_t len);
+/* The same for count chains that were only read, in order. */
+void virtqueue_push_unwritten(struct virtqueue *queue, const struct chain *chains, unsigned count);
 /* Shows everything pushed, with one store, and fires the notifier if the driver asked for that. */
 void virtqueue_flush(struct virtqueue *queue);
 
