@@ -73,6 +73,7 @@ static void run_child(struct daemon *daemon, const char *program)
         argument[count++] = "--nic";
         argument[count++] = daemon->nic[i];
     }
+    setenv("UBSAN_OPTIONS", "halt_on_error=1:print_stacktrace=1", 0); /* a finding is an end */
     dup2(fd, STDOUT_FILENO);
     dup2(fd, STDERR_FILENO);
     execv(program, (char **)argument);

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: MIT */
+/* Queue pairs, the control queue, and drivers from before virtio 1.0. */
+#include <string.h>
+
+#include "check.h"
+#include "clockwork.h"
+#include "testbed.h"
+
+/* ---- pairs ---- */
+
+static void NET_Q_01_VU_MQ_02_pairs_with_the_control_queue_in_the_vmm(void **state)
+{
+    struct testbed_options options = {.pairs = 4};
+    struct testbed *bed = testbed_start(state, &options);
+    struct testbed_nic *nic = &bed->nic[VICTIM];
+
+    for (unsigned round = 0; round < 5; round++) {
+        for (unsigned pair = 0; pair < 4; pair++)
+            testbed_exchange(nic, pair, 100 + 10 * pair);
+    }
+    testbed_finish(bed);
+}
+
+/* Sends a command to the control queue and returns the answer; `pieces` cuts it into 1-byte
+ * buffers. */
+static unsigned command(struct testbed_nic *nic, const uint8_t *bytes, uint32_t len, int pieces)
+{
+    struct driver_ring *ring = &nic->vring[2 * nic->options.pairs].ring;
+    uint64_t gpa = guest_ram_alloc(&nic->ram, 0, len + 1, 16);
+    struct driver_buffer buffer[32];
+    struct driver_chain chain = {buffer, 0, CHAIN_DIRECT};
+    uint8_t *at = guest_ram_at(&nic->ram, gpa, len + 1);
+    struct driver_used used;
+
+    memcpy(at, bytes, len);
+    at[len] = 0xff;
+    for (uint32_t i = 0; pieces && i < len; i++)
+        buffer[chain.count++] = (struct driver_buffer){gpa + i, 1, DEVICE_READS};
+    if (!pieces)
+        buffer[chain.count++] = (struct driver_buffer){gpa, len, DEVICE_READS};
+    buffer[chain.count++] = (struct driver_buffer){gpa + len, 1, DEVICE_WRITES};
+    ring->ops->add(ring, &chain);
+    driver_ring_flush(ring);
+    check(driver_ring_wait(ring, WAIT_LONG_MS, &used), "the command was not answered");
+    assert_int_equal(used.len, 1); /* NET-CTL-04 */
+    return at[len];
+}
+
+static struct testbed *bed_control(void **state)
+{
+    struct testbed_options options = {.pairs = 2, .control = 1, .start = front_end_start_crosvm};
+
+    return testbed_start(state, &options);
+}
+
+static void CTL_MQ_01_number_of_pairs(void **state)
+{
+    struct testbed *bed = bed_control(state);
+    struct testbed_nic *nic = &bed->nic[VICTIM];
+    uint8_t frame[100];
+
+    testbed_exchange(nic, 0, 100);
+    net_frame_make(frame, sizeof(frame), nic->mac, 1);
+    net_driver_send(&nic->net[1], frame, sizeof(frame));
+    testbed_expect_silence(nic, 1); /* NET-MQ-03, NET-Q-03: one pair until told otherwise */
+    assert_int_equal(command(nic, (uint8_t[]){4, 0, 0, 0}, 4, 0), 1);
+    assert_int_equal(command(nic, (uint8_t[]){4, 0, 3, 0}, 4, 0), 1);
+    assert_int_equal(command(nic, (uint8_t[]){4, 0, 0xff, 0xff}, 4, 0), 1);
+    testbed_expect_silence(nic, 1);
+    assert_int_equal(command(nic, (uint8_t[]){4, 0, 2, 0}, 4, 0), 0);
+    assert_int_equal(net_driver_receive(&nic->net[1], frame, sizeof(frame), WAIT_LONG_MS), 100);
+    net_driver_drain(&nic->net[1]);
+    testbed_exchange(nic, 1, 100);
+    assert_int_equal(command(nic, (uint8_t[]){4, 0, 1, 0}, 4, 0), 0);
+    net_driver_send(&nic->net[1], frame, sizeof(frame));
+    testbed_expect_silence(nic, 1);
+    testbed_exchange(nic, 0, 100);
+    testbed_finish(bed);
+}
+
+static void NET_CTL_01_framing_means_nothing(void **state)
+{
+    struct testbed *bed = bed_control(state);
+    struct testbed_nic *nic = &bed->nic[VICTIM];
+
+    assert_int_equal(command(nic, (uint8_t[]){4, 0, 2, 0}, 4, 1), 0);
+    assert_int_equal(command(nic, (uint8_t[]){4, 0, 9, 0}, 4, 1), 1);
+    assert_int_equal(command(nic, (uint8_t[]){4, 0, 2, 0, 7, 7}, 6, 1), 0); /* more than needed */
+    testbed_exchange(nic, 1, 100);
+    testbed_finish(bed);
+}
+
+static void NET_CTL_06_unknown_and_short_commands(void **state)
+{
+    struct testbed *bed = bed_control(state);
+    struct testbed_nic *nic = &bed->nic[VICTIM];
+
+    for (unsigned class = 0; class < 256; class += 17)
+        assert_int_equal(command(nic, (uint8_t[]){(uint8_t) class, 77, 1, 0}, 4, 0), 1);
+    assert_int_equal(command(nic, (uint8_t[]){4, 0, 2}, 3, 0), 1);
+    assert_int_equal(command(nic, (uint8_t[]){4, 0}, 2, 0), 1);
+    assert_int_equal(command(nic, (uint8_t[]){4}, 1, 0), 1);
+    testbed_exchange(nic, 0, 100);
+    testbed_finish(bed);
+}
+
+/* NET-CTL-05: nowhere to answer, so nothing is done. SPL-BAD-13 and -09 hold here too. */
+static void NET_CTL_05_command_without_room_for_the_answer(void **state)
+{
+    struct testbed *bed = bed_control(state);
+    struct testbed_nic *nic = &bed->nic[VICTIM];
+    struct driver_split *ring = &nic->vring[4];
+    uint64_t gpa = guest_ram_alloc(&nic->ram, 0, 16, 16);
+    struct driver_desc only = {.addr = gpa, .len = 4};
+    struct driver_desc twisted[2] = {
+        {.addr = gpa + 8, .len = 1, .flags = DESC_WRITE | DESC_NEXT},
+        {.addr = gpa, .len = 4},
+    };
+    struct driver_desc outside[2] = {
+        {.addr = 0, .len = 4, .flags = DESC_NEXT},
+        {.addr = gpa + 8, .len = 1, .flags = DESC_WRITE},
+    };
+    uint64_t end = now_ms() + WAIT_LONG_MS;
+
+    memcpy(guest_ram_at(&nic->ram, gpa, 4), "\x04\0\x02\0", 4);
+    driver_split_offer(ring, testbed_write_chain(ring, &only, 1));
+    driver_split_offer(ring, testbed_write_chain(ring, twisted, 2));
+    driver_split_offer(ring, testbed_write_chain(ring, outside, 2));
+    testbed_publish(ring);
+    while (driver_split_used_idx(ring) != 3)
+        assert_true(now_ms() < end);
+    for (uint16_t i = 0; i < 3; i++)
+        assert_int_equal(driver_split_used_entry(ring, i).len, 0);
+    ring->used_idx = 3;
+    assert_int_equal(daemon_number(&bed->daemon, "nic0/active_queues"), 1);
+    assert_int_equal(command(nic, (uint8_t[]){4, 0, 2, 0}, 4, 0), 0);
+    assert_int_equal(daemon_number(&bed->daemon, "nic0/active_queues"), 2);
+    testbed_exchange(nic, 1, 100);
+    testbed_finish(bed);
+}
+
+static void NET_CTL_07_many_commands_at_once_are_answered_in_order(void **state)
+{
+    struct testbed *bed = bed_control(state);
+    struct testbed_nic *nic = &bed->nic[VICTIM];
+    struct driver_ring *ring = &nic->vring[4].ring;
+    uint64_t gpa = guest_ram_alloc(&nic->ram, 0, 64, 16);
+    struct driver_buffer buffer[2] = {{gpa, 4, DEVICE_READS}, {gpa + 16, 1, DEVICE_WRITES}};
+    struct driver_chain chain = {buffer, 2, CHAIN_DIRECT};
+    uint32_t id[32];
+
+    memcpy(guest_ram_at(&nic->ram, gpa, 4), "\x04\0\x02\0", 4);
+    for (unsigned round = 0; round < 10; round++) {
+        for (unsigned i = 0; i < 32; i++)
+            id[i] = ring->ops->add(ring, &chain);
+        driver_ring_flush(ring);
+        for (unsigned i = 0; i < 32; i++) {
+            struct driver_used used;
+
+            assert_true(driver_ring_wait(ring, WAIT_LONG_MS, &used));
+            assert_int_equal(used.id, id[i]);
+            assert_int_equal(used.len, 1);
+        }
+    }
+    testbed_finish(bed);
+}
+
+/* ---- legacy drivers ---- */
+
+static void NET_HDR_04_SPL_15_big_endian_legacy_driver(void **state)
+{
+    struct testbed_options options = {.features = VIRTIO_F_EVENT_IDX | VIRTIO_F_INDIRECT_DESC,
+                                      .order = WIRE_BIG,
+                                      .shape = CHAIN_INDIRECT};
+    struct testbed *bed = testbed_start(state, &options);
+
+    for (uint32_t len = 14; len < 1500; len += 111)
+        testbed_exchange(&bed->nic[VICTIM], 0, len);
+    testbed_finish(bed);
+}
+
+static void NET_HDR_04_big_endian_mergeable_num_buffers(void **state)
+{
+    struct testbed_options options = {
+        .features = VIRTIO_F_EVENT_IDX, .order = WIRE_BIG, .mergeable = 1, .rx_buffer_len = 128};
+    struct testbed *bed = testbed_start(state, &options);
+
+    testbed_exchange(&bed->nic[VICTIM], 0, 600);
+    assert_int_equal(bed->nic[VICTIM].net[0].last_header.num_buffers, 5);
+    testbed_finish(bed);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TESTBED_TEST(NET_Q_01_VU_MQ_02_pairs_with_the_control_queue_in_the_vmm),
+        TESTBED_TEST(CTL_MQ_01_number_of_pairs),
+        TESTBED_TEST(NET_CTL_01_framing_means_nothing),
+        TESTBED_TEST(NET_CTL_06_unknown_and_short_commands),
+        TESTBED_TEST(NET_CTL_05_command_without_room_for_the_answer),
+        TESTBED_TEST(NET_CTL_07_many_commands_at_once_are_answered_in_order),
+        TESTBED_TEST(NET_HDR_04_SPL_15_big_endian_legacy_driver),
+        TESTBED_TEST(NET_HDR_04_big_endian_mergeable_num_buffers),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,77 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""doc/spec-map.md against the tree: every id has one row, every test that a row names exists.
+
+A row is `| ID | FILE: NAME, NAME<br>FILE: NAME |` or `| ID | not yet: WHY |`. A test in C exists if the
+file defines it and lists it among its tests; one in Python if the file has the name.
+Usage: spec_map.py [ROOT]
+"""
+import pathlib
+import re
+import sys
+
+ROW = re.compile(r"^\| ([A-Z]+[A-Z0-9-]*\d) \| (.+) \|$")
+IDS = re.compile(r"^## The ids\n\n```\n(.*?)\n```$", re.M | re.S)
+WHY_LEN = 10  # a reason says something
+
+
+def test_exists(path, name):
+    text = path.read_text()
+    if path.suffix == ".c":
+        defined = re.search(rf"^static void {re.escape(name)}\(void \*\*", text, re.M)
+        listed = re.search(rf"\(\s*{re.escape(name)}[,)\s]", text[text.find("int main("):])
+        return defined is not None and listed is not None
+    return name in text
+
+
+def check_tests(root, number, cell):
+    for group in cell.split("<br>"):
+        file, _, names = group.partition(": ")
+        path = root / file
+        if not file.startswith("tests/") or not path.is_file():
+            yield f"doc/spec-map.md:{number}: there is no file {file}"
+            continue
+        for name in names.split(", "):
+            if not name or not test_exists(path, name):
+                yield f"doc/spec-map.md:{number}: {file} has no test {name}"
+
+
+def check(root):
+    text = (root / "doc" / "spec-map.md").read_text()
+    listed = IDS.search(text)
+    if listed is None:
+        return 0, 0, ["doc/spec-map.md:1: the list of ids at the end is gone"]
+    ids = listed.group(1).split()
+    rows = {}
+    tested = 0
+    problems = []
+    for number, line in enumerate(text.splitlines(), 1):
+        match = ROW.match(line)
+        if match is None:
+            continue
+        name, cell = match.groups()
+        if name in rows:
+            problems.append(f"doc/spec-map.md:{number}: {name} has a second row")
+        rows[name] = cell
+        if name not in ids:
+            problems.append(f"doc/spec-map.md:{number}: {name} is not in the list of ids")
+        if cell.startswith("not yet: "):
+            if len(cell) < len("not yet: ") + WHY_LEN:
+                problems.append(f"doc/spec-map.md:{number}: {name}: not yet, but why?")
+            continue
+        tested += 1
+        problems += check_tests(root, number, cell)
+    problems += [f"doc/spec-map.md:1: {name} has no row" for name in ids if name not in rows]
+    return len(ids), tested, problems
+
+
+def main():
+    root = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else ".").resolve()
+    ids, tested, problems = check(root)
+    print("\n".join(problems))
+    print(f"spec map: {ids} ids, {tested} tested, {len(problems)} problems")
+    return 1 if problems or ids == 0 else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
