@@ -82,9 +82,14 @@ static int gso_matches(const struct frame *frame, unsigned type, uint32_t csum_s
                csum_start == network + (bytes[network] & 0xfu) * 4u && csum_start >= network + 20 &&
                bytes[network + 9] == transport;
     }
-    if (protocol == ETHERTYPE_IPV6)
+    if (protocol == ETHERTYPE_IPV6) {
+        int transport = type == FRAME_GSO_TCPV6 ? IP_PROTOCOL_TCP : IP_PROTOCOL_UDP;
+
         return type != FRAME_GSO_TCPV4 && type != FRAME_GSO_UDP && network + 40 <= len &&
-               bytes[network] >> 4 == 6 && csum_start >= network + 40;
+               bytes[network] >> 4 == 6 &&
+               (csum_start > network + 40 ||
+                (csum_start == network + 40 && bytes[network + 6] == transport));
+    }
     return 0;
 }
 
