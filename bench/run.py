@@ -178,6 +178,12 @@ def options():
     return parser.parse_args()
 
 
+def ignore_signals():
+    """A second Ctrl-C must not cut the clean-up short."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def bench(chosen, rows):
     with contextlib.ExitStack() as stack:
         folder = tempfile.mkdtemp(prefix="vionic-bench-")
@@ -186,6 +192,7 @@ def bench(chosen, rows):
         stack.callback(memory.restore)
         probe = Probe(folder, (contenders.BACK_END_CPU, contenders.FRONT_END_CPU))
         stack.callback(probe.stop)
+        stack.callback(ignore_signals)  # the first thing to be done at the end
         results, failed = run_rows(rows, memory, probe, QUICK if chosen.quick else FULL)
         say(legend(memory.huge))
         save({"facts": facts(probe, memory), "rows": results, "failed": failed})
