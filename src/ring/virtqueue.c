@@ -77,9 +77,19 @@ void *ring_part_map(const struct guest_memory *memory, const struct ring_part *p
         return NULL;
     }
     hva = guest_memory_pointer(memory, part->gpa, part->len, part->access);
-    if (hva == NULL)
+    if (hva == NULL) {
         error_set(err, EINVAL, "%s at 0x%" PRIx64 " is not inside guest memory", part->name,
                   part->gpa);
+        return NULL;
+    }
+    /* A region may begin at any byte of its file. */
+    if ((uintptr_t)hva % part->align != 0) {
+        error_set(err, EINVAL,
+                  "%s at 0x%" PRIx64 " lies in a memory region whose file offset is not aligned "
+                  "to %" PRIu64 " bytes",
+                  part->name, part->gpa, part->align);
+        return NULL;
+    }
     return hva;
 }
 
