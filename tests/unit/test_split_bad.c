@@ -496,7 +496,19 @@ static void SPL_BAD_31_memory_taken_away_latches(void **state)
 
 /* ---- a driver that rewrites what the device reads (INV-02) ---- */
 
-static volatile int flipping;
+static _Atomic int flipping;
+
+/* Word by word, as a driver on another processor would be seen to write it. */
+static void flip_desc(struct ring_bed *bed, unsigned index, const struct driver_desc *desc)
+{
+    uint8_t *at =
+        guest_ram_at(&bed->ram, driver_split_desc_at(&bed->split, index), DRIVER_DESC_LEN);
+
+    __atomic_store_n((uint64_t *)at, desc->addr, __ATOMIC_RELAXED);
+    __atomic_store_n((uint32_t *)(at + 8), desc->len, __ATOMIC_RELAXED);
+    __atomic_store_n((uint16_t *)(at + 12), desc->flags, __ATOMIC_RELAXED);
+    __atomic_store_n((uint16_t *)(at + 14), desc->next, __ATOMIC_RELAXED);
+}
 
 static void *flip(void *context)
 {
@@ -513,7 +525,7 @@ static void *flip(void *context)
             .flags = (uint16_t)(seed >> 16) & 7,
             .next = (uint16_t)(seed >> 11) & 31,
         };
-        driver_split_write_desc(&bed->split, (seed >> 20) % SIZE, &desc);
+        flip_desc(bed, (seed >> 20) % SIZE, &desc);
     }
     return NULL;
 }
