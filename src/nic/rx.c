@@ -109,6 +109,21 @@ static void window_discard(struct pair *pair)
     pair->window_stripped = 0;
 }
 
+/* Bytes behind the header of a buffer; one in more pieces than a reservation gives ends where that
+ * ends. */
+static uint32_t room_behind(const struct pair *pair, const struct chain *chain,
+                            const struct iovec *iov)
+{
+    const struct iovec *end = chain->iov + chain->writable_count;
+    uint32_t room = 0;
+
+    if (__builtin_expect(end - iov <= RESERVE_MAX_SPANS, 1))
+        return chain->writable_len - pair->rules.header_len;
+    for (unsigned i = 0; i < RESERVE_MAX_SPANS; i++)
+        room += (uint32_t)iov[i].iov_len;
+    return room;
+}
+
 /* Notes where the header of the oldest buffer goes, and what is behind it. */
 static void window_strip(struct pair *pair)
 {
@@ -136,7 +151,7 @@ static void window_strip(struct pair *pair)
             iov++;
     }
     pair->window_iov = (uint32_t)(iov - pair->scratch->rx.iov);
-    pair->window_room = chain->writable_len - pair->rules.header_len;
+    pair->window_room = room_behind(pair, chain, iov);
     pair->window_stripped = 1;
 }
 
@@ -174,6 +189,7 @@ static int window_gather(struct pair *pair, uint32_t min, uint32_t max, struct r
     struct chain_batch *window = &pair->scratch->rx;
     uint32_t end = pair->window_first + 1;
     uint32_t room = pair->window_room;
+    uint32_t spans;
     struct iovec *last;
 
     while (pair->rules.mergeable && room < max) {
@@ -193,8 +209,9 @@ static int window_gather(struct pair *pair, uint32_t min, uint32_t max, struct r
         room += window->chain[end++].writable_len;
     }
     last = window->chain[end - 1].iov + window->chain[end - 1].writable_count;
+    spans = (uint32_t)(last - window->iov) - pair->window_iov;
     *ret = (struct reservation){.iov = &window->iov[pair->window_iov],
-                                .iov_count = (uint32_t)(last - window->iov) - pair->window_iov,
+                                .iov_count = MIN(spans, RESERVE_MAX_SPANS),
                                 .room = room};
     pair->window_reserved = room;
     if (room >= min)
@@ -283,8 +300,8 @@ static void header_write(const struct pair *pair, const struct net_header *heade
     const struct rx_header *at = &pair->header;
     uint32_t done = 0;
 
-    /* Most headers are all zero but for num_buffers, like the one that stands there from the last time: a line
-     * that is not written does not have to change caches. */
+    /* Most headers are all zero but for num_buffers, like the one that stands there from the last
+     * time: a line that is not written does not have to change caches. */
     if (__builtin_expect(at->count == 1 && at->iov[0].iov_len == NET_HEADER_LEN, 1)) {
         if (memcmp(at->iov[0].iov_base, header, NET_HEADER_LEN) != 0)
             memcpy(at->iov[0].iov_base, header, NET_HEADER_LEN);
