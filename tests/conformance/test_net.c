@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The network device: net header, transmit, receive, mergeable buffers, MTU, queue pairs, control
  * queue. */
+#include <pthread.h>
 #include <string.h>
 
 #include "check.h"
@@ -274,6 +275,65 @@ static void NET_RX_06_partial_checksum_is_passed_on_where_agreed(void **state)
     testbed_finish(bed);
 }
 
+/* ---- a driver that rewrites the header while the device looks (INV-02) ---- */
+
+struct flipper {
+    uint8_t *header;
+    uint8_t *ip;
+    _Atomic int running;
+};
+
+static void *flip_header(void *context)
+{
+    struct flipper *flipper = context;
+    uint32_t seed = 1;
+
+    while (flipper->running) {
+        seed = seed * 1664525u + 1013904223u;
+        __atomic_store_n(&flipper->header[0], (seed >> 8) & 1, __ATOMIC_RELAXED);
+        __atomic_store_n(&flipper->header[1], (seed >> 9) & 1 ? 1 : 0, __ATOMIC_RELAXED);
+        for (unsigned i = 4; i < 10; i++)
+            __atomic_store_n(&flipper->header[i], (seed >> (2 * i)) & 1 ? 0xff : 34 * (i == 6),
+                             __ATOMIC_RELAXED);
+        __atomic_store_n(flipper->ip, (seed >> 20) & 0xff, __ATOMIC_RELAXED);
+    }
+    return NULL;
+}
+
+static void H02_NET_TX_04_header_rewritten_while_it_is_read(void **state)
+{
+    struct testbed_options options = {.features = with_csum};
+    struct testbed *bed = testbed_start(state, &options);
+    struct testbed_nic *nic = &bed->nic[VICTIM];
+    struct driver_split *tx = testbed_tx(nic, 0);
+    uint64_t gpa = testbed_put_frame(nic, 200);
+    struct driver_desc desc = {.addr = gpa, .len = 12 + 200};
+    struct flipper flipper = {.header = guest_ram_at(&nic->ram, gpa, 12),
+                              .ip = guest_ram_at(&nic->ram, gpa + 12 + ETHERNET, 1),
+                              .running = 1};
+    uint16_t head = testbed_write_chain(tx, &desc, 1);
+    uint64_t end = now_ms() + 400;
+    uint8_t got[NET_FRAME_MAX];
+    pthread_t thread;
+
+    assert_int_equal(pthread_create(&thread, NULL, flip_header, &flipper), 0);
+    while (now_ms() < end) {
+        for (unsigned i = 0; i < 32; i++)
+            driver_split_offer(tx, head);
+        testbed_publish(tx);
+        while (driver_split_used_idx(tx) != tx->avail_idx && now_ms() < end + WAIT_LONG_MS)
+            net_driver_receive(&nic->net[0], got, sizeof(got), 0);
+    }
+    flipper.running = 0;
+    pthread_join(thread, NULL);
+    while (net_driver_receive(&nic->net[0], got, sizeof(got), WAIT_QUIET_MS) >= 0)
+        continue;
+    assert_int_equal(driver_split_used_idx(tx), tx->avail_idx);
+    tx->used_idx = tx->avail_idx;
+    testbed_exchange(nic, 0, 100);
+    testbed_finish(bed);
+}
+
 /* EDK2 and iPXE: one header buffer for all frames, which must never be written (NET-TX-17). */
 static void NET_TX_17_BOOT_02_all_chains_share_one_header(void **state)
 {
@@ -529,6 +589,7 @@ int main(void)
         TESTBED_TEST(NET_TX_04_checksum_fields_outside_the_frame),
         TESTBED_TEST(NET_TX_05_offloads_that_were_not_agreed),
         TESTBED_TEST(NET_TX_06_NET_TX_07_gso_types_that_are_none),
+        TESTBED_TEST(H02_NET_TX_04_header_rewritten_while_it_is_read),
         TESTBED_TEST(NET_TX_17_BOOT_02_all_chains_share_one_header),
         TESTBED_TEST(NET_TX_18_every_frame_is_completed_by_a_sink),
         TESTBED_TEST(NET_RX_01_frame_too_big_for_the_buffer_is_dropped),

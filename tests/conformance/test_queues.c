@@ -78,6 +78,22 @@ static void CTL_MQ_01_number_of_pairs(void **state)
     testbed_finish(bed);
 }
 
+/* Without MQ the control queue is number 2, however many pairs there could be. */
+static void NET_Q_01_control_queue_is_the_third_without_mq(void **state)
+{
+    struct testbed_options options = {.nic = "queues=4,endpoint=loopback",
+                                      .control = 1,
+                                      .without = 1ull << 22,
+                                      .start = front_end_start_crosvm};
+    struct testbed *bed = testbed_start(state, &options);
+    struct testbed_nic *nic = &bed->nic[VICTIM];
+
+    assert_int_equal(command(nic, (uint8_t[]){4, 0, 1, 0}, 4, 0), 1); /* MQ was not agreed on */
+    assert_int_equal(command(nic, (uint8_t[]){0, 0, 1}, 3, 1), 1);
+    testbed_exchange(nic, 0, 100);
+    testbed_finish(bed);
+}
+
 static void NET_CTL_01_framing_means_nothing(void **state)
 {
     struct testbed *bed = bed_control(state);
@@ -195,6 +211,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TESTBED_TEST(NET_Q_01_VU_MQ_02_pairs_with_the_control_queue_in_the_vmm),
         TESTBED_TEST(CTL_MQ_01_number_of_pairs),
+        TESTBED_TEST(NET_Q_01_control_queue_is_the_third_without_mq),
         TESTBED_TEST(NET_CTL_01_framing_means_nothing),
         TESTBED_TEST(NET_CTL_06_unknown_and_short_commands),
         TESTBED_TEST(NET_CTL_05_command_without_room_for_the_answer),

@@ -59,7 +59,7 @@ static void fill_in(struct testbed_options *options)
     if (options->mergeable)
         options->features |= MRG_RXBUF;
     if (options->control)
-        options->features |= CONTROL;
+        options->features |= CONTROL & ~options->without;
     if (options->pf == 0)
         options->pf = USUAL_PF;
     if (options->rx_buffer_len == 0)

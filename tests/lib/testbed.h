@@ -31,7 +31,7 @@ struct testbed_options {
     unsigned queue_size; /* usual: 64 */
     uint16_t start_idx;  /* of all rings */
     uint64_t features;   /* usual: VERSION_1, INDIRECT_DESC, EVENT_IDX */
-    uint64_t without;    /* features to leave out of the usual ones */
+    uint64_t without;    /* features to leave out of the usual ones and of `control` */
     uint64_t pf;         /* usual: all but INBAND and CONFIGURE_MEM_SLOTS */
     int mergeable;
     uint32_t rx_buffer_len; /* usual: 2048 */
