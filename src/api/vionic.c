@@ -8,12 +8,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/random.h>
 
 #include "base/checked.h"
+#include "base/event_bits.h"
 #include "base/loop.h"
 #include "endpoint/catalog.h"
 #include "endpoint/spec.h"
+#include "memory/guard.h"
 #include "run/coordinator.h"
 #include "transport/vhost_user.h"
 
@@ -34,10 +37,12 @@ struct vionic_nic {
 };
 
 struct vionic {
-    struct loop *loop;        /* owned */
-    struct worker_pool *pool; /* owned */
-    struct vionic_nic *nics;  /* owned, in order of addition */
-    unsigned added;           /* NICs ever added: names and first workers */
+    struct loop *loop;             /* owned */
+    struct worker_pool *pool;      /* owned */
+    struct event_bits memory_lost; /* written to by the memory guard */
+    struct loop_source memory_source;
+    struct vionic_nic *nics; /* owned, in order of addition */
+    unsigned added;          /* NICs ever added: names and first workers */
 };
 
 _Static_assert(sizeof(struct vionic_error) == sizeof(struct error), "one is passed as the other");
@@ -50,6 +55,29 @@ static struct error *error_of(struct vionic_error *err)
 const char *vionic_version(void)
 {
     return VIONIC_VERSION;
+}
+
+static void memory_lost_ready(struct loop_source *source, uint32_t events)
+{
+    struct vionic *vionic = CONTAINER_OF(source, struct vionic, memory_source);
+
+    (void)events;
+    event_bits_take(&vionic->memory_lost);
+    for (struct vionic_nic *nic = vionic->nics; nic != NULL; nic = nic->next)
+        vhost_user_check_memory(nic->vhost_user);
+}
+
+static int memory_lost_watch(struct vionic *vionic)
+{
+    int result = event_bits_init(&vionic->memory_lost);
+
+    vionic->memory_source =
+        (struct loop_source){.fd = vionic->memory_lost.fd, .ready = memory_lost_ready};
+    if (result == 0)
+        result = loop_add(vionic->loop, &vionic->memory_source, EPOLLIN);
+    if (result == 0)
+        result = memory_guard_subscribe(vionic->memory_lost.fd);
+    return result;
 }
 
 int vionic_create(const struct vionic_config *config, struct vionic **ret_vionic,
@@ -69,7 +97,10 @@ int vionic_create(const struct vionic_config *config, struct vionic **ret_vionic
     vionic = calloc(1, sizeof(*vionic));
     if (vionic == NULL)
         return error_set(error_of(err), ENOMEM, "out of memory");
+    vionic->memory_lost.fd = -1;
     result = loop_create(&vionic->loop);
+    if (result == 0)
+        result = memory_lost_watch(vionic);
     if (result == 0)
         result = worker_pool_create(workers, config->poll_us, VIRTQUEUE_SIZE_MAX, &vionic->pool);
     if (result < 0) {
@@ -99,6 +130,8 @@ void vionic_free(struct vionic *vionic)
         nic_free(nic);
     }
     worker_pool_free(vionic->pool);
+    memory_guard_unsubscribe(vionic->memory_lost.fd);
+    event_bits_free(&vionic->memory_lost);
     loop_free(vionic->loop);
     free(vionic);
 }

@@ -10,11 +10,13 @@
 #include <unistd.h>
 
 #include "base/checked.h"
+#include "memory/guard.h"
 
 struct memory_mapping {
     unsigned references; /* written by the control thread only */
     void *base;          /* owned */
     size_t len;
+    int guard; /* memory_guard_add's */
 };
 
 int guest_memory_create(struct guest_memory **ret_memory)
@@ -27,6 +29,7 @@ static void mapping_release(struct memory_mapping *mapping)
 {
     if (mapping == NULL || --mapping->references != 0)
         return;
+    memory_guard_remove(mapping->guard);
     munmap(mapping->base, mapping->len);
     free(mapping);
 }
@@ -145,6 +148,13 @@ static struct memory_mapping *mapping_create(const struct memory_file *file, uin
         errno = saved;
         return NULL;
     }
+    mapping->guard = memory_guard_add(mapping->base, mapping->len);
+    if (mapping->guard < 0) {
+        munmap(mapping->base, mapping->len);
+        free(mapping);
+        errno = ENOSPC;
+        return NULL;
+    }
     madvise(mapping->base, mapping->len, MADV_DONTDUMP);
     return mapping;
 }
@@ -169,19 +179,60 @@ int guest_memory_map(struct guest_memory *memory, const struct memory_file *file
     return 0;
 }
 
-int guest_memory_remove(struct guest_memory *memory, uint64_t gpa, uint64_t uva, uint64_t size)
+static struct memory_region *region_exact(struct guest_memory *memory, uint64_t gpa, uint64_t uva,
+                                          uint64_t size)
 {
     for (unsigned i = 0; i < memory->region_count; i++) {
         struct memory_region *region = &memory->region[i];
 
-        if (region->gpa != gpa || region->uva != uva || region->size != size)
-            continue;
-        mapping_release(region->mapping);
-        memory->region_count--;
-        memmove(region, region + 1, (memory->region_count - i) * sizeof(*region));
-        return 0;
+        if (region->gpa == gpa && region->uva == uva && region->size == size)
+            return region;
     }
-    return -ENOENT;
+    return NULL;
+}
+
+int guest_memory_lost(const struct guest_memory *memory)
+{
+    for (unsigned i = 0; i < memory->region_count; i++) {
+        const struct memory_mapping *mapping = memory->region[i].mapping;
+
+        if (mapping != NULL && memory_guard_lost(mapping->guard))
+            return 1;
+    }
+    return 0;
+}
+
+int guest_memory_share(struct guest_memory *memory, uint64_t gpa, uint64_t uva, uint64_t size)
+{
+    struct memory_region *region = region_exact(memory, gpa, uva, size);
+
+    if (region == NULL)
+        return -ENOENT;
+    region->shares++;
+    return 0;
+}
+
+int guest_memory_unshare(struct guest_memory *memory, uint64_t gpa, uint64_t uva, uint64_t size)
+{
+    struct memory_region *region = region_exact(memory, gpa, uva, size);
+
+    if (region == NULL || region->shares == 0)
+        return -ENOENT;
+    region->shares--;
+    return 0;
+}
+
+int guest_memory_remove(struct guest_memory *memory, uint64_t gpa, uint64_t uva, uint64_t size)
+{
+    struct memory_region *region = region_exact(memory, gpa, uva, size);
+
+    if (region == NULL)
+        return -ENOENT;
+    mapping_release(region->mapping);
+    memory->region_count--;
+    memmove(region, region + 1,
+            (size_t)(&memory->region[memory->region_count] - region) * sizeof(*region));
+    return 0;
 }
 
 static const struct memory_region *region_find(const struct guest_memory *memory, uint64_t gpa)

@@ -35,10 +35,10 @@ struct memory_region {
     uint64_t gpa;
     uint64_t uva; /* 0 where the embedder has no such space */
     uint64_t size;
-    uint8_t *hva;   /* borrowed from the embedder, or inside the mapping */
-    uint32_t flags; /* MEMORY_REGION_… */
-    struct memory_mapping
-        *mapping; /* a counted reference; NULL when the embedder owns the memory */
+    uint8_t *hva;                   /* borrowed from the embedder, or inside the mapping */
+    uint32_t flags;                 /* MEMORY_REGION_… */
+    uint32_t shares;                /* times it was added again: see guest_memory_share */
+    struct memory_mapping *mapping; /* counted reference; NULL: the embedder's memory */
 };
 
 struct guest_memory {
@@ -79,6 +79,15 @@ struct memory_file {
  * guest_memory_add refuses; the table is unchanged then. */
 int guest_memory_map(struct guest_memory *memory, const struct memory_file *file,
                      struct error *err);
+
+/* 1 if a file was truncated under its mapping and empty pages stand there now (memory/guard.h). */
+int guest_memory_lost(const struct guest_memory *memory);
+
+/* A region that is added again with exactly the same bounds is one more holder of it; it goes with
+ * its last one. (QEMU adds every region once a queue pair.) -ENOENT: no such region, or no second
+ * holder. May be called while data threads use the table. */
+int guest_memory_share(struct guest_memory *memory, uint64_t gpa, uint64_t uva, uint64_t size);
+int guest_memory_unshare(struct guest_memory *memory, uint64_t gpa, uint64_t uva, uint64_t size);
 
 /* Takes the region with exactly these bounds out of the table. -ENOENT: there is none. */
 int guest_memory_remove(struct guest_memory *memory, uint64_t gpa, uint64_t uva, uint64_t size);

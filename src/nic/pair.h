@@ -101,6 +101,7 @@ struct pair {
     struct endpoint_queue *endpoint_queue; /* borrowed from the coordinator */
     struct pair_rules rules;
     uint8_t enabled_rx, enabled_tx; /* vhost-user's enable axis */
+    uint8_t polled;                 /* a ring has no kick: it is looked at again and again */
     uint8_t parked; /* above the number of pairs that the driver chose: left alone */
 
     /* The worker's state of the pair. */

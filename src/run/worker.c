@@ -18,6 +18,7 @@ enum {
     WORKER_EVENTS = 64,
     WORKER_BUDGET = 256,   /* frames each way that a pair moves in one turn */
     WORKER_LOOK_EVERY = 8, /* rounds between two looks at the fds while pairs are runnable */
+    WORKER_REST_MS = 1,    /* between two looks at idle rings that have no kick */
     WORKER_ATTENTION = 1,  /* event bit: look at pause_requests and stopping */
 };
 
@@ -31,6 +32,7 @@ struct worker {
 
     struct worker_pair **runnable; /* owned array of borrowed pairs */
     unsigned runnable_count;
+    int resting; /* every runnable pair is polled and had nothing: a look may take a while */
     unsigned pair_count; /* attached; the array has room for as many */
 
     pthread_mutex_t lock; /* of what follows; never taken while the worker moves packets */
@@ -135,6 +137,10 @@ static int pair_run(struct worker *worker, struct worker_pair *pair)
     }
     if (!pair_idle(worker, pair))
         return 1;
+    if (pair->pair.polled) {
+        worker->resting++;
+        return 1;
+    }
     source_register(worker, &pair->endpoint, pair_wants(&pair->pair));
     pair->runnable = 0;
     return 0;
@@ -145,6 +151,7 @@ static void round_run(struct worker *worker)
     unsigned kept = 0;
     unsigned count = worker->runnable_count;
 
+    worker->resting = 0;
     for (unsigned i = 0; i < count; i++) {
         struct worker_pair *pair = worker->runnable[i];
 
@@ -152,6 +159,7 @@ static void round_run(struct worker *worker)
             worker->runnable[kept++] = pair;
     }
     worker->runnable_count = kept;
+    worker->resting = kept != 0 && worker->resting == (int)kept;
 }
 
 /* 1 if the attention fd was readable: that has to be attended to even when no bit is pending,
@@ -159,7 +167,7 @@ static void round_run(struct worker *worker)
 static int look(struct worker *worker)
 {
     struct epoll_event events[WORKER_EVENTS];
-    int timeout = worker->runnable_count != 0 ? 0 : -1;
+    int timeout = worker->runnable_count == 0 ? -1 : worker->resting ? WORKER_REST_MS : 0;
     int count = epoll_wait(worker->epoll_fd, events, WORKER_EVENTS, timeout);
     int attention = 0;
 
@@ -198,7 +206,7 @@ static void *worker_main(void *argument)
     for (;;) {
         int attention = 0;
 
-        if (worker->runnable_count == 0 || ++rounds % WORKER_LOOK_EVERY == 0)
+        if (worker->runnable_count == 0 || worker->resting || ++rounds % WORKER_LOOK_EVERY == 0)
             attention = look(worker);
         if ((attention ||
              atomic_load_explicit(&worker->attention.pending, memory_order_relaxed) != 0) &&
@@ -228,7 +236,8 @@ static int worker_init(struct worker *worker, unsigned poll_us, unsigned queue_s
     return pair_scratch_init(&worker->scratch, queue_size_max);
 }
 
-/* Signals are the control thread's. */
+/* Signals are the control thread's, but for the one of an access to memory that has gone
+ * (memory/guard.h). */
 static int worker_launch(struct worker *worker, unsigned index)
 {
     sigset_t all, before;
@@ -236,6 +245,7 @@ static int worker_launch(struct worker *worker, unsigned index)
     int result;
 
     sigfillset(&all);
+    sigdelset(&all, SIGBUS);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     result = pthread_create(&worker->thread, NULL, worker_main, worker);
     pthread_sigmask(SIG_SETMASK, &before, NULL);

@@ -33,4 +33,6 @@ int vhost_user_open(const struct vhost_user_settings *settings, struct vhost_use
                     struct error *err);
 /* Ends the session (buffers go back to the guest) and removes the socket. NULL is fine. */
 void vhost_user_close(struct vhost_user *vhost_user);
+/* To be called when memory_guard_subscribe's fd was written to. */
+void vhost_user_check_memory(struct vhost_user *vhost_user);
 void vhost_user_inspect(struct vhost_user *vhost_user, struct inspect *visitor);

@@ -78,16 +78,20 @@ static int memory_clone(struct vhost_user *vhost_user, struct guest_memory **ret
 int vhost_user_add_mem_reg(struct vhost_user *vhost_user, struct error *err)
 {
     struct vhost_user_message *message = &vhost_user->peer.message;
+    const struct vhost_user_region *region = &message->payload.mem_reg.region;
     struct guest_memory *next;
     int result;
 
     if (message->fd_count != 1)
         return error_set(err, EINVAL, "a memory region came with %u file descriptors",
                          message->fd_count);
+    if (vhost_user->memory != NULL &&
+        guest_memory_share(vhost_user->memory, region->gpa, region->uva, region->size) == 0)
+        return 0;
     result = memory_clone(vhost_user, &next);
     if (result < 0)
         return result;
-    result = region_map(next, &message->payload.mem_reg.region, message->fd[0], err);
+    result = region_map(next, region, message->fd[0], err);
     if (result < 0)
         guest_memory_free(next);
     else
@@ -99,8 +103,12 @@ int vhost_user_rem_mem_reg(struct vhost_user *vhost_user, struct error *err)
 {
     const struct vhost_user_region *region = &vhost_user->peer.message.payload.mem_reg.region;
     struct guest_memory *next;
-    int result = memory_clone(vhost_user, &next);
+    int result;
 
+    if (vhost_user->memory != NULL &&
+        guest_memory_unshare(vhost_user->memory, region->gpa, region->uva, region->size) == 0)
+        return 0;
+    result = memory_clone(vhost_user, &next);
     if (result < 0)
         return result;
     result = guest_memory_remove(next, region->gpa, region->uva, region->size);
@@ -111,6 +119,22 @@ int vhost_user_rem_mem_reg(struct vhost_user *vhost_user, struct error *err)
     }
     memory_swap(vhost_user, next);
     return 0;
+}
+
+/* The NIC breaks, its front-end hears of it on every ring; others go on. */
+void vhost_user_check_memory(struct vhost_user *vhost_user)
+{
+    if (vhost_user->memory == NULL || !guest_memory_lost(vhost_user->memory))
+        return;
+    log_error("%s: the front-end truncated the memory that it shared; the NIC rests until it shares"
+              " memory anew",
+              coordinator_name(vhost_user->coordinator));
+    nic_needs_reset(coordinator_nic(vhost_user->coordinator));
+    for (unsigned i = 0; i < vhost_user->ring_count; i++) {
+        if (vhost_user_ring_running(&vhost_user->ring[i]))
+            vhost_user_ring_broken(&vhost_user->ring[i]);
+    }
+    vhost_user_memory_drop(vhost_user);
 }
 
 void vhost_user_memory_drop(struct vhost_user *vhost_user)

@@ -3,16 +3,21 @@
 #include "transport/vhost_user_session.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 
+/* The peer shares the open file: it may fill it and make it blocking again at any time, so it is
+ * asked first. A full one has been signalled already. */
 static void fd_signal(int fd)
 {
+    struct pollfd writable = {.fd = fd, .events = POLLOUT};
     uint64_t one = 1;
 
-    /* The fd is non-blocking; one that is full has been signalled already. */
-    if (fd >= 0 && write(fd, &one, sizeof(one)) < 0)
+    if (fd < 0 || poll(&writable, 1, 0) != 1 || !(writable.revents & POLLOUT))
+        return;
+    if (write(fd, &one, sizeof(one)) < 0)
         return;
 }
 

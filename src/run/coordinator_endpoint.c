@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT */
+/* Pairs and their endpoint queues; the endpoint's link, and its going and coming back. */
+#include "run/coordinator_parts.h"
+
+#include <sys/epoll.h>
+
+#include "base/checked.h"
+#include "base/clock.h"
+#include "endpoint/catalog.h"
+
+enum {
+    RETRY_FIRST_MS = 100,
+    RETRY_MAX_MS = 5000,
+};
+
+/* ---- a pair and its endpoint queue; the pair's worker is paused ------------------------- */
+
+void coordinator_disconnect_pair(struct worker_pair *worker_pair)
+{
+    struct pair *pair = &worker_pair->pair;
+
+    if (pair->endpoint_queue == NULL)
+        return;
+    pair_reap_all(pair, worker_scratch(worker_pair->worker));
+    worker_unwatch(&worker_pair->endpoint);
+    pair->ops->queue_close(pair->endpoint_queue);
+    pair->endpoint_queue = NULL;
+    pair->ops = NULL;
+    pair->rx_ready = 0;
+    pair->tx_blocked = 0;
+}
+
+static int pair_connect(struct coordinator *coordinator, unsigned index)
+{
+    struct worker_pair *worker_pair = &coordinator->pairs[index];
+    struct pair *pair = &worker_pair->pair;
+    const struct endpoint_ops *ops = coordinator->endpoint->ops;
+    struct error err;
+    int result = ops->queue_open(coordinator->endpoint, index, &pair->endpoint_rx,
+                                 &pair->endpoint_queue, &err);
+
+    if (result < 0) {
+        log_error("%s: queue pair %u: %s", coordinator->name, index, err.text);
+        pair->endpoint_queue = NULL;
+        return result;
+    }
+    pair->ops = ops;
+    pair->rx_ready = 1;
+    if (worker_watch_endpoint(worker_pair, ops->wait_fd(pair->endpoint_queue)) < 0)
+        log_error("%s: queue pair %u: its endpoint can't be waited for", coordinator->name, index);
+    return 0;
+}
+
+void coordinator_update_pair(struct coordinator *coordinator, unsigned index)
+{
+    struct worker_pair *worker_pair = &coordinator->pairs[index];
+    struct pair *pair = &worker_pair->pair;
+    int by_driver = coordinator->control.queue.running;
+    int wanted;
+
+    nic_pair_rules(&coordinator->nic, &pair->rules);
+    pair->parked = by_driver && index >= coordinator->nic.active_pairs;
+    wanted = (pair->rx.running || pair->tx.running) && !pair->parked && pair->enabled_rx &&
+             coordinator->endpoint != NULL;
+    if (!wanted)
+        coordinator_disconnect_pair(worker_pair);
+    else if (pair->endpoint_queue == NULL)
+        pair_connect(coordinator, index);
+    worker_wake(worker_pair);
+}
+
+void coordinator_update_all(struct coordinator *coordinator)
+{
+    coordinator_pause_all(coordinator);
+    if (coordinator->endpoint != NULL && coordinator->endpoint->ops->set_offloads != NULL &&
+        coordinator->endpoint->ops->set_offloads(coordinator->endpoint,
+                                                 nic_rx_offloads(&coordinator->nic)) < 0)
+        log_warning("%s: the endpoint refuses the receive offloads that the guest agreed to",
+                    coordinator->name);
+    for (unsigned i = 0; i < coordinator->nic.config.queue_pairs; i++)
+        coordinator_update_pair(coordinator, i);
+    coordinator_resume_all(coordinator);
+}
+
+/* ---- the endpoint's life ---------------------------------------------------------------- */
+
+void coordinator_update_link(struct coordinator *coordinator)
+{
+    struct endpoint *endpoint = coordinator->endpoint;
+    int up =
+        endpoint != NULL && (endpoint->ops->link_up == NULL || endpoint->ops->link_up(endpoint));
+    int visible = nic_set_link(&coordinator->nic, up);
+
+    coordinator_update_all(coordinator);
+    if (visible && coordinator->listener.config_changed != NULL)
+        coordinator->listener.config_changed(coordinator->listener.context);
+}
+
+void coordinator_drop_endpoint(struct coordinator *coordinator)
+{
+    coordinator_pause_all(coordinator);
+    for (unsigned i = 0; i < coordinator->nic.config.queue_pairs; i++)
+        coordinator_disconnect_pair(&coordinator->pairs[i]);
+    coordinator_resume_all(coordinator);
+    if (coordinator->endpoint_source.fd >= 0)
+        loop_remove(coordinator->loop, &coordinator->endpoint_source);
+    coordinator->endpoint_source.fd = -1;
+    endpoint_close(coordinator->endpoint);
+    coordinator->endpoint = NULL;
+}
+
+int coordinator_take_endpoint(struct coordinator *coordinator, struct error *err)
+{
+    struct endpoint *endpoint;
+    int result = endpoint_open(&coordinator->spec, &endpoint, err);
+
+    if (result < 0)
+        return result;
+    coordinator->endpoint = endpoint;
+    if (endpoint->ops->event_fd != NULL)
+        coordinator->endpoint_source.fd = endpoint->ops->event_fd(endpoint);
+    if (coordinator->endpoint_source.fd >= 0)
+        result = loop_add(coordinator->loop, &coordinator->endpoint_source, EPOLLIN);
+    if (result < 0) {
+        coordinator->endpoint_source.fd = -1;
+        coordinator_drop_endpoint(coordinator);
+        return error_set(err, -result, "endpoint %s: its events can't be waited for",
+                         coordinator->spec.kind);
+    }
+    return 0;
+}
+
+void coordinator_endpoint_caps(const struct coordinator *coordinator,
+                               struct endpoint_caps *ret_caps)
+{
+    struct endpoint *endpoint = coordinator->endpoint;
+
+    *ret_caps = (struct endpoint_caps){0};
+    endpoint->ops->capabilities(endpoint, ret_caps);
+    ret_caps->in_order = endpoint->ops->reap == NULL;
+}
+
+void coordinator_retry_endpoint(struct loop_timer *timer)
+{
+    struct coordinator *coordinator = CONTAINER_OF(timer, struct coordinator, retry);
+    struct error err;
+
+    if (coordinator_take_endpoint(coordinator, &err) < 0) {
+        log_debug("%s: %s", coordinator->name, err.text);
+        coordinator->retry_ms = MIN(2 * coordinator->retry_ms, RETRY_MAX_MS);
+        loop_timer_start(coordinator->loop, timer, coordinator->retry_ms * CLOCK_MILLISECOND_NS);
+        return;
+    }
+    log_info("%s: endpoint %s is back", coordinator->name, coordinator->spec.kind);
+    coordinator_endpoint_caps(coordinator, &coordinator->nic.caps);
+    coordinator_update_link(coordinator);
+}
+
+static void endpoint_gone(struct coordinator *coordinator)
+{
+    log_warning("%s: endpoint %s went away; trying to open it again", coordinator->name,
+                coordinator->spec.kind);
+    coordinator->endpoint_failures++;
+    coordinator_drop_endpoint(coordinator);
+    coordinator_update_link(coordinator);
+    coordinator->retry_ms = RETRY_FIRST_MS;
+    loop_timer_start(coordinator->loop, &coordinator->retry,
+                     coordinator->retry_ms * CLOCK_MILLISECOND_NS);
+}
+
+static void endpoint_restart(struct coordinator *coordinator)
+{
+    coordinator_pause_all(coordinator);
+    for (unsigned i = 0; i < coordinator->nic.config.queue_pairs; i++)
+        coordinator_disconnect_pair(&coordinator->pairs[i]);
+    coordinator_resume_all(coordinator);
+    coordinator_update_all(coordinator);
+}
+
+void coordinator_endpoint_ready(struct loop_source *source, uint32_t events)
+{
+    struct coordinator *coordinator = CONTAINER_OF(source, struct coordinator, endpoint_source);
+    uint32_t bits = coordinator->endpoint->ops->events(coordinator->endpoint);
+
+    (void)events;
+    if (bits & ENDPOINT_EVENT_GONE) {
+        endpoint_gone(coordinator);
+        return;
+    }
+    if (bits & ENDPOINT_EVENT_RESTART)
+        endpoint_restart(coordinator);
+    if (bits & ENDPOINT_EVENT_LINK)
+        coordinator_update_link(coordinator);
+}

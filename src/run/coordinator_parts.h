@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the files of the coordinator share. Included by src/run/coordinator*.c only.
+ *
+ *   coordinator.c           open, close, agreement, memory, faults, inspect
+ *   coordinator_queues.c    queues one by one, the control queue's turns
+ *   coordinator_endpoint.c  pairs and their endpoint queues, link, an endpoint that goes and comes
+ * back
+ */
+#pragma once
+
+#include "base/log.h"
+#include "run/coordinator.h"
+
+enum {
+    COORDINATOR_NAME_LEN = 32
+};
+
+struct coordinator {
+    char name[COORDINATOR_NAME_LEN];
+    struct nic nic;
+    struct nic_control control;
+    struct coordinator_listener listener;
+    struct worker_pool *pool;          /* borrowed */
+    struct loop *loop;                 /* borrowed */
+    const struct guest_memory *memory; /* borrowed from the transport */
+
+    struct endpoint_spec spec; /* owned */
+    struct endpoint *endpoint; /* owned; NULL while it is gone */
+    struct loop_source endpoint_source;
+    struct loop_timer retry; /* runs while the endpoint is gone */
+    uint64_t retry_ms;
+    uint64_t endpoint_failures; /* times it went away */
+
+    struct event_bits faults; /* raised by workers when a ring latches */
+    struct loop_source fault_source;
+    unsigned control_index; /* of the control queue while it runs */
+    struct virtqueue inert; /* never runs */
+    struct loop_source control_kick;
+    struct loop_timer control_again;
+    struct log_limit fault_log;
+
+    struct worker_pair *pairs; /* owned, nic.config.queue_pairs of them */
+    uint32_t *stopped_at;      /* owned, by queue: the base it was stopped with */
+};
+
+/* ---- coordinator.c ---------------------------------------------------------------------- */
+
+void coordinator_pause_all(struct coordinator *coordinator);
+void coordinator_resume_all(struct coordinator *coordinator);
+/* NEEDS_RESET, one line in the log, and the transport's notice. */
+void coordinator_tell_fault(struct coordinator *coordinator, unsigned queue,
+                            const struct virtqueue *virtqueue);
+
+/* ---- coordinator_queues.c --------------------------------------------------------------- */
+
+extern const struct nic_control_ops coordinator_control_ops;
+
+struct virtqueue *coordinator_queue(struct coordinator *coordinator, unsigned queue);
+void coordinator_control_ready(struct loop_source *source, uint32_t events);
+void coordinator_control_again(struct loop_timer *timer);
+void coordinator_control_stop(struct coordinator *coordinator);
+
+/* ---- coordinator_endpoint.c ------------------------------------------------------------- */
+
+/* While the pair's worker is paused. */
+void coordinator_disconnect_pair(struct worker_pair *worker_pair);
+/* Connects the pair to the endpoint exactly while it should be: a half runs, the driver (or
+ * front-end) chose to use it, and the endpoint is there. While its worker is paused. */
+void coordinator_update_pair(struct coordinator *coordinator, unsigned index);
+/* Everything that follows from features, link, pairs and endpoint, in all pairs. */
+void coordinator_update_all(struct coordinator *coordinator);
+void coordinator_update_link(struct coordinator *coordinator);
+
+int coordinator_take_endpoint(struct coordinator *coordinator, struct error *err);
+void coordinator_drop_endpoint(struct coordinator *coordinator);
+void coordinator_endpoint_caps(const struct coordinator *coordinator,
+                               struct endpoint_caps *ret_caps);
+void coordinator_endpoint_ready(struct loop_source *source, uint32_t events);
+void coordinator_retry_endpoint(struct loop_timer *timer);
