@@ -24,7 +24,7 @@ sys.path.insert(0, os.path.join(TREE, "tests", "guests"))
 import guest as guests
 import images
 
-DOWNLOAD_BYTES = 32 << 20
+DOWNLOAD_BYTES = 64 << 20
 MAC = "52:54:00:76:69:6f"
 
 
@@ -77,7 +77,7 @@ def use_network(nic, daemon, port, checksum):
         print(f"  up after {time.monotonic() - begin:.1f} s: {guest.check('uname -sr')}")
 
         say("The guest asks for an address by DHCP")
-        type_in(guest, "ip -br link show eth0")
+        type_in(guest, "ip link show eth0")
         type_in(guest, "udhcpc -i eth0 -n -q")
         gateway = guest.check("ip route | sed -n 's/default via \\([^ ]*\\).*/\\1/p'").strip()
 
@@ -135,6 +135,7 @@ class Echo:
             return
         if marker:
             self._ended = True
+            shown = shown.rstrip("\n")
         else:
             # Perhaps the marker has only begun.
             shown = text.rstrip("\n@")

@@ -6,6 +6,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 tools/setup.sh demo
-echo "== Building vionic in ./build"
-make --no-print-directory BUILD=build all
+echo "== Building vionic in ./build (what the compiler says: .cache/build.log)"
+make --no-print-directory BUILD=build all >.cache/build.log 2>&1 || {
+    cat .cache/build.log
+    exit 1
+}
 exec python3 demo/demo.py build "$@"
