@@ -245,8 +245,8 @@ static int packed_publish(struct driver_ring *ring)
     return wish.flags == EVENT_ENABLE;
 }
 
-uint16_t driver_packed_offer(struct driver_packed *packed, const struct packed_slot *slots,
-                             unsigned count)
+uint16_t driver_packed_put(struct driver_packed *packed, const struct packed_slot *slots,
+                           unsigned count)
 {
     uint16_t id = slots[count - 1].id;
 
@@ -255,6 +255,14 @@ uint16_t driver_packed_offer(struct driver_packed *packed, const struct packed_s
         packed->list_len[id] = (uint16_t)count;
         driver_order_add(&packed->ring.in_order, id);
     }
+    return id;
+}
+
+uint16_t driver_packed_offer(struct driver_packed *packed, const struct packed_slot *slots,
+                             unsigned count)
+{
+    uint16_t id = driver_packed_put(packed, slots, count);
+
     packed_publish(&packed->ring);
     return id;
 }

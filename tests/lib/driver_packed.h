@@ -94,9 +94,12 @@ uint16_t packed_used_bits(struct packed_place at);
 struct packed_place packed_place_after(const struct driver_packed *packed, struct packed_place at,
                                        unsigned slots);
 uint16_t packed_place_word(struct packed_place at);
-/* The slots, made available one behind the other with NEXT between them, published at once; ids
- * stay as they are, and take() knows the list by the last one if that is below the size. Answers
- * that id. */
+/* The slots, made available one behind the other with NEXT between them, unpublished; ids stay as
+ * they are, and take() knows the list by the last one if that is below the size. Answers that id.
+ */
+uint16_t driver_packed_put(struct driver_packed *packed, const struct packed_slot *slots,
+                           unsigned count);
+/* The same, and published. */
 uint16_t driver_packed_offer(struct driver_packed *packed, const struct packed_slot *slots,
                              unsigned count);
 /* Takes an id out of the free ones. */
