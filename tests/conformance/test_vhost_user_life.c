@@ -32,6 +32,12 @@ static void QEMU_04_bring_up_by_memory_slots(void **state)
     brings_up(state, (struct testbed_options){.start = front_end_start_qemu, .pf = ~VU_PF_INBAND});
 }
 
+static void QEMU_04_the_same_regions_come_with_each_pair(void **state)
+{
+    brings_up(state, (struct testbed_options){
+                         .start = front_end_start_qemu_7, .pairs = 4, .pf = ~VU_PF_INBAND});
+}
+
 /* Without REPLY_ACK nothing is acknowledged, as an old QEMU likes it. */
 static void QEMU_02_bring_up_without_acknowledgements(void **state)
 {
@@ -300,6 +306,7 @@ int main(void)
         TESTBED_TEST(QEMU_01_QEMU_02_bring_up),
         TESTBED_TEST(QEMU_02_bring_up_without_acknowledgements),
         TESTBED_TEST(QEMU_04_bring_up_by_memory_slots),
+        TESTBED_TEST(QEMU_04_the_same_regions_come_with_each_pair),
         TESTBED_TEST(DPK_03_dpdk_bring_up),
         TESTBED_TEST(CH_01_cloud_hypervisor_bring_up),
         TESTBED_TEST(CH_01_cloud_hypervisor_reset),

@@ -105,7 +105,13 @@ void front_end_hello(struct front_end *fe, const struct front_end_setup *setup)
 
 /* ---- QEMU (conformance.md QEMU-01, QEMU-02; lab.md A2) ---- */
 
-void front_end_start_qemu(struct front_end *fe, const struct front_end_setup *setup)
+enum memory_messages {
+    MEMORY_ONCE,
+    MEMORY_EACH_PAIR,
+};
+
+static void start_qemu(struct front_end *fe, const struct front_end_setup *setup,
+                       enum memory_messages messages)
 {
     uint64_t slots;
 
@@ -131,7 +137,7 @@ void front_end_start_qemu(struct front_end *fe, const struct front_end_setup *se
     for (unsigned pair = 0; pair < setup->vring_count / 2; pair++) {
         agree_features(fe, setup);
         add_status(fe, STATUS_FEATURES_OK);
-        if (pair == 0)
+        if (pair == 0 || messages == MEMORY_EACH_PAIR)
             memory(fe, setup);
         for (unsigned i = 2 * pair; i < 2 * pair + 2; i++) {
             number(fe, i, setup->vring[i]);
@@ -145,6 +151,17 @@ void front_end_start_qemu(struct front_end *fe, const struct front_end_setup *se
     front_end_bind(fe, setup);
     add_status(fe, STATUS_ACKNOWLEDGE | STATUS_DRIVER | STATUS_DRIVER_OK);
     MUST(front_end_sync(fe));
+}
+
+void front_end_start_qemu(struct front_end *fe, const struct front_end_setup *setup)
+{
+    start_qemu(fe, setup, MEMORY_ONCE);
+}
+
+/* Seen of QEMU 7.2: each pair is a vhost device of its own and sends the same regions again. */
+void front_end_start_qemu_7(struct front_end *fe, const struct front_end_setup *setup)
+{
+    start_qemu(fe, setup, MEMORY_EACH_PAIR);
 }
 
 /* ---- DPDK virtio-user (DPK-03) ---- */

@@ -22,6 +22,7 @@ typedef void front_end_start_function(struct front_end *fe, const struct front_e
 void front_end_hello(struct front_end *fe, const struct front_end_setup *setup);
 
 front_end_start_function front_end_start_qemu;
+front_end_start_function front_end_start_qemu_7;
 front_end_start_function front_end_start_dpdk;
 front_end_start_function front_end_start_cloud_hypervisor;
 front_end_start_function front_end_start_crosvm;
