@@ -199,8 +199,8 @@ def executable():
 BUILD = "build"  # run.py --build says otherwise
 CONTENDERS = [Vionic, DpdkVhost]
 CYCLES_NOTE = (
-    "Cycles a packet are TSC cycles of the back-end, empty looks at the rings left out. vionic: CPU time of\n"
-    "its process less what its counter looked_on_ns says; a vionic without that counter is charged for\n"
-    f"empty looks as well (it sleeps when idle, but looks on for {POLL_US} us first). DPDK: testpmd's busy\n"
-    "cycles (record-core-cycles); in rx rows they contain making the frames, also those for which there\n"
-    "was no room. In tx rows vionic's null endpoint never reads the payload, DPDK copies it to an mbuf.")
+    "Cycles a packet are TSC cycles of the back-end, empty looks at the rings left out. vionic: CPU\n"
+    "time of its process less what its counter looked_on_ns says; a vionic without that counter is\n"
+    f"charged for empty looks as well (it looks on for {POLL_US} us before it sleeps). DPDK: testpmd's\n"
+    "busy cycles (record-core-cycles); in rx rows they contain making the frames, also those that\n"
+    "found no room. In tx rows vionic's null endpoint never reads the payload, DPDK copies it.")

@@ -8,8 +8,8 @@ import subprocess
 from children import Child
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-# Round trips in nanoseconds: siblings of one core about 55, one shared cache about 120, beyond it about 500.
-# What takes longer was interrupted.
+# Round trips in nanoseconds: siblings of one core about 55, one shared cache about 120, beyond it
+# about 500. What takes longer was interrupted.
 CLASSES = [("near", 80), ("mid", 250), ("far", 1000)]
 MIXED, DISTURBED = "mixed", "disturbed"  # compare with nothing
 WAITED_SHARE_MAX = 0.05

@@ -3,7 +3,8 @@
  * How far apart two CPUs are right now: the round trip of a ping-pong over two cache lines.
  * A hypervisor moves virtual CPUs about, and with them the price of every shared line.
  *
- *     probe CPU CPU    first line: TSC ticks a second; then one line of nanoseconds for each line read
+ *     probe CPU CPU    first line: TSC ticks a second; then one line of nanoseconds for each line
+ * read
  */
 #include <pthread.h>
 #include <sched.h>

@@ -7,8 +7,8 @@
     make bench QUICK=1      about a minute
     make bench NO_HUGE=1    without hugepages
 
-Both contenders are up at once and take turns: window A, window B, A, B ... with a probe between that tells
-how far apart the two CPUs are (placement.py). The table goes to standard output and, with every window
+Both contenders are up at once and take turns: window A, window B, A, B ... with a probe between
+that tells how far apart the two CPUs are (placement.py). The table goes to standard output and, with every window
 as JSON, to bench/results/.
 """
 
@@ -111,11 +111,11 @@ TEXT = []  # all that was said: the table's file
 
 
 def legend(huge):
-    return (f"\nclass: how far apart the CPUs are (cache-line round trip: near < 80 ns, mid < 250 ns, far)."
-            f"\nOnly windows of one class compare. Each figure: median (quartiles). Ratio: vionic / DPDK of"
-            f" neighbouring windows of {WINDOW * 1000:.0f} ms; windows: vionic/DPDK,\n! = fewer than"
-            f" {report.ENOUGH}: too few to mean it. CPU: vionic's share of its CPU."
-            f" Memory: {'hugepages' if huge else '4 KiB pages'}.\n{contenders.CYCLES_NOTE}")
+    return ("\nclass: how far apart the CPUs are (cache-line round trip: near < 80 ns, mid < 250 ns, far);\n"
+            "only windows of one class compare. Each figure: median (quartiles). Ratio: vionic / DPDK\n"
+            f"of neighbouring windows of {WINDOW * 1000:.0f} ms. Windows: vionic/DPDK; ! = fewer than"
+            f" {report.ENOUGH}, too few to\nmean it. CPU: vionic's share of its CPU. Memory:"
+            f" {'hugepages' if huge else '4 KiB pages'}.\n{contenders.CYCLES_NOTE}")
 
 
 def facts(probe, memory):
@@ -205,7 +205,8 @@ def main():
     missing = what_is_missing()
     rows = [row for row in ROWS if chosen.only in row.name]
     if not rows:
-        missing = f"no row has \"{chosen.only}\" in its name; there are {', '.join(r.name for r in ROWS)}"
+        names = ", ".join(row.name for row in ROWS)
+        missing = f"no row has \"{chosen.only}\" in its name; there are {names}"
     if missing:
         print(f"bench: {missing}", file=sys.stderr)
         return 2
