@@ -19,11 +19,10 @@ import subprocess
 import time
 
 import cases
-import images
 import traffic
 from daemon import (Folder, HERE, die_with_parent, executable, sanitizer_environment,
                     wait_for_socket)
-from guest import Guest
+from guest import Guest, images
 from testpmd import Testpmd
 
 README = os.path.join(HERE, "..", "..", "README.md")
