@@ -29,7 +29,7 @@ class Child:
     def __init__(self, command, cpus=None, env=None):
         self.name = " ".join(map(os.path.basename, command[:3]))
         self.output = ""
-        # A session of its own: Ctrl-C at a terminal is for the benchmark, which then ends its children.
+        # A session of its own: Ctrl-C is for the benchmark, which then ends its children.
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             bufsize=0, start_new_session=True, preexec_fn=lambda: _prepare(cpus),

@@ -192,15 +192,15 @@ class DpdkVhost(Contender):
 
 
 def executable():
-    here = os.path.dirname(os.path.abspath(__file__))
-    return os.environ.get("VIONIC") or os.path.join(os.path.dirname(here), BUILD, "src/daemon/vionic")
+    tree = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    return os.environ.get("VIONIC") or os.path.join(tree, BUILD, "src/daemon/vionic")
 
 
 BUILD = "build"  # run.py --build says otherwise
 CONTENDERS = [Vionic, DpdkVhost]
 CYCLES_NOTE = (
-    "Cycles a packet are TSC cycles of the back-end, empty looks at the rings left out. vionic: CPU\n"
-    "time of its process less what its counter looked_on_ns says; a vionic without that counter is\n"
-    f"charged for empty looks as well (it looks on for {POLL_US} us before it sleeps). DPDK: testpmd's\n"
-    "busy cycles (record-core-cycles); in rx rows they contain making the frames, also those that\n"
+    "Cycles a packet are TSC cycles of the back-end, without empty looks at the rings. vionic: CPU\n"
+    "time of its process less what its counter looked_on_ns says; a vionic without that counter\n"
+    f"is charged for empty looks as well (it looks on for {POLL_US} us before it sleeps). DPDK:\n"
+    "testpmd's busy cycles (record-core-cycles); in rx rows they contain making the frames, also those that\n"
     "found no room. In tx rows vionic's null endpoint never reads the payload, DPDK copies it.")

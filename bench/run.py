@@ -8,8 +8,8 @@
     make bench NO_HUGE=1    without hugepages
 
 Both contenders are up at once and take turns: window A, window B, A, B ... with a probe between
-that tells how far apart the two CPUs are (placement.py). The table goes to standard output and, with every window
-as JSON, to bench/results/.
+that tells how far apart the two CPUs are (placement.py). The table goes to standard
+output and, with every window as JSON, to bench/results/.
 """
 
 import argparse
@@ -111,10 +111,10 @@ TEXT = []  # all that was said: the table's file
 
 
 def legend(huge):
-    return ("\nclass: how far apart the CPUs are (cache-line round trip: near < 80 ns, mid < 250 ns, far);\n"
-            "only windows of one class compare. Each figure: median (quartiles). Ratio: vionic / DPDK\n"
-            f"of neighbouring windows of {WINDOW * 1000:.0f} ms. Windows: vionic/DPDK; ! = fewer than"
-            f" {report.ENOUGH}, too few to\nmean it. CPU: vionic's share of its CPU. Memory:"
+    return ("\nclass: how far apart the CPUs are (cache-line round trip: near < 80 ns, mid < 250 ns,\n"
+            "far); only one class compares. Each figure: median (quartiles). Ratio: vionic / DPDK of\n"
+            f"neighbouring windows of {WINDOW * 1000:.0f} ms. Windows: vionic/DPDK; ! = fewer than"
+            f" {report.ENOUGH}: too few\nto mean it. CPU: vionic's share of its CPU. Memory:"
             f" {'hugepages' if huge else '4 KiB pages'}.\n{contenders.CYCLES_NOTE}")
 
 
