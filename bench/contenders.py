@@ -199,8 +199,8 @@ def executable():
 BUILD = "build"  # run.py --build says otherwise
 CONTENDERS = [Vionic, DpdkVhost]
 CYCLES_NOTE = (
-    "Cycles a packet are TSC cycles of the back-end, without empty looks at the rings. vionic: CPU\n"
-    "time of its process less what its counter looked_on_ns says; a vionic without that counter\n"
+    "Cycles a packet are TSC cycles of the back-end without empty looks at the rings. vionic:\n"
+    "CPU time of its process less what its counter looked_on_ns says; a vionic without that counter\n"
     f"is charged for empty looks as well (it looks on for {POLL_US} us before it sleeps). DPDK:\n"
-    "testpmd's busy cycles (record-core-cycles); in rx rows they contain making the frames, also those that\n"
-    "found no room. In tx rows vionic's null endpoint never reads the payload, DPDK copies it.")
+    "testpmd's busy cycles (record-core-cycles); in rx rows they contain making the frames, even\n"
+    "those that found no room. In tx rows vionic's null endpoint never reads the payload, DPDK copies it.")

@@ -111,9 +111,9 @@ TEXT = []  # all that was said: the table's file
 
 
 def legend(huge):
-    return ("\nclass: how far apart the CPUs are (cache-line round trip: near < 80 ns, mid < 250 ns,\n"
-            "far); only one class compares. Each figure: median (quartiles). Ratio: vionic / DPDK of\n"
-            f"neighbouring windows of {WINDOW * 1000:.0f} ms. Windows: vionic/DPDK; ! = fewer than"
+    return ("\nclass: how far apart the CPUs are (cache-line round trip: near < 80 ns, mid < 250,\n"
+            "far); only one class compares. Each figure: median (quartiles). Ratio: vionic / DPDK\n"
+            f"of neighbouring windows of {WINDOW * 1000:.0f} ms. Windows: vionic/DPDK; ! = fewer than"
             f" {report.ENOUGH}: too few\nto mean it. CPU: vionic's share of its CPU. Memory:"
             f" {'hugepages' if huge else '4 KiB pages'}.\n{contenders.CYCLES_NOTE}")
 
