@@ -124,7 +124,6 @@ struct endpoint_caps {
     uint32_t queue_pairs_max;
     uint32_t mtu;        /* bytes of IP packet that the medium carries; 0: no opinion */
     uint32_t speed_mbps; /* 0: unknown */
-    int in_order;        /* set by the coordinator: every frame is done when send() returns */
 };
 
 /* Events, raised by any thread of the endpoint, taken by the coordinator. */

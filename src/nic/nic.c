@@ -43,8 +43,6 @@ static struct features features_offer(const struct nic *nic)
     }
     if (nic->config.mtu != 0)
         features_add(&offer, NET_F_MTU);
-    if (nic->caps.in_order)
-        features_add(&offer, F_IN_ORDER);
     if (nic->config.queue_pairs > 1) {
         features_add(&offer, NET_F_MQ);
         features_add(&offer, NET_F_CTRL_VQ);
@@ -226,6 +224,7 @@ void nic_pair_rules(const struct nic *nic, struct pair_rules *ret_rules)
         .order = nic_byte_order(nic),
         .header_len = modern || mergeable ? NET_HEADER_LEN : NET_HEADER_LEN_LEGACY,
         .mergeable = (uint8_t)mergeable,
+        .in_order = (uint8_t)features_has(&nic->agreed, F_IN_ORDER),
         .link_up = (uint8_t)nic_link_up(nic),
         .tx_offloads = offloads_agreed(nic, 0, OFFLOAD_FEATURES_TX) & nic->caps.tx_offloads,
         .rx_offloads = offloads_agreed(nic, OFFLOAD_FEATURES_TX, ARRAY_COUNT(offload_features)),

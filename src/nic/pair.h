@@ -15,6 +15,7 @@
 #include "base/inspect.h"
 #include "endpoint/endpoint.h"
 #include "nic/offload.h"
+#include "nic/tx_flight.h"
 #include "ring/virtqueue.h"
 
 enum {
@@ -42,6 +43,7 @@ struct pair_rules {
     enum byte_order order;
     uint8_t header_len; /* 10 or 12 */
     uint8_t mergeable;
+    uint8_t in_order;
     uint8_t link_up;
     uint32_t tx_offloads; /* ENDPOINT_… the driver may ask for */
     uint32_t rx_offloads; /* ENDPOINT_… the driver takes */
@@ -99,6 +101,7 @@ struct pair {
     struct virtqueue rx, tx;
     const struct endpoint_ops *ops;        /* borrowed; NULL while there is no endpoint queue */
     struct endpoint_queue *endpoint_queue; /* borrowed from the coordinator */
+    struct tx_flight flight;               /* for an asynchronous endpoint */
     struct pair_rules rules;
     uint8_t enabled_rx, enabled_tx; /* vhost-user's enable axis */
     uint8_t polled;                 /* a ring has no kick: it is looked at again and again */

@@ -74,7 +74,6 @@ static unsigned chain_parse(struct pair *pair, const struct chain *chain, struct
         return PAIR_TX_DROP_LINK_DOWN;
     header_strip(chain, header_len, ret_frame, &header);
     ret_frame->len = chain->readable_len - header_len;
-    ret_frame->token = chain->token;
     if (__builtin_expect(offload_is_plain(&header), 1))
         ret_frame->offload = (struct frame_offload){0};
     else if (offload_from_header(&header, pair->rules.order, pair->rules.tx_offloads, ret_frame,
@@ -168,24 +167,42 @@ static void account(struct pair *pair, const struct batch_outcome *outcome)
         counter_add(&stats->tx_gso_packets, outcome->gso);
 }
 
-/* Completes chain by chain: some were dropped, or an asynchronous endpoint keeps the frames. */
+static void drop_count(struct pair *pair, const struct chain *chain, unsigned verdict)
+{
+    counter_add(&pair->stats.tx_drop[verdict], 1);
+    if (verdict == PAIR_TX_DROP_BAD_CHAIN)
+        counter_add(&pair->stats.tx_bad_chain[chain->fault], 1);
+}
+
+/* Chain by chain: some were dropped, or an asynchronous endpoint keeps the frames. */
 static void complete_each(struct pair *pair, uint32_t end)
 {
     const struct pair_scratch *scratch = pair->scratch;
-    int keeps = pair->ops != NULL && pair->ops->reap != NULL;
+    int keeps = pair->flight.capacity != 0;
 
     for (uint32_t i = 0; i < end; i++) {
         const struct chain *chain = &scratch->tx.chain[i];
         unsigned verdict = scratch->verdict[i];
 
-        if (verdict == PAIR_TX_FRAME && keeps)
-            continue;
         if (verdict != PAIR_TX_FRAME)
-            counter_add(&pair->stats.tx_drop[verdict], 1);
-        if (verdict == PAIR_TX_DROP_BAD_CHAIN)
-            counter_add(&pair->stats.tx_bad_chain[chain->fault], 1);
-        virtqueue_push(&pair->tx, chain->token, 0);
+            drop_count(pair, chain, verdict);
+        if (!keeps)
+            virtqueue_push(&pair->tx, chain->token, 0);
+        else if (verdict == PAIR_TX_FRAME)
+            tx_flight_add(&pair->flight, chain->token);
+        else
+            tx_flight_add_done(&pair->flight, &pair->tx, chain->token);
     }
+}
+
+/* An asynchronous endpoint knows frames by the places in the line that they are about to take. */
+static void tokens_assign(struct pair *pair, const struct batch_outcome *outcome)
+{
+    struct pair_scratch *scratch = pair->scratch;
+    const struct tx_flight *flight = &pair->flight;
+
+    for (uint32_t i = 0; i < outcome->frames; i++)
+        scratch->frame[i].token = flight->tail + (flight->in_order ? scratch->frame_chain[i] : i);
 }
 
 /* One batch of popped chains; returns how many of them it finished with. */
@@ -195,11 +212,13 @@ static uint32_t batch_send(struct pair *pair)
     struct batch_outcome outcome = batch_parse(pair);
     uint32_t sent = 0;
 
+    if (pair->flight.capacity != 0)
+        tokens_assign(pair, &outcome);
     if (outcome.frames != 0)
         sent = pair->ops->send(pair->endpoint_queue, scratch->frame, outcome.frames);
     if (__builtin_expect(sent < outcome.frames, 0))
         outcome_cut(pair, &outcome, sent);
-    if (outcome.frames == outcome.parsed && pair->ops != NULL && pair->ops->reap == NULL)
+    if (outcome.frames == outcome.parsed && pair->flight.capacity == 0)
         virtqueue_push_unwritten(&pair->tx, scratch->tx.chain, outcome.parsed);
     else
         complete_each(pair, outcome.parsed);
@@ -207,6 +226,14 @@ static uint32_t batch_send(struct pair *pair)
         virtqueue_unpop(&pair->tx, &scratch->tx, outcome.parsed);
     account(pair, &outcome);
     return outcome.parsed;
+}
+
+/* A line that is full moves on with the next completion. */
+static unsigned batch_limit(struct pair *pair, unsigned wanted)
+{
+    if (pair->flight.capacity == 0)
+        return wanted;
+    return MIN(wanted, tx_flight_room(&pair->flight));
 }
 
 unsigned pair_tx_turn(struct pair *pair, unsigned budget)
@@ -217,7 +244,7 @@ unsigned pair_tx_turn(struct pair *pair, unsigned budget)
     pair->tx_blocked = 0;
     while (done < budget && !pair->tx_blocked) {
         chain_batch_reset(batch);
-        if (virtqueue_pop(&pair->tx, batch, budget - done) == 0)
+        if (virtqueue_pop(&pair->tx, batch, batch_limit(pair, budget - done)) == 0)
             break;
         done += batch_send(pair);
     }
@@ -225,19 +252,19 @@ unsigned pair_tx_turn(struct pair *pair, unsigned budget)
     return done;
 }
 
-/* Completions of an asynchronous endpoint, in its order. */
+/* Completions of an asynchronous endpoint. */
 unsigned pair_tx_reap(struct pair *pair)
 {
     struct pair_scratch *scratch = pair->scratch;
     unsigned done = 0;
     unsigned count;
 
-    if (pair->ops == NULL || pair->ops->reap == NULL)
+    if (pair->flight.capacity == 0)
         return 0;
     do {
         count = pair->ops->reap(pair->endpoint_queue, scratch->token, PAIR_TX_BATCH);
         for (unsigned i = 0; i < count; i++)
-            virtqueue_push(&pair->tx, scratch->token[i], 0);
+            tx_flight_complete(&pair->flight, &pair->tx, scratch->token[i]);
         done += count;
     } while (count == PAIR_TX_BATCH);
     if (done != 0)

@@ -103,9 +103,9 @@ static int capabilities_apply(struct coordinator *coordinator, const struct nic_
                               struct error *err)
 {
     struct nic_config complete = *config;
-    struct endpoint_caps caps;
+    struct endpoint_caps caps = {0};
 
-    coordinator_endpoint_caps(coordinator, &caps);
+    coordinator->endpoint->ops->capabilities(coordinator->endpoint, &caps);
     if (config->queue_pairs > caps.queue_pairs_max)
         return error_set(err, EINVAL, "endpoint %s takes at most queues=%u, not %u",
                          coordinator->spec.kind, caps.queue_pairs_max, config->queue_pairs);

@@ -24,6 +24,7 @@ void coordinator_disconnect_pair(struct worker_pair *worker_pair)
     pair_reap_all(pair, worker_scratch(worker_pair->worker));
     worker_unwatch(&worker_pair->endpoint);
     pair->ops->queue_close(pair->endpoint_queue);
+    tx_flight_free(&pair->flight);
     pair->endpoint_queue = NULL;
     pair->ops = NULL;
     pair->rx_ready = 0;
@@ -39,11 +40,19 @@ static int pair_connect(struct coordinator *coordinator, unsigned index)
     int result = ops->queue_open(coordinator->endpoint, index, &pair->endpoint_rx,
                                  &pair->endpoint_queue, &err);
 
+    if (result == 0 && ops->reap != NULL) {
+        result = tx_flight_init(&pair->flight, coordinator->nic.config.queue_size_max);
+        if (result < 0) {
+            error_set(&err, -result, "out of memory");
+            ops->queue_close(pair->endpoint_queue);
+        }
+    }
     if (result < 0) {
         log_error("%s: queue pair %u: %s", coordinator->name, index, err.text);
         pair->endpoint_queue = NULL;
         return result;
     }
+    pair->flight.in_order = pair->rules.in_order;
     pair->ops = ops;
     pair->rx_ready = 1;
     if (worker_watch_endpoint(worker_pair, ops->wait_fd(pair->endpoint_queue)) < 0)
@@ -130,16 +139,6 @@ int coordinator_take_endpoint(struct coordinator *coordinator, struct error *err
     return 0;
 }
 
-void coordinator_endpoint_caps(const struct coordinator *coordinator,
-                               struct endpoint_caps *ret_caps)
-{
-    struct endpoint *endpoint = coordinator->endpoint;
-
-    *ret_caps = (struct endpoint_caps){0};
-    endpoint->ops->capabilities(endpoint, ret_caps);
-    ret_caps->in_order = endpoint->ops->reap == NULL;
-}
-
 void coordinator_retry_endpoint(struct loop_timer *timer)
 {
     struct coordinator *coordinator = CONTAINER_OF(timer, struct coordinator, retry);
@@ -152,7 +151,7 @@ void coordinator_retry_endpoint(struct loop_timer *timer)
         return;
     }
     log_info("%s: endpoint %s is back", coordinator->name, coordinator->spec.kind);
-    coordinator_endpoint_caps(coordinator, &coordinator->nic.caps);
+    coordinator->endpoint->ops->capabilities(coordinator->endpoint, &coordinator->nic.caps);
     coordinator_update_link(coordinator);
 }
 

@@ -74,7 +74,5 @@ void coordinator_update_link(struct coordinator *coordinator);
 
 int coordinator_take_endpoint(struct coordinator *coordinator, struct error *err);
 void coordinator_drop_endpoint(struct coordinator *coordinator);
-void coordinator_endpoint_caps(const struct coordinator *coordinator,
-                               struct endpoint_caps *ret_caps);
 void coordinator_endpoint_ready(struct loop_source *source, uint32_t events);
 void coordinator_retry_endpoint(struct loop_timer *timer);
