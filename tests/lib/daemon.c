@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -73,6 +74,7 @@ static void run_child(struct daemon *daemon, const char *program)
         argument[count++] = "--nic";
         argument[count++] = daemon->nic[i];
     }
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that crashes leaves nothing behind */
     setenv("UBSAN_OPTIONS", "halt_on_error=1:print_stacktrace=1", 0); /* a finding is an end */
     dup2(fd, STDOUT_FILENO);
     dup2(fd, STDERR_FILENO);
