@@ -245,6 +245,17 @@ static int packed_publish(struct driver_ring *ring)
     return wish.flags == EVENT_ENABLE;
 }
 
+/* A raw list uses an id that is still free, or one that it claimed before. */
+static void id_take(struct driver_packed *packed, uint16_t id)
+{
+    for (unsigned i = 0; i < packed->free_ids; i++) {
+        if (packed->free_id[i] == id) {
+            packed->free_id[i] = packed->free_id[--packed->free_ids];
+            return;
+        }
+    }
+}
+
 uint16_t driver_packed_put(struct driver_packed *packed, const struct packed_slot *slots,
                            unsigned count)
 {
@@ -252,6 +263,7 @@ uint16_t driver_packed_put(struct driver_packed *packed, const struct packed_slo
 
     list_fill(packed, slots, count);
     if (id < packed->ring.size) {
+        id_take(packed, id);
         packed->list_len[id] = (uint16_t)count;
         driver_order_add(&packed->ring.in_order, id);
     }
