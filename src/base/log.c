@@ -37,8 +37,8 @@ static const char *level_name(enum log_level level)
     return "";
 }
 
-/* sd-daemon(3): the variable names the device and inode of the stream that goes to the journal; it is
- * inherited by programs whose stderr goes elsewhere. */
+/* sd-daemon(3): the variable names the device and inode of the stream that goes to the journal; it
+ * is inherited by programs whose stderr goes elsewhere. */
 static int stderr_is_journal(void)
 {
     const char *stream = getenv("JOURNAL_STREAM");

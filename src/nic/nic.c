@@ -29,8 +29,9 @@ static const struct {
 static struct features features_offer(const struct nic *nic)
 {
     static const enum feature_bit always[] = {
-        NET_F_MAC,       NET_F_STATUS, NET_F_MRG_RXBUF, NET_F_SPEED_DUPLEX, F_ANY_LAYOUT,
-        F_INDIRECT_DESC, F_EVENT_IDX,  F_VERSION_1,     F_RING_RESET,       F_RING_PACKED,
+        NET_F_MAC,    NET_F_STATUS,    NET_F_MRG_RXBUF, NET_F_SPEED_DUPLEX,
+        F_ANY_LAYOUT, F_INDIRECT_DESC, F_EVENT_IDX,     F_VERSION_1,
+        F_RING_RESET, F_RING_PACKED,   F_IN_ORDER,      F_NOTIFICATION_DATA,
     };
     struct features offer = {0};
 

@@ -22,6 +22,7 @@ enum {
     PAIR_TX_BATCH = 64,   /* chains a pop */
     PAIR_RX_WINDOW = 512, /* chains that may lie ready for one frame */
     PAIR_RX_POP = 32,     /* chains a pop while the window is filled */
+    PAIR_RX_PUBLISH = 32, /* frames after which the driver is shown what it has */
 };
 
 /* What a worker lends to the pair whose turn it is. */
@@ -81,6 +82,7 @@ struct pair_stats {
     counter tx_stalled;     /* times the endpoint did not take everything */
     counter rx_starved;     /* times a frame had to wait for the driver's buffers */
     counter spurious_wakes; /* wakes that found nothing to do */
+    counter looked_on_ns;   /* time of turns that found nothing, before the worker slept */
     counter tx_drop[PAIR_TX_DROP_COUNT];
     counter rx_drop[PAIR_RX_DROP_COUNT];
     counter tx_bad_chain[CHAIN_FAULT_COUNT];

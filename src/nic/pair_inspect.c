@@ -97,6 +97,7 @@ void pair_inspect(struct pair *pair, struct inspect *visitor)
     inspect_counter(visitor, "rx_bad_buffers", &stats->rx_bad_buffer);
     inspect_counter(visitor, "rx_starved", &stats->rx_starved);
     inspect_counter(visitor, "spurious_wakes", &stats->spurious_wakes);
+    inspect_counter(visitor, "looked_on_ns", &stats->looked_on_ns);
     inspect_histogram(visitor, "tx_packets_per_wake", &stats->tx_packets_per_wake);
     inspect_histogram(visitor, "rx_packets_per_wake", &stats->rx_packets_per_wake);
     inspect_ring(visitor, "rx_ring", &pair->rx, stats->rx_bad_chain);

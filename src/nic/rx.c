@@ -61,8 +61,8 @@ static void window_close_gaps(struct chain_batch *window, uint32_t first)
 static int window_grow(struct pair *pair)
 {
     struct chain_batch *window = &pair->scratch->rx;
-    uint32_t before = window->count;
     uint32_t readable = 0;
+    uint32_t before;
 
     if (pair->window_first == window->count)
         pair_rx_release(pair);
@@ -368,7 +368,8 @@ static void rx_commit(struct endpoint_rx *rx, uint32_t len, const struct frame_o
         offload_to_header(&adapted, pair->rules.order, &header);
     header_write(pair, &header);
     pair->turn_rx++;
-    pair->turn_rx_packets++;
+    if (++pair->turn_rx_packets % PAIR_RX_PUBLISH == 0)
+        virtqueue_flush(&pair->rx);
     pair->turn_rx_bytes += len;
     pair->turn_rx_gso += adapted.gso_type != FRAME_GSO_NONE;
     pair->turn_rx_largest = MAX(pair->turn_rx_largest, len);

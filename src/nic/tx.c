@@ -247,8 +247,9 @@ unsigned pair_tx_turn(struct pair *pair, unsigned budget)
         if (virtqueue_pop(&pair->tx, batch, batch_limit(pair, budget - done)) == 0)
             break;
         done += batch_send(pair);
+        /* Batch by batch: a driver with a small ring goes on while the next one is worked on. */
+        virtqueue_flush(&pair->tx);
     }
-    virtqueue_flush(&pair->tx);
     return done;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What both formats share: descriptors of 16 bytes read once, their spans appended to a batch, indirect tables,
- * and the one fence. Included by split.c and packed.c only, and inlined there for each byte order.
+ * What both formats share: descriptors of 16 bytes read once, their spans appended to a batch,
+ * indirect tables, and the one fence. Included by split.c and packed.c only, and inlined there for
+ * each byte order.
  */
 #pragma once
 
@@ -48,9 +49,10 @@ void *ring_part_map(const struct guest_memory *memory, const struct ring_part *p
                     struct error *err);
 
 /*
- * The only store-load barrier of the ring layer: between publishing our state and reading the driver's wish,
- * or the other way round. TSan does not model fences; it needs none to see the acquire/release pairs on the
- * index and flags words. What the fence adds is that no kick or interrupt is lost: stress tests check that.
+ * The only store-load barrier of the ring layer: between publishing our state and reading the
+ * driver's wish, or the other way round. TSan does not model fences; it needs none to see the
+ * acquire/release pairs on the index and flags words. What the fence adds is that no kick or
+ * interrupt is lost: stress tests check that.
  */
 static inline void ring_full_fence(void)
 {
@@ -77,7 +79,8 @@ struct table {
 };
 
 /* Entry of a table that crosses a region border or is not aligned. 0 or -EFAULT. */
-static inline int table_read_bytes(struct virtqueue *queue, uint64_t gpa, struct ring_desc *ret_desc)
+static inline int table_read_bytes(struct virtqueue *queue, uint64_t gpa,
+                                   struct ring_desc *ret_desc)
 {
     size_t done = 0;
 
@@ -111,7 +114,7 @@ ALWAYS_INLINE int table_read(struct virtqueue *queue, const struct table *table,
 }
 
 static inline enum chain_fault table_open(struct virtqueue *queue, const struct desc_copy *desc,
-                                   struct table *ret_table)
+                                          struct table *ret_table)
 {
     uint8_t *hva;
     size_t len;
@@ -129,7 +132,8 @@ static inline enum chain_fault table_open(struct virtqueue *queue, const struct 
     return CHAIN_FAULT_NONE;
 }
 
-/* The batch has no room for the chain's spans, but would have if it were empty. Never leaves this layer. */
+/* The batch has no room for the chain's spans, but would have if it were empty. Never leaves this
+ * layer. */
 #define CHAIN_NO_ROOM CHAIN_FAULT_COUNT
 
 /* Appends the spans of one descriptor to the batch's open chain. */
@@ -171,7 +175,12 @@ ALWAYS_INLINE void chain_begin(struct chain_batch *batch)
     batch->chain[batch->count] = (struct chain){.iov = &batch->iov[batch->iov_used]};
 }
 
-/* The common chain, one descriptor inside the region that was hit last, in a few stores. 0: it is not one. */
+enum {
+    PREFETCH_AHEAD = 16
+};
+
+/* The common chain, one descriptor inside the region that was hit last, in a few stores. 0: it is
+ * not one. */
 ALWAYS_INLINE int chain_single(struct virtqueue *queue, struct chain_batch *batch, uint32_t token,
                                uint16_t flags, const struct desc_copy *desc)
 {
@@ -186,6 +195,9 @@ ALWAYS_INLINE int chain_single(struct virtqueue *queue, struct chain_batch *batc
         return 0;
     *iov = (struct iovec){.iov_base = cache->hva + offset, .iov_len = desc->len};
     batch->iov_used++;
+    /* Where the net header is, and where the frame begins, if that is the next line. */
+    __builtin_prefetch(iov->iov_base);
+    __builtin_prefetch((uint8_t *)iov->iov_base + PREFETCH_AHEAD);
     batch->chain[batch->count++] = (struct chain){
         .iov = iov,
         .readable_count = !writable,
@@ -197,7 +209,8 @@ ALWAYS_INLINE int chain_single(struct virtqueue *queue, struct chain_batch *batc
     return 1;
 }
 
-/* Closes it: usable, or with its fault and no spans. 0: the batch has no room for it, nothing was taken. */
+/* Closes it: usable, or with its fault and no spans. 0: the batch has no room for it, nothing was
+ * taken. */
 ALWAYS_INLINE int chain_end(struct chain_batch *batch, uint32_t token, enum chain_fault fault)
 {
     struct chain *chain = &batch->chain[batch->count];

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The packed format (virtio 1.4, 2.8): one ring of descriptors that both sides write, and two event words.
- * Words are always little-endian: the format needs VERSION_1.
+ * The packed format (virtio 1.4, 2.8): one ring of descriptors that both sides write, and two event
+ * words. Words are always little-endian: the format needs VERSION_1.
  *
- * A position is a slot and the wrap counter of the lap it is in. A token is the buffer's id with the number of
- * slots that its list took in the upper half: completing it moves the used position by as many.
+ * A position is a slot and the wrap counter of the lap it is in. A token is the buffer's id with
+ * the number of slots that its list took in the upper half: completing it moves the used position
+ * by as many.
  *
- * Memory order: the flags of a list's first slot are loaded with acquire before the rest is read, and the flags
- * of the first used slot of a batch are stored last, with release: the driver sees a batch whole or not at all.
+ * Memory order: the flags of a list's first slot are loaded with acquire before the rest is read,
+ * and the flags of the first used slot of a batch are stored last, with release: the driver sees a
+ * batch whole or not at all.
  */
 #include "ring/packed.h"
 
@@ -59,17 +61,18 @@ static inline void set_next_avail(struct virtqueue *queue, struct position at)
     queue->avail_wrap = at.wrap;
 }
 
-/* ---- set-up -------------------------------------------------------------------------------------- */
+/* ---- set-up
+ * -------------------------------------------------------------------------------------- */
 
 int packed_map(struct virtqueue *queue, const struct guest_memory *memory, struct error *err)
 {
     const struct virtqueue_config *config = &queue->config;
     struct ring_part ring = {"descriptor ring", config->desc_gpa,
                              queue->size * sizeof(struct ring_desc), 16, MEMORY_WRITE};
-    struct ring_part driver = {"driver event area", config->driver_gpa,
-                               sizeof(struct packed_event), 4, MEMORY_READ};
-    struct ring_part device = {"device event area", config->device_gpa,
-                               sizeof(struct packed_event), 4, MEMORY_WRITE};
+    struct ring_part driver = {"driver event area", config->driver_gpa, sizeof(struct packed_event),
+                               4, MEMORY_READ};
+    struct ring_part device = {"device event area", config->device_gpa, sizeof(struct packed_event),
+                               4, MEMORY_WRITE};
 
     queue->packed.ring = ring_part_map(memory, &ring, err);
     if (queue->packed.ring == NULL)
@@ -96,8 +99,8 @@ int packed_start(struct virtqueue *queue, uint32_t base)
     uint16_t avail = (uint16_t)base;
     uint16_t used = (uint16_t)(base >> 16);
 
-    /* Bases that front-ends really send: DPDK leaves the upper half 0 and means "as the lower", User Mode Linux
-     * sends 0 for a fresh ring, whose wrap counters start at 1. */
+    /* Bases that front-ends really send: DPDK leaves the upper half 0 and means "as the lower",
+     * User Mode Linux sends 0 for a fresh ring, whose wrap counters start at 1. */
     if (avail == 0 && never_used(queue))
         avail = PACKED_BASE_FRESH;
     if (used == 0)
@@ -121,7 +124,8 @@ uint32_t packed_base(const struct virtqueue *queue)
     return position_word(next_avail(queue)) | (uint32_t)position_word(used) << 16;
 }
 
-/* ---- chains -------------------------------------------------------------------------------------- */
+/* ---- chains
+ * -------------------------------------------------------------------------------------- */
 
 /* virtio 1.4, 2.8.1 */
 static inline int is_available(uint16_t flags, uint8_t wrap)
@@ -129,7 +133,8 @@ static inline int is_available(uint16_t flags, uint8_t wrap)
     return !(flags & PACKED_DESC_AVAIL) == !wrap && !(flags & PACKED_DESC_USED) == !!wrap;
 }
 
-/* virtio 1.4, 2.8.7: entries of a table stand in a row; only WRITE means something in their flags. */
+/* virtio 1.4, 2.8.7: entries of a table stand in a row; only WRITE means something in their flags.
+ */
 static enum chain_fault table_walk(struct virtqueue *queue, struct chain_batch *batch,
                                    const struct desc_copy *head)
 {
@@ -162,12 +167,11 @@ ALWAYS_INLINE enum chain_fault slot_take(struct virtqueue *queue, struct chain_b
 }
 
 /*
- * Takes the list that starts at *at and moves *at behind it. A list is consumed whole even when it has a fault,
- * because its length tells where the next one starts; if that can't be known, the queue latches.
- * 1: taken; 0: nothing was.
+ * Takes the list that starts at *at and moves *at behind it. A list is consumed whole even when it
+ * has a fault, because its length tells where the next one starts; if that can't be known, the
+ * queue latches. 1: taken; 0: nothing was.
  */
-ALWAYS_INLINE int list_take(struct virtqueue *queue, struct chain_batch *batch,
-                            struct position *at)
+ALWAYS_INLINE int list_take(struct virtqueue *queue, struct chain_batch *batch, struct position *at)
 {
     struct position here = *at;
     enum chain_fault fault = CHAIN_FAULT_NONE;
@@ -251,7 +255,8 @@ void packed_unpop(struct virtqueue *queue, const struct chain *chains, unsigned 
     }
 }
 
-/* ---- used entries -------------------------------------------------------------------------------- */
+/* ---- used entries
+ * -------------------------------------------------------------------------------- */
 
 static uint16_t used_flags(uint8_t wrap, uint32_t len)
 {
@@ -285,7 +290,8 @@ static void used_advance(struct virtqueue *queue, uint16_t slots)
     queue->used_wrap = at.wrap;
 }
 
-/* virtio 1.4, 2.8.6: in order, one used slot stands for the whole batch: it is written when it is published. */
+/* virtio 1.4, 2.8.6: in order, one used slot stands for the whole batch: it is written when it is
+ * published. */
 void packed_push(struct virtqueue *queue, uint32_t token, uint32_t len)
 {
     int first = queue->unshown_slots == 0;
@@ -319,8 +325,8 @@ void packed_push_unwritten(struct virtqueue *queue, const struct chain *chains, 
     packed_push(queue, chains[count - 1].token, 0);
 }
 
-/* virtio 1.4, 2.8.10: the batch is a run of slots; was the one that the driver named among them? A name beyond
- * the ring, or reserved flags, cost that driver an interrupt more or less. */
+/* virtio 1.4, 2.8.10: the batch is a run of slots; was the one that the driver named among them? A
+ * name beyond the ring, or reserved flags, cost that driver an interrupt more or less. */
 static int interrupt_wanted(const struct virtqueue *queue, uint32_t slots)
 {
     const struct packed_event *event = queue->packed.driver;
@@ -354,7 +360,8 @@ int packed_publish(struct virtqueue *queue)
     return interrupt_wanted(queue, slots) ? VIRTQUEUE_INTERRUPT : VIRTQUEUE_QUIET;
 }
 
-/* ---- asking for kicks ---------------------------------------------------------------------------- */
+/* ---- asking for kicks
+ * ---------------------------------------------------------------------------- */
 
 /* virtio 1.4, 2.8.10: the slot first, then the flags that make it count. */
 int packed_arm(struct virtqueue *queue)
@@ -369,8 +376,8 @@ int packed_arm(struct virtqueue *queue)
     }
     le16_store_release(&event->flags, le16_make(flags));
     ring_full_fence();
-    return is_available(
-        le16_get(le16_load_relaxed(&queue->packed.ring[seen.slot].word[FLAGS])), seen.wrap);
+    return is_available(le16_get(le16_load_relaxed(&queue->packed.ring[seen.slot].word[FLAGS])),
+                        seen.wrap);
 }
 
 void packed_disarm(struct virtqueue *queue)

@@ -101,8 +101,8 @@ ALWAYS_INLINE enum chain_fault walk_indirect(struct virtqueue *queue, struct cha
     return fault == CHAIN_FAULT_NONE ? table_walk(queue, batch, &table, most, order) : fault;
 }
 
-/* virtio 1.4, 2.7.5.3.2: plain descriptors may stand before the one that refers to a table. The head was
- * read already, and is not read again. */
+/* virtio 1.4, 2.7.5.3.2: plain descriptors may stand before the one that refers to a table. The
+ * head was read already, and is not read again. */
 ALWAYS_INLINE enum chain_fault chain_walk(struct virtqueue *queue, struct chain_batch *batch,
                                           const struct desc_copy *head, enum byte_order order)
 {

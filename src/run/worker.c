@@ -16,10 +16,10 @@
 
 enum {
     WORKER_EVENTS = 64,
-    WORKER_BUDGET = 256,   /* frames each way that a pair moves in one turn */
-    WORKER_LOOK_EVERY = 8, /* rounds between two looks at the fds while pairs are runnable */
-    WORKER_REST_MS = 1,    /* between two looks at idle rings that have no kick */
-    WORKER_ATTENTION = 1,  /* event bit: look at pause_requests and stopping */
+    WORKER_BUDGET = 256,    /* frames each way that a pair moves in one turn */
+    WORKER_LOOK_NS = 10000, /* between two looks at the fds while pairs are runnable */
+    WORKER_REST_MS = 1,     /* between two looks at idle rings that have no kick */
+    WORKER_ATTENTION = 1,   /* event bit: look at pause_requests and stopping */
 };
 
 struct worker {
@@ -29,6 +29,8 @@ struct worker {
     struct event_bits attention; /* raised by the control thread */
     struct pair_scratch scratch; /* owned; the thread's, or the control thread's while paused */
     uint64_t poll_ns;
+    uint64_t now_ns;    /* at the start of the round */
+    uint64_t looked_ns; /* when the fds were looked at */
 
     struct worker_pair **runnable; /* owned array of borrowed pairs */
     unsigned runnable_count;
@@ -110,15 +112,15 @@ static int pair_idle(struct worker *worker, struct worker_pair *pair)
     if (pair->woken)
         counter_add(&pair->pair.stats.spurious_wakes, 1);
     pair->woken = 0;
-    if (worker->poll_ns != 0) {
-        uint64_t now = clock_now_ns();
-
-        if (pair->idle_since_ns == 0)
-            pair->idle_since_ns = now;
-        if (now - pair->idle_since_ns < worker->poll_ns)
-            return 0;
+    if (worker->poll_ns == 0)
+        return pair_arm(&pair->pair) == 0;
+    if (pair->idle_since_ns == 0) {
+        pair->idle_since_ns = worker->now_ns;
+        pair->idle_until_ns = worker->now_ns;
     }
-    return pair_arm(&pair->pair) == 0;
+    counter_add(&pair->pair.stats.looked_on_ns, worker->now_ns - pair->idle_until_ns);
+    pair->idle_until_ns = worker->now_ns;
+    return worker->now_ns - pair->idle_since_ns >= worker->poll_ns && pair_arm(&pair->pair) == 0;
 }
 
 /* 1 if the pair stays runnable. */
@@ -198,16 +200,29 @@ static int attend(struct worker *worker)
     return !stopping;
 }
 
+/* With nothing to run there is only the wait; else the fds are looked at now and then. 1: attend.
+ */
+static int look_if_due(struct worker *worker)
+{
+    int attention;
+
+    worker->now_ns = clock_now_ns();
+    if (worker->runnable_count != 0 && !worker->resting &&
+        worker->now_ns - worker->looked_ns < WORKER_LOOK_NS)
+        return 0;
+    attention = look(worker);
+    worker->now_ns = clock_now_ns();
+    worker->looked_ns = worker->now_ns;
+    return attention;
+}
+
 static void *worker_main(void *argument)
 {
     struct worker *worker = argument;
-    unsigned rounds = 0;
 
     for (;;) {
-        int attention = 0;
+        int attention = look_if_due(worker);
 
-        if (worker->runnable_count == 0 || worker->resting || ++rounds % WORKER_LOOK_EVERY == 0)
-            attention = look(worker);
         if ((attention ||
              atomic_load_explicit(&worker->attention.pending, memory_order_relaxed) != 0) &&
             !attend(worker))
@@ -344,7 +359,7 @@ void worker_resume(struct worker *worker)
 int worker_attach(struct worker *worker, struct worker_pair *pair, struct event_bits *events)
 {
     struct worker_pair **grown =
-        realloc(worker->runnable, (worker->pair_count + 1) * sizeof(*grown));
+        realloc(worker->runnable, (worker->pair_count + 1) * sizeof(worker->runnable[0]));
 
     if (grown == NULL)
         return -ENOMEM;

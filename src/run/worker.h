@@ -38,6 +38,7 @@ struct worker_pair {
     struct worker_source rx_kick, tx_kick, endpoint;
     struct event_bits *events; /* borrowed: told when a queue latches */
     uint64_t idle_since_ns;    /* 0: moved something in its last turn */
+    uint64_t idle_until_ns;    /* of that, counted up to here */
     uint8_t runnable;
     uint8_t woken; /* since its last turn that moved something */
     uint8_t fault_told;

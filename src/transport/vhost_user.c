@@ -102,7 +102,7 @@ static int socket_address(const char *path, struct sockaddr_un *ret_address, str
     if (strlen(path) >= sizeof(ret_address->sun_path))
         return error_set(err, ENAMETOOLONG, "socket path %s is longer than %zu bytes", path,
                          sizeof(ret_address->sun_path) - 1);
-    strcpy(ret_address->sun_path, path);
+    memcpy(ret_address->sun_path, path, strlen(path) + 1);
     return 0;
 }
 
