@@ -5,16 +5,15 @@
 #include <stdio.h>
 #include <string.h>
 
-int error_set(struct error *err, int code, const char *format, ...)
+void error_say(struct error *err, const char *format, ...)
 {
-    if (err != NULL) {
-        va_list args;
+    va_list args;
 
-        va_start(args, format);
-        vsnprintf(err->text, sizeof(err->text), format, args);
-        va_end(args);
-    }
-    return -code;
+    if (err == NULL)
+        return;
+    va_start(args, format);
+    vsnprintf(err->text, sizeof(err->text), format, args);
+    va_end(args);
 }
 
 void error_prefix(struct error *err, const char *format, ...)
