@@ -13,6 +13,7 @@
 
 #include "base/counter.h"
 #include "base/inspect.h"
+#include "base/roles.h"
 #include "endpoint/endpoint.h"
 #include "nic/offload.h"
 #include "nic/tx_flight.h"
@@ -131,17 +132,17 @@ void pair_init(struct pair *pair);
 
 /* One turn: moves up to `budget` frames each way. Returns how many frames, chains or completions
  * moved; 0: nothing to do. */
-unsigned pair_turn(struct pair *pair, struct pair_scratch *scratch, unsigned budget);
+unsigned pair_turn(struct pair *pair, struct pair_scratch *scratch, unsigned budget) NEEDS_DATA;
 
 /* The edge of sleep: asks both rings for kicks where a kick would help. 1: there is work after all.
  */
-int pair_arm(struct pair *pair);
+int pair_arm(struct pair *pair) NEEDS_DATA;
 
 /* EPOLL… bits that the pair wants of the endpoint's wait_fd now. */
 uint32_t pair_wants(const struct pair *pair);
 
 /* Both rings given up by an endpoint that goes away: completes what it still held. */
-void pair_reap_all(struct pair *pair, struct pair_scratch *scratch);
+void pair_reap_all(struct pair *pair, struct pair_scratch *scratch) NEEDS_DATA;
 
 void pair_inspect(struct pair *pair, struct inspect *visitor);
 
@@ -149,8 +150,8 @@ void pair_inspect(struct pair *pair, struct inspect *visitor);
 
 extern const struct endpoint_rx_ops pair_rx_ops;
 
-unsigned pair_tx_turn(struct pair *pair, unsigned budget);
-unsigned pair_tx_reap(struct pair *pair);
-unsigned pair_rx_turn(struct pair *pair, unsigned budget);
+unsigned pair_tx_turn(struct pair *pair, unsigned budget) NEEDS_DATA;
+unsigned pair_tx_reap(struct pair *pair) NEEDS_DATA;
+unsigned pair_rx_turn(struct pair *pair, unsigned budget) NEEDS_DATA;
 /* Returns the window's unused buffers to the ring. */
 void pair_rx_release(struct pair *pair);

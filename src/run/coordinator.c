@@ -11,13 +11,13 @@
 #include "base/checked.h"
 #include "endpoint/spec.h"
 
-void coordinator_pause_all(struct coordinator *coordinator)
+void coordinator_pause_all(struct coordinator *coordinator) ROLE_UNCHECKED
 {
     for (unsigned i = 0; i < coordinator->nic.config.queue_pairs; i++)
         worker_pause(coordinator->pairs[i].worker);
 }
 
-void coordinator_resume_all(struct coordinator *coordinator)
+void coordinator_resume_all(struct coordinator *coordinator) ROLE_UNCHECKED
 {
     for (unsigned i = 0; i < coordinator->nic.config.queue_pairs; i++)
         worker_resume(coordinator->pairs[i].worker);

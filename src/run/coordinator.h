@@ -36,46 +36,49 @@ struct coordinator_config {
 struct coordinator;
 
 int coordinator_open(const struct coordinator_config *config, struct coordinator **ret_coordinator,
-                     struct error *err);
+                     struct error *err) CONTROL_ONLY;
 /* Stops everything; buffers go back to the guest. NULL is fine. */
-void coordinator_close(struct coordinator *coordinator);
+void coordinator_close(struct coordinator *coordinator) CONTROL_ONLY;
 
 const char *coordinator_name(const struct coordinator *coordinator);
 /* The device model, for config space, features and status. */
 struct nic *coordinator_nic(struct coordinator *coordinator);
 void coordinator_listen(struct coordinator *coordinator,
-                        const struct coordinator_listener *listener);
+                        const struct coordinator_listener *listener) CONTROL_ONLY;
 
 /* The driver's choice of features; -EINVAL and a sentence if it can't be. */
 int coordinator_agree(struct coordinator *coordinator, const struct features *accepted,
-                      struct error *err);
+                      struct error *err) CONTROL_ONLY;
 /* Byte order of a legacy driver. */
-void coordinator_set_order(struct coordinator *coordinator, enum byte_order order);
+void coordinator_set_order(struct coordinator *coordinator, enum byte_order order) CONTROL_ONLY;
 /* Borrowed until the next call; NULL: none. Rings that are no longer in memory latch. */
-void coordinator_set_memory(struct coordinator *coordinator, const struct guest_memory *memory);
+void coordinator_set_memory(struct coordinator *coordinator,
+                            const struct guest_memory *memory) CONTROL_ONLY;
 
 /* kick_fd is borrowed until the queue is stopped; -1: the ring is polled for ever. */
 int coordinator_start_queue(struct coordinator *coordinator, unsigned queue,
-                            const struct virtqueue_config *config, int kick_fd, struct error *err);
+                            const struct virtqueue_config *config, int kick_fd,
+                            struct error *err) CONTROL_ONLY;
 /* Returns the base to go on from (virtqueue_stop). A queue that does not run: what it was stopped
  * with last. */
-uint32_t coordinator_stop_queue(struct coordinator *coordinator, unsigned queue);
-int coordinator_queue_running(struct coordinator *coordinator, unsigned queue);
-enum queue_fault coordinator_queue_fault(struct coordinator *coordinator, unsigned queue);
+uint32_t coordinator_stop_queue(struct coordinator *coordinator, unsigned queue) CONTROL_ONLY;
+int coordinator_queue_running(struct coordinator *coordinator, unsigned queue) CONTROL_ONLY;
+enum queue_fault coordinator_queue_fault(struct coordinator *coordinator,
+                                         unsigned queue) CONTROL_ONLY;
 
 enum coordinator_enable {
     COORDINATOR_DISABLE,
     COORDINATOR_ENABLE,
 };
 void coordinator_enable_queue(struct coordinator *coordinator, unsigned queue,
-                              enum coordinator_enable enable);
+                              enum coordinator_enable enable) CONTROL_ONLY;
 
 /* Between these two the worker of the queue (or nobody, for the control queue) looks at its
  * notifier. */
-void coordinator_hold_queue(struct coordinator *coordinator, unsigned queue);
-void coordinator_release_queue(struct coordinator *coordinator, unsigned queue);
+void coordinator_hold_queue(struct coordinator *coordinator, unsigned queue) TAKES_DATA;
+void coordinator_release_queue(struct coordinator *coordinator, unsigned queue) DROPS_DATA;
 
 /* Everything stopped, the device as at power-up; the memory table stays. */
-void coordinator_reset(struct coordinator *coordinator);
+void coordinator_reset(struct coordinator *coordinator) CONTROL_ONLY;
 
-void coordinator_inspect(struct coordinator *coordinator, struct inspect *visitor);
+void coordinator_inspect(struct coordinator *coordinator, struct inspect *visitor) CONTROL_ONLY;

@@ -31,7 +31,7 @@ void coordinator_disconnect_pair(struct worker_pair *worker_pair)
     pair->tx_blocked = 0;
 }
 
-static int pair_connect(struct coordinator *coordinator, unsigned index)
+NEEDS_DATA static int pair_connect(struct coordinator *coordinator, unsigned index)
 {
     struct worker_pair *worker_pair = &coordinator->pairs[index];
     struct pair *pair = &worker_pair->pair;

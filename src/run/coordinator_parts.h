@@ -46,8 +46,8 @@ struct coordinator {
 
 /* ---- coordinator.c ---------------------------------------------------------------------- */
 
-void coordinator_pause_all(struct coordinator *coordinator);
-void coordinator_resume_all(struct coordinator *coordinator);
+void coordinator_pause_all(struct coordinator *coordinator) TAKES_DATA;
+void coordinator_resume_all(struct coordinator *coordinator) DROPS_DATA;
 /* NEEDS_RESET, one line in the log, and the transport's notice. */
 void coordinator_tell_fault(struct coordinator *coordinator, unsigned queue,
                             const struct virtqueue *virtqueue);
@@ -59,20 +59,20 @@ extern const struct nic_control_ops coordinator_control_ops;
 struct virtqueue *coordinator_queue(struct coordinator *coordinator, unsigned queue);
 void coordinator_control_ready(struct loop_source *source, uint32_t events);
 void coordinator_control_again(struct loop_timer *timer);
-void coordinator_control_stop(struct coordinator *coordinator);
+void coordinator_control_stop(struct coordinator *coordinator) CONTROL_ONLY;
 
 /* ---- coordinator_endpoint.c ------------------------------------------------------------- */
 
 /* While the pair's worker is paused. */
-void coordinator_disconnect_pair(struct worker_pair *worker_pair);
+void coordinator_disconnect_pair(struct worker_pair *worker_pair) NEEDS_DATA;
 /* Connects the pair to the endpoint exactly while it should be: a half runs, the driver (or
  * front-end) chose to use it, and the endpoint is there. While its worker is paused. */
-void coordinator_update_pair(struct coordinator *coordinator, unsigned index);
+void coordinator_update_pair(struct coordinator *coordinator, unsigned index) NEEDS_DATA;
 /* Everything that follows from features, link, pairs and endpoint, in all pairs. */
-void coordinator_update_all(struct coordinator *coordinator);
-void coordinator_update_link(struct coordinator *coordinator);
+void coordinator_update_all(struct coordinator *coordinator) CONTROL_ONLY;
+void coordinator_update_link(struct coordinator *coordinator) CONTROL_ONLY;
 
 int coordinator_take_endpoint(struct coordinator *coordinator, struct error *err);
-void coordinator_drop_endpoint(struct coordinator *coordinator);
+void coordinator_drop_endpoint(struct coordinator *coordinator) CONTROL_ONLY;
 void coordinator_endpoint_ready(struct loop_source *source, uint32_t events);
 void coordinator_retry_endpoint(struct loop_timer *timer);

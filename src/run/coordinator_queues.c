@@ -149,8 +149,9 @@ static void polled_update(struct worker_pair *worker_pair)
                    (pair->tx.running && worker_pair->tx_kick.fd < 0);
 }
 
-static int pair_start(struct coordinator *coordinator, unsigned queue,
-                      const struct virtqueue_config *config, int kick_fd, struct error *err)
+NEEDS_DATA static int pair_start(struct coordinator *coordinator, unsigned queue,
+                                 const struct virtqueue_config *config, int kick_fd,
+                                 struct error *err)
 {
     struct worker_pair *worker_pair = &coordinator->pairs[queue / 2];
     struct virtqueue *virtqueue = coordinator_queue(coordinator, queue);
@@ -184,16 +185,15 @@ int coordinator_start_queue(struct coordinator *coordinator, unsigned queue,
         return 0;
     coordinator_stop_queue(coordinator, queue);
     ring_config(coordinator, queue, &complete);
-    coordinator_hold_queue(coordinator, queue);
     if (is_control(coordinator, queue))
-        result = control_start(coordinator, &complete, kick_fd, err);
-    else
-        result = pair_start(coordinator, queue, &complete, kick_fd, err);
+        return control_start(coordinator, &complete, kick_fd, err);
+    coordinator_hold_queue(coordinator, queue);
+    result = pair_start(coordinator, queue, &complete, kick_fd, err);
     coordinator_release_queue(coordinator, queue);
     return result;
 }
 
-static void pair_stop(struct coordinator *coordinator, unsigned queue)
+NEEDS_DATA static void pair_stop(struct coordinator *coordinator, unsigned queue)
 {
     struct worker_pair *worker_pair = &coordinator->pairs[queue / 2];
 
@@ -211,11 +211,12 @@ uint32_t coordinator_stop_queue(struct coordinator *coordinator, unsigned queue)
 
     if (!virtqueue->running)
         return coordinator->stopped_at[queue];
-    coordinator_hold_queue(coordinator, queue);
-    if (is_control(coordinator, queue))
+    if (is_control(coordinator, queue)) {
         coordinator_control_stop(coordinator);
-    else
-        pair_stop(coordinator, queue);
+        return coordinator->stopped_at[queue];
+    }
+    coordinator_hold_queue(coordinator, queue);
+    pair_stop(coordinator, queue);
     coordinator_release_queue(coordinator, queue);
     return coordinator->stopped_at[queue];
 }
@@ -249,13 +250,13 @@ void coordinator_enable_queue(struct coordinator *coordinator, unsigned queue,
     coordinator_release_queue(coordinator, queue);
 }
 
-void coordinator_hold_queue(struct coordinator *coordinator, unsigned queue)
+void coordinator_hold_queue(struct coordinator *coordinator, unsigned queue) ROLE_UNCHECKED
 {
     if (!is_control(coordinator, queue) && !is_inert(coordinator, queue))
         worker_pause(coordinator->pairs[queue / 2].worker);
 }
 
-void coordinator_release_queue(struct coordinator *coordinator, unsigned queue)
+void coordinator_release_queue(struct coordinator *coordinator, unsigned queue) ROLE_UNCHECKED
 {
     if (!is_control(coordinator, queue) && !is_inert(coordinator, queue))
         worker_resume(coordinator->pairs[queue / 2].worker);

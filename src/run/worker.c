@@ -107,7 +107,7 @@ static int pair_broken(const struct pair *pair)
 }
 
 /* 1 if the pair has nothing to do and may sleep. */
-static int pair_idle(struct worker *worker, struct worker_pair *pair)
+NEEDS_DATA static int pair_idle(struct worker *worker, struct worker_pair *pair)
 {
     if (pair->woken)
         counter_add(&pair->pair.stats.spurious_wakes, 1);
@@ -124,7 +124,7 @@ static int pair_idle(struct worker *worker, struct worker_pair *pair)
 }
 
 /* 1 if the pair stays runnable. */
-static int pair_run(struct worker *worker, struct worker_pair *pair)
+NEEDS_DATA static int pair_run(struct worker *worker, struct worker_pair *pair)
 {
     unsigned moved = pair_turn(&pair->pair, &worker->scratch, WORKER_BUDGET);
 
@@ -148,7 +148,7 @@ static int pair_run(struct worker *worker, struct worker_pair *pair)
     return 0;
 }
 
-static void round_run(struct worker *worker)
+NEEDS_DATA static void round_run(struct worker *worker)
 {
     unsigned kept = 0;
     unsigned count = worker->runnable_count;
@@ -216,7 +216,8 @@ static int look_if_due(struct worker *worker)
     return attention;
 }
 
-static void *worker_main(void *argument)
+/* Has the data role, but while it attends. */
+ROLE_UNCHECKED static void *worker_main(void *argument)
 {
     struct worker *worker = argument;
 
@@ -332,7 +333,7 @@ struct worker *worker_pool_get(struct worker_pool *pool, unsigned index)
 
 /* ---- pause ------------------------------------------------------------------------------ */
 
-void worker_pause(struct worker *worker)
+void worker_pause(struct worker *worker) ROLE_UNCHECKED
 {
     pthread_mutex_lock(&worker->lock);
     if (worker->pause_requests++ == 0)
@@ -344,7 +345,7 @@ void worker_pause(struct worker *worker)
 
 /* paused is cleared here, not by the worker: a pause right behind this resume must wait for the
  * worker to arrive anew. */
-void worker_resume(struct worker *worker)
+void worker_resume(struct worker *worker) ROLE_UNCHECKED
 {
     pthread_mutex_lock(&worker->lock);
     if (--worker->pause_requests == 0) {

@@ -45,25 +45,26 @@ struct worker_pair {
 };
 
 int worker_pool_create(unsigned workers, unsigned poll_us, unsigned queue_size_max,
-                       struct worker_pool **ret_pool);
+                       struct worker_pool **ret_pool) CONTROL_ONLY;
 /* All pairs are detached. NULL is fine. */
-void worker_pool_free(struct worker_pool *pool);
+void worker_pool_free(struct worker_pool *pool) CONTROL_ONLY;
 unsigned worker_pool_count(const struct worker_pool *pool);
 struct worker *worker_pool_get(struct worker_pool *pool, unsigned index);
 
-void worker_pause(struct worker *worker);
-void worker_resume(struct worker *worker);
+void worker_pause(struct worker *worker) TAKES_DATA;
+void worker_resume(struct worker *worker) DROPS_DATA;
 
 /* ---- while paused ----------------------------------------------------------------------- */
 
 /* -ENOMEM */
-int worker_attach(struct worker *worker, struct worker_pair *pair, struct event_bits *events);
-void worker_detach(struct worker_pair *pair);
+int worker_attach(struct worker *worker, struct worker_pair *pair,
+                  struct event_bits *events) NEEDS_DATA;
+void worker_detach(struct worker_pair *pair) NEEDS_DATA;
 /* -errno of epoll_ctl(2): EPERM for a file that can't be waited for. */
 int worker_watch_kick(struct worker_pair *pair, struct worker_source *source, int fd,
-                      counter *kicks);
-int worker_watch_endpoint(struct worker_pair *pair, int fd);
-void worker_unwatch(struct worker_source *source);
+                      counter *kicks) NEEDS_DATA;
+int worker_watch_endpoint(struct worker_pair *pair, int fd) NEEDS_DATA;
+void worker_unwatch(struct worker_source *source) NEEDS_DATA;
 /* Gives the pair a turn: rings that were filled before anybody watched are found this way. */
-void worker_wake(struct worker_pair *pair);
-struct pair_scratch *worker_scratch(struct worker *worker);
+void worker_wake(struct worker_pair *pair) NEEDS_DATA;
+struct pair_scratch *worker_scratch(struct worker *worker) NEEDS_DATA;

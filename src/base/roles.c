@@ -1,0 +1,4 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/roles.h"
+
+struct role role_data;
