@@ -7,7 +7,7 @@ override SHELL := /bin/bash
 
 BUILD ?= build
 
-.PHONY: all setup demo check bench format clean
+.PHONY: all setup demo check fuzz bench format clean
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
@@ -25,6 +25,10 @@ demo:
 check:
 	@python3 tests/check.py $(if $(QUICK),--quick)
 
+# TIME=seconds for each target, ONLY=one target
+fuzz:
+	@python3 tests/fuzz/run.py $(if $(TIME),--time $(TIME)) $(if $(ONLY),--only $(ONLY))
+
 bench: all
 	@python3 bench/run.py --build $(BUILD) $(ARGS)
 
@@ -32,4 +36,4 @@ format:
 	@git ls-files '*.c' '*.h' | xargs clang-format -i
 
 clean:
-	rm -rf build build-asan build-tsan build-werror
+	rm -rf build build-asan build-tsan build-werror build-fuzz

@@ -1,0 +1,466 @@
+# SPDX-License-Identifier: MIT
+"""Writes the seed corpora: a handful of small inputs a target that reach past its first checks.
+
+    python3 tests/fuzz/seeds.py [TARGET...]
+
+Run it after a change of a target's input format, and commit what it wrote.
+"""
+
+import json
+import os
+import struct
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def u8(*values):
+    return bytes(values)
+
+
+def u16(value):
+    return struct.pack("<H", value & 0xFFFF)
+
+
+def u32(value):
+    return struct.pack("<I", value & 0xFFFFFFFF)
+
+
+def u64(value):
+    return struct.pack("<Q", value & 0xFFFFFFFFFFFFFFFF)
+
+
+# ---- split_ring, packed_ring: see ring_input.c ----------------------------------------------------
+
+TURN, OFFER, WRITE, WORD, TABLE, SLEEP, RESTART, ENDPOINT, SWITCHES, REMAP = range(10)
+INDIRECT, EVENT_IDX, BATCH_USED, BIG_ENDIAN, MERGEABLE, LEGACY = 1, 2, 4, 8, 16, 32
+DATA, NEXT_REGION, ROM, RAW = 4, 1, 2, 3
+
+
+def address(kind, low):
+    return u8(kind) + u16(low)
+
+
+def length(value):
+    if value < 0xF0:
+        return u8(value)
+    return u8(0xF0) + u16(value)
+
+
+def buffer(low, size, flags=0, kind=DATA):
+    return address(kind, low) + length(size) + u8(flags)
+
+
+def offer(queue, *buffers):
+    return u8(OFFER, queue | (len(buffers) - 1) << 1) + b"".join(buffers)
+
+
+def table(low, count, what, flags):
+    """Entries of one shape: `what` is (address low, bytes, step)."""
+    return (
+        u8(TABLE)
+        + u16(low)
+        + u16(count)
+        + address(DATA, what[0])
+        + length(what[1])
+        + u8(what[2], flags)
+    )
+
+
+def deliver(count, size, extra=0):
+    return u8(ENDPOINT, 4 | 8 | 2, count) + u16(size) + u16(extra)
+
+
+def ring_seeds(packed):
+    size = u8(15 if packed else 4)  # 16 entries
+    head = lambda what, more=3: u8(what, more) + size + size
+    plain = head(INDIRECT | EVENT_IDX | MERGEABLE)
+    send = offer(1, buffer(0x100, 12), buffer(0x200, 60)) + u8(TURN, 8)
+    receive = offer(0, buffer(0x400, 200)) * 3 + deliver(2, 300, 100) + u8(TURN, 8)
+    long_table = table(0, 600, (0x2800, 1, 1), 2)
+    return {
+        "send": plain + send * 3 + u8(SLEEP) + send,
+        "receive": plain + receive + u8(SLEEP) + receive,
+        "loop": head(EVENT_IDX) + u8(ENDPOINT, 2) + offer(0, buffer(0x400, 200)) + send,
+        "in_order": head(INDIRECT | BATCH_USED) + send + send + u8(TURN, 4, SLEEP),
+        "asynchronous": head(EVENT_IDX | 64) + send * 2 + u8(TURN, 4) + send,
+        "last_first": head(EVENT_IDX | 128) + send * 3 + u8(TURN, 4, SLEEP),
+        "other_order": head(BIG_ENDIAN | LEGACY) + send + receive,
+        "indirect": plain
+        + table(0, 4, (0x1000, 20, 32), 0)
+        + offer(1, buffer(0, 64, 4))
+        + u8(TURN, 4),
+        "long_receive_table": plain
+        + long_table
+        + offer(0, buffer(0, 9600, 6))
+        + deliver(1, 100, 60000)
+        + u8(TURN, 4),
+        "long_send_table": plain
+        + table(0, 600, (0x2800, 1, 1), 0)
+        + offer(1, buffer(0, 9600, 4))
+        + u8(TURN, 4),
+        "borders": plain
+        + offer(1, buffer(0x20, 200, 0, NEXT_REGION), buffer(0x10, 40, 0, ROM))
+        + offer(1, buffer(0x40, 90, 0, 0))
+        + u8(TURN, 8),
+        "restart": plain + send + u8(RESTART, 1) + send + u8(RESTART, 0) + receive,
+        "remap": plain + send + u8(REMAP, 0x0E) + send + u8(REMAP, 0x0F, RESTART, 1) + send,
+        "jump": plain + u8(WORD, 1, 0x05) + u16(0x7000) + u8(TURN, 4, SLEEP),
+        "blocked": plain + u8(ENDPOINT, 1, 1) + send * 2 + u8(SLEEP, ENDPOINT, 0, TURN, 4),
+        "switches": plain
+        + u8(SWITCHES, 3)
+        + send
+        + u8(SWITCHES, 4)
+        + receive
+        + u8(SWITCHES, 0, TURN, 4),
+    }
+
+
+# ---- net_header: see target_net_header.c ----------------------------------------------------------
+
+ETHERNET = bytes.fromhex("525400000001525400000002")
+
+
+def net_header(flags=0, gso=0, hdr_len=0, gso_size=0, start=0, offset=0, order="<"):
+    return struct.pack(order + "BBHHHHH", flags, gso, hdr_len, gso_size, start, offset, 0)
+
+
+def ipv4(protocol, payload):
+    return (
+        ETHERNET
+        + b"\x08\x00\x45\x00"
+        + struct.pack(">H", 20 + len(payload))
+        + bytes(4)
+        + u8(64, protocol)
+        + bytes(10)
+        + payload
+    )
+
+
+def ipv6(protocol, payload):
+    return (
+        ETHERNET
+        + b"\x86\xdd\x60\x00\x00\x00"
+        + struct.pack(">H", len(payload))
+        + u8(protocol, 64)
+        + bytes(32)
+        + payload
+    )
+
+
+def net_header_seeds():
+    cuts = u8(200, 100, 50, 25, 12, 60) + u8(12, 14, 20, 33, 64, 0)
+    small = u8(20, 13, 12, 14, 18, 40) + u8(1, 5, 12, 7, 3, 40)
+    tcp = bytes(12) + b"\x50\x10" + bytes(6) + bytes(range(200))
+    udp = bytes(8) + bytes(range(100))
+    tagged = ETHERNET + b"\x81\x00\x00\x05\x88\xa8\x00\x06" + ipv4(17, udp)[12:]
+    return {
+        "plain": u8(4, 0) + cuts + net_header() + ipv4(6, tcp),
+        "checksum": u8(4, 1) + cuts + net_header(1, start=34, offset=16) + ipv4(6, tcp),
+        "checksum_kept": u8(4 | 16, 1) + small + net_header(1, start=34, offset=16) + ipv4(6, tcp),
+        "odd_checksum": u8(4, 1) + small + net_header(1, start=35, offset=7) + ipv4(17, udp),
+        "tso4": u8(4 | 16, 0x7F) + small + net_header(1, 1, 54, 60, 34, 16) + ipv4(6, tcp),
+        "tso6_ecn": u8(4 | 16, 0x7F) + cuts + net_header(1, 0x84, 74, 60, 54, 16) + ipv6(6, tcp),
+        "uso": u8(4 | 16, 0x7F) + cuts + net_header(1, 5, 42, 20, 34, 6) + ipv4(17, udp),
+        "ufo": u8(16, 0x7F) + small + net_header(1, 3, 42, 24, 34, 6) + ipv4(17, udp),
+        "big_endian": u8(2 | 8, 1)
+        + cuts
+        + net_header(1, start=34, offset=16, order=">")[:10]
+        + ipv4(6, tcp),
+        "tagged": u8(4 | 32, 1) + cuts + net_header(1, start=42, offset=6) + tagged,
+        "runt": u8(4, 0) + small + net_header() + ETHERNET,
+        "not_agreed": u8(4, 0) + cuts + net_header(1, start=34, offset=16) + ipv4(6, tcp),
+    }
+
+
+# ---- vhost_user: see target_vhost_user.c ----------------------------------------------------------
+
+MESSAGE, WRITE_MEMORY, KICK, INSPECT, RAW_BYTES, RECONNECT = 0, 3, 4, 5, 6, 7
+NEED_REPLY = 1
+MEMORY_FILE, KICK_FILE, CALL_FILE, PIPE_READ, PIPE_WRITE, SOCKET, FOLDER, NULL_FILE = range(8)
+(GET_FEATURES, SET_FEATURES, SET_OWNER, RESET_OWNER, SET_MEM_TABLE) = range(1, 6)
+(
+    SET_VRING_NUM,
+    SET_VRING_ADDR,
+    SET_VRING_BASE,
+    GET_VRING_BASE,
+    SET_VRING_KICK,
+    SET_VRING_CALL,
+    SET_VRING_ERR,
+    GET_PROTOCOL_FEATURES,
+    SET_PROTOCOL_FEATURES,
+    GET_QUEUE_NUM,
+    SET_VRING_ENABLE,
+) = range(8, 19)
+SET_BACKEND_REQ_FD, SET_VRING_ENDIAN, GET_CONFIG, SET_CONFIG = 21, 23, 24, 25
+RESET_DEVICE, GET_MAX_MEM_SLOTS, ADD_MEM_REG, REM_MEM_REG, SET_STATUS, GET_STATUS = (
+    34,
+    36,
+    37,
+    38,
+    39,
+    40,
+)
+
+UVA = 0x7F0000000000
+MEMORY_LEN = 0x20000
+VERSION_1, PROTOCOL, RING_PACKED, IN_ORDER, MRG_RXBUF, EVENT_BIT = (
+    1 << 32,
+    1 << 30,
+    1 << 34,
+    1 << 35,
+    1 << 15,
+    1 << 29,
+)
+PROTOCOL_OFFERED = 0x1A679
+
+
+def message(request, payload=b"", files=(), flags=NEED_REPLY):
+    kinds = b"" if len(files) < 2 else u8(*files)
+    how = len(files) | (0x80 if len(files) > 1 else (files[0] << 4 if files else 0))
+    return u8(MESSAGE, request, flags, how) + u16(len(payload)) + kinds + payload
+
+
+def region(gpa, size, uva, offset):
+    return u64(gpa) + u64(size) + u64(uva) + u64(offset)
+
+
+def memory_table(*regions):
+    return message(
+        SET_MEM_TABLE, u32(len(regions)) + u32(0) + b"".join(regions), (MEMORY_FILE,) * len(regions)
+    )
+
+
+def state(request, index, number):
+    return message(request, u32(index) + u32(number))
+
+
+def ring_words(index, size, base=0):
+    at = UVA + 0x4000 * index
+    address_words = u32(index) + u32(0) + u64(at) + u64(at + 0x2000) + u64(at + 0x1000) + u64(0)
+    return (
+        state(SET_VRING_NUM, index, size)
+        + state(SET_VRING_BASE, index, base)
+        + message(SET_VRING_ADDR, address_words)
+        + message(SET_VRING_CALL, u64(index), (CALL_FILE,))
+        + message(SET_VRING_KICK, u64(index), (KICK_FILE,))
+        + state(SET_VRING_ENABLE, index, 1)
+    )
+
+
+def hello(features, protocol=PROTOCOL_OFFERED):
+    return (
+        message(GET_FEATURES)
+        + message(GET_PROTOCOL_FEATURES)
+        + message(SET_PROTOCOL_FEATURES, u64(protocol))
+        + message(SET_OWNER)
+        + message(SET_FEATURES, u64(features | PROTOCOL))
+    )
+
+
+def guest_write(at, data):
+    return u8(WRITE_MEMORY) + u32(at) + u8(len(data)) + data
+
+
+def vhost_user_seeds():
+    whole = memory_table(region(0, MEMORY_LEN, UVA, 0))
+    halves = memory_table(
+        region(0, 0x10000, UVA, 0), region(0x10000, 0x10000, UVA + 0x10000, 0x10000)
+    )
+    modern = VERSION_1 | MRG_RXBUF | EVENT_BIT
+    desc = u64(0x10000) + u32(100) + u16(0) + u16(0)
+    frame = (
+        guest_write(0x4000, desc)
+        + guest_write(0x5000, u16(0) + u16(1) + u16(0))
+        + u8(KICK, INSPECT)
+    )
+    buffer_desc = u64(0x11000) + u32(2000) + u16(2) + u16(0)
+    room = guest_write(0, buffer_desc) + guest_write(0x1000, u16(0) + u16(1) + u16(0)) + u8(KICK)
+    rings = ring_words(0, 256) + ring_words(1, 256)
+    running = u8(0) + hello(modern) + whole + rings + message(SET_STATUS, u64(15)) + room + frame
+    packed = (
+        u8(0)
+        + hello(modern | RING_PACKED | IN_ORDER)
+        + whole
+        + ring_words(0, 100, 0x80008000)
+        + ring_words(1, 100, 0x80008000)
+    )
+    packed_frame = guest_write(0x4000, u64(0x10000) + u32(100) + u16(7) + u16(0x80)) + u8(
+        KICK, INSPECT
+    )
+    other_files = b"".join(message(SET_VRING_KICK, u64(1), (kind,)) for kind in range(8))
+    return {
+        "running": running,
+        "packed": packed + packed_frame + state(GET_VRING_BASE, 1, 0),
+        "stop_and_go": running
+        + state(GET_VRING_BASE, 0, 0)
+        + state(GET_VRING_BASE, 1, 0)
+        + ring_words(1, 256, 1)
+        + frame,
+        "memory_goes": running
+        + halves
+        + memory_table(region(0x10000, 0x10000, UVA + 0x10000, 0))
+        + frame,
+        "slots": u8(0)
+        + hello(modern)
+        + message(GET_MAX_MEM_SLOTS)
+        + message(ADD_MEM_REG, u64(0) + region(0, MEMORY_LEN, UVA, 0), (MEMORY_FILE,))
+        + ring_words(1, 64)
+        + frame
+        + message(REM_MEM_REG, u64(0) + region(0, MEMORY_LEN, UVA, 0))
+        + u8(INSPECT),
+        "kinds_of_files": u8(0)
+        + hello(modern)
+        + whole
+        + rings
+        + other_files
+        + message(SET_VRING_CALL, u64(1), (PIPE_WRITE,))
+        + frame,
+        "too_many_files": u8(0) + message(SET_OWNER, b"", (MEMORY_FILE,) * 10),
+        "config": u8(4)
+        + hello(modern)
+        + message(GET_CONFIG, u32(0) + u32(28) + u32(0) + bytes(28))
+        + message(SET_CONFIG, u32(0) + u32(6) + u32(0) + bytes(6))
+        + message(GET_QUEUE_NUM),
+        "channel": u8(1)
+        + hello(modern)
+        + message(SET_BACKEND_REQ_FD, b"", (SOCKET,))
+        + message(SET_BACKEND_REQ_FD, b"", (PIPE_WRITE,)),
+        "resets": running
+        + message(RESET_DEVICE)
+        + rings
+        + message(SET_STATUS, u64(0))
+        + message(RESET_OWNER)
+        + message(GET_STATUS),
+        "legacy": u8(8)
+        + message(SET_FEATURES, u64(MRG_RXBUF))
+        + state(SET_VRING_ENDIAN, 1, 1)
+        + whole
+        + ring_words(1, 64)
+        + frame,
+        "fault": running
+        + guest_write(0x5002, u16(0x7000))
+        + u8(KICK, INSPECT)
+        + message(SET_VRING_ERR, u64(1), (PIPE_WRITE,))
+        + state(GET_VRING_BASE, 1, 0),
+        "pieces": u8(0, RAW_BYTES, 6)
+        + u32(1)
+        + u16(1)
+        + u8(RAW_BYTES, 6)
+        + u16(0)
+        + u32(0)
+        + u8(RECONNECT),
+        "refused": u8(0)
+        + message(99)
+        + message(SET_FEATURES, u64(0xFFFFFFFFFFFFFFFF))
+        + message(SET_VRING_NUM, u32(9) + u32(7))
+        + message(SET_VRING_NUM, u32(0)),
+    }
+
+
+# ---- config, control ------------------------------------------------------------------------------
+
+
+def config_seeds():
+    def file_input(value, *texts):
+        data = (value if isinstance(value, str) else json.dumps(value)).encode()
+        return u8(1) + u16(len(data)) + data + b"\0".join(text.encode() for text in texts)
+
+    def text_input(*texts):
+        return u8(0) + b"\0".join(text.encode() for text in texts)
+
+    nic = {
+        "name": "vm0",
+        "socket": "/run/vm0.sock",
+        "mac": "52:54:00:00:00:01",
+        "mtu": 1500,
+        "queues": 2,
+        "queue-size": 256,
+        "speed": 10000,
+        "mode": "client",
+        "endpoint": {"kind": "user", "net": "10.0.3.0/24", "hostfwd": ["tcp::2222-:22", 5, True]},
+    }
+    return {
+        "whole_file": file_input(
+            {"control": "/run/c.sock", "workers": 2, "poll": 50, "nics": [nic]}
+        ),
+        "file_and_text": file_input({"nics": [nic]}, "socket=/run/vm1.sock,endpoint=null"),
+        "wrong_types": file_input({"workers": "two", "nics": {}}),
+        "unknown_key": file_input({"nics": [{"sokcet": "/a", "endpoint": "usr"}]}),
+        "cut_short": file_input('{"nics": [{"socket": "/a"'),
+        "not_an_object": file_input("[1, 2, {}]"),
+        "text": text_input(
+            "socket=/run/vm0.sock,mtu=1500,endpoint=user:net=10.0.3.0/24,hostfwd=tcp::80-:80"
+        ),
+        "two_texts": text_input(
+            "name=a,socket=/a,endpoint=null", "name=a,socket=/b,endpoint=null:rx=on"
+        ),
+        "tap": text_input(
+            "mac=02:00:00:00:00:01,socket=/a,queues=4,endpoint=tap:ifname=tap0,mtu=9000"
+        ),
+        "no_value": text_input("socket,endpoint=", "=,"),
+    }
+
+
+def control_seeds():
+    def parser(text):
+        return u8(0) + text.encode()
+
+    def pieces(*texts):
+        return u8(1) + b"".join(u8(len(text)) + text.encode() for text in texts)
+
+    return {
+        "inspect": parser('{"command":"inspect","path":"fuzz/queues/0"}'),
+        "inspect_nic": parser('{"command":"inspect","path":"nic0/queues/1"}'),
+        "inspect_wrong": parser('{"command":"inspect","path":5}'),
+        "endpoints": parser('{"command":"endpoints"}'),
+        "ping": parser('{"command":"ping"}'),
+        "unknown": parser('{"command":"inspct","pth":"\\u0000"}'),
+        "not_json": parser("[{}"),
+        "in_pieces": pieces('{"comm', 'and":"ping"}\n{"command"', ':"inspect"}\n'),
+        "two_lines": pieces('\n\n{"command":"endpoints"}\n{"command":"ping"}\n'),
+        "no_end": pieces('{"command":"ping"}'),
+    }
+
+
+# ---- ring_schedule: see tests/property/ring_schedule.h --------------------------------------------
+
+
+def ring_schedule_seeds():
+    """Set-up and steps of four bytes; which mean what is the schedule's business: spread over all of them."""
+
+    def steps(count, factor):
+        return b"".join(
+            u8(i * factor & 0xFF, i * 7 & 0xFF, i * 13 & 0xFF, i & 0xFF) for i in range(count)
+        )
+
+    return {
+        "short": bytes(4) + steps(8, 1),
+        "long": u8(3, 7, 1, 255) + steps(200, 1),
+        "other": u8(255, 1, 2, 3) + steps(120, 5),
+        "third": u8(16, 64, 128, 9) + steps(120, 11),
+    }
+
+
+TARGETS = {
+    "split_ring": lambda: ring_seeds(packed=False),
+    "packed_ring": lambda: ring_seeds(packed=True),
+    "ring_schedule": ring_schedule_seeds,
+    "net_header": net_header_seeds,
+    "vhost_user": vhost_user_seeds,
+    "config": config_seeds,
+    "control": control_seeds,
+}
+
+
+def main():
+    for target in sys.argv[1:] or TARGETS:
+        folder = os.path.join(HERE, "corpus", target)
+        os.makedirs(folder, exist_ok=True)
+        for name, data in TARGETS[target]().items():
+            with open(os.path.join(folder, name), "wb") as seed:
+                seed.write(data)
+
+
+if __name__ == "__main__":
+    main()
