@@ -36,6 +36,18 @@ void coordinator_tell_fault(struct coordinator *coordinator, unsigned queue,
         coordinator->listener.queue_broken(coordinator->listener.context, queue);
 }
 
+/* Faults of one pair that nobody has heard of yet. */
+static uint8_t faults_take(struct worker_pair *worker_pair)
+{
+    uint8_t faults;
+
+    worker_pause(worker_pair->worker);
+    faults = worker_pair->faults_raised & (uint8_t)~worker_pair->faults_told;
+    worker_pair->faults_told |= faults;
+    worker_resume(worker_pair->worker);
+    return faults;
+}
+
 static void fault_ready(struct loop_source *source, uint32_t events)
 {
     struct coordinator *coordinator = CONTAINER_OF(source, struct coordinator, fault_source);
@@ -43,17 +55,12 @@ static void fault_ready(struct loop_source *source, uint32_t events)
     (void)events;
     event_bits_take(&coordinator->faults);
     for (unsigned i = 0; i < coordinator->nic.config.queue_pairs; i++) {
-        struct worker_pair *worker_pair = &coordinator->pairs[i];
-        uint8_t rx, tx;
+        uint8_t faults = faults_take(&coordinator->pairs[i]);
 
-        worker_pause(worker_pair->worker);
-        rx = worker_pair->fault_told ? worker_pair->pair.rx.fault : QUEUE_FAULT_NONE;
-        tx = worker_pair->fault_told ? worker_pair->pair.tx.fault : QUEUE_FAULT_NONE;
-        worker_resume(worker_pair->worker);
-        if (rx != QUEUE_FAULT_NONE)
-            coordinator_tell_fault(coordinator, 2 * i, &worker_pair->pair.rx);
-        if (tx != QUEUE_FAULT_NONE)
-            coordinator_tell_fault(coordinator, 2 * i + 1, &worker_pair->pair.tx);
+        if (faults & WORKER_FAULT_RX)
+            coordinator_tell_fault(coordinator, 2 * i, &coordinator->pairs[i].pair.rx);
+        if (faults & WORKER_FAULT_TX)
+            coordinator_tell_fault(coordinator, 2 * i + 1, &coordinator->pairs[i].pair.tx);
     }
 }
 

@@ -140,6 +140,13 @@ static int control_start(struct coordinator *coordinator, const struct virtqueue
     return 0;
 }
 
+/* A queue that starts anew may break anew. */
+static void faults_forget(struct worker_pair *worker_pair, enum worker_fault fault)
+{
+    worker_pair->faults_raised &= (uint8_t)~fault;
+    worker_pair->faults_told &= (uint8_t)~fault;
+}
+
 /* vhost-user: a kick message without a file descriptor (VU-ST-01). */
 static void polled_update(struct worker_pair *worker_pair)
 {
@@ -164,7 +171,7 @@ NEEDS_DATA static int pair_start(struct coordinator *coordinator, unsigned queue
         virtqueue_stop(virtqueue);
         return error_set(err, EINVAL, "the kick fd of queue %u can't be waited for", queue);
     }
-    worker_pair->fault_told = 0;
+    faults_forget(worker_pair, queue % 2 == 0 ? WORKER_FAULT_RX : WORKER_FAULT_TX);
     polled_update(worker_pair);
     coordinator_update_pair(coordinator, queue / 2);
     return 0;

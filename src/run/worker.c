@@ -101,9 +101,10 @@ static void source_register(struct worker *worker, struct worker_source *source,
         source->wanted = wanted;
 }
 
-static int pair_broken(const struct pair *pair)
+static uint8_t pair_faults(const struct pair *pair)
 {
-    return pair->rx.fault != QUEUE_FAULT_NONE || pair->tx.fault != QUEUE_FAULT_NONE;
+    return (pair->rx.fault != QUEUE_FAULT_NONE ? WORKER_FAULT_RX : 0) |
+           (pair->tx.fault != QUEUE_FAULT_NONE ? WORKER_FAULT_TX : 0);
 }
 
 /* 1 if the pair has nothing to do and may sleep. */
@@ -127,9 +128,10 @@ NEEDS_DATA static int pair_idle(struct worker *worker, struct worker_pair *pair)
 NEEDS_DATA static int pair_run(struct worker *worker, struct worker_pair *pair)
 {
     unsigned moved = pair_turn(&pair->pair, &worker->scratch, WORKER_BUDGET);
+    uint8_t faults = pair_faults(&pair->pair);
 
-    if (__builtin_expect(pair_broken(&pair->pair), 0) && !pair->fault_told) {
-        pair->fault_told = 1;
+    if (__builtin_expect((faults & ~pair->faults_raised) != 0, 0)) {
+        pair->faults_raised |= faults;
         event_bits_raise(pair->events, 1);
     }
     if (moved != 0) {

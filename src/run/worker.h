@@ -18,6 +18,11 @@ enum {
     WORKERS_MAX = 64,
 };
 
+enum worker_fault {
+    WORKER_FAULT_RX = 1,
+    WORKER_FAULT_TX = 2,
+};
+
 struct worker;
 struct worker_pool;
 
@@ -40,8 +45,9 @@ struct worker_pair {
     uint64_t idle_since_ns;    /* 0: moved something in its last turn */
     uint64_t idle_until_ns;    /* of that, counted up to here */
     uint8_t runnable;
-    uint8_t woken; /* since its last turn that moved something */
-    uint8_t fault_told;
+    uint8_t woken;         /* since its last turn that moved something */
+    uint8_t faults_raised; /* WORKER_FAULT_… that `events` was told of */
+    uint8_t faults_told;   /* of those, what the coordinator has passed on */
 };
 
 int worker_pool_create(unsigned workers, unsigned poll_us, unsigned queue_size_max,
