@@ -133,6 +133,28 @@ static void INV_05_broken_ring_stays_silent(void **state)
     bed_end(bed);
 }
 
+/* One ring of a pair breaks, then the other: each is told, each once. */
+static void INV_05_both_rings_of_a_pair_break(void **state)
+{
+    static const uint8_t frame[100];
+    struct testbed_options options = {.pairs = 2, .rx_unposted = 1};
+    struct testbed *bed = testbed_start(state, &options);
+    struct testbed_nic *nic = &bed->nic[VICTIM];
+    struct driver_split *tx = testbed_tx(nic, 0);
+    struct driver_split *rx = testbed_rx(nic, 0);
+
+    net_driver_post(&nic->net[1], 16);
+    driver_split_store_avail_idx(rx, 0x8000);
+    net_driver_send(&nic->net[0], frame, sizeof(frame)); /* it comes back: the ring is looked at */
+    check(wait_eventfd(nic->fe.vring[RX].err_fd, WAIT_LONG_MS) == 1, "the err eventfd of RX");
+    driver_split_offer(tx, 999);
+    testbed_publish(tx);
+    check(wait_eventfd(nic->fe.vring[TX].err_fd, WAIT_LONG_MS) == 1, "the err eventfd of TX");
+    assert_int_equal(wait_eventfd(nic->fe.vring[RX].err_fd, WAIT_QUIET_MS), 0);
+    daemon_check_idle(&bed->daemon);
+    bed_end(bed);
+}
+
 /* ---- rings that must not start ---- */
 
 /* Starts ring TX with these addresses; answers whether the back-end took all of it and serves it.
@@ -279,6 +301,7 @@ int main(void)
         TESTBED_TEST(SPL_BAD_03_transmit_index_goes_back),
         TESTBED_TEST(GEN_ST_04_broken_ring_sets_needs_reset_until_the_reset),
         TESTBED_TEST(INV_05_broken_ring_stays_silent),
+        TESTBED_TEST(INV_05_both_rings_of_a_pair_break),
         TESTBED_TEST(SPL_BAD_28_ring_parts_misaligned_or_outside_memory),
         TESTBED_TEST(SPL_BAD_27_sizes_are_refused),
         TESTBED_TEST(SPL_BAD_29_ring_parts_overlap),
