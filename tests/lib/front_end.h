@@ -82,6 +82,8 @@ enum vu_flags {
 #define VIRTIO_F_EVENT_IDX        (1ull << 29)
 #define VHOST_F_PROTOCOL_FEATURES (1ull << 30)
 #define VIRTIO_F_VERSION_1        (1ull << 32)
+#define VIRTIO_F_RING_PACKED      (1ull << 34)
+#define VIRTIO_F_IN_ORDER         (1ull << 35)
 #define VIRTIO_F_RING_RESET       (1ull << 40)
 
 enum virtio_status {
@@ -169,6 +171,7 @@ int front_end_set_mem_table(struct front_end *fe, const struct guest_ram *ram);
 int front_end_add_mem_reg(struct front_end *fe, const struct guest_ram_region *region);
 int front_end_rem_mem_reg(struct front_end *fe, const struct guest_ram_region *region);
 int front_end_vring_state(struct front_end *fe, uint32_t request, uint32_t index, uint32_t num);
+int front_end_set_ring_addr(struct front_end *fe, uint32_t index, const struct driver_ring *ring);
 int front_end_set_vring_addr(struct front_end *fe, uint32_t index,
                              const struct driver_split *split);
 int front_end_get_vring_base(struct front_end *fe, uint32_t index, uint32_t *ret_base);

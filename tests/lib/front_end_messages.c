@@ -124,7 +124,7 @@ int front_end_vring_state(struct front_end *fe, uint32_t request, uint32_t index
     return front_end_request(fe, &message, 0);
 }
 
-int front_end_set_vring_addr(struct front_end *fe, uint32_t index, const struct driver_split *split)
+int front_end_set_ring_addr(struct front_end *fe, uint32_t index, const struct driver_ring *ring)
 {
     struct {
         uint32_t index;
@@ -135,13 +135,18 @@ int front_end_set_vring_addr(struct front_end *fe, uint32_t index, const struct 
         uint64_t log;
     } payload = {
         .index = index,
-        .desc = guest_ram_uva(split->ring.ram, split->desc_gpa),
-        .used = guest_ram_uva(split->ring.ram, split->used_gpa),
-        .avail = guest_ram_uva(split->ring.ram, split->avail_gpa),
+        .desc = guest_ram_uva(ring->ram, ring->desc_area),
+        .used = guest_ram_uva(ring->ram, ring->device_area),
+        .avail = guest_ram_uva(ring->ram, ring->driver_area),
     };
     struct vu_message message = vu_message(VU_SET_VRING_ADDR, &payload, sizeof(payload));
 
     return front_end_request(fe, &message, 0);
+}
+
+int front_end_set_vring_addr(struct front_end *fe, uint32_t index, const struct driver_split *split)
+{
+    return front_end_set_ring_addr(fe, index, &split->ring);
 }
 
 int front_end_get_vring_base(struct front_end *fe, uint32_t index, uint32_t *ret_base)

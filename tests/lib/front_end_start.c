@@ -34,21 +34,21 @@ static void enable(struct front_end *fe, unsigned index)
         MUST(front_end_vring_state(fe, VU_SET_VRING_ENABLE, index, 1));
 }
 
-static void number(struct front_end *fe, unsigned index, const struct driver_split *split)
+static void number(struct front_end *fe, unsigned index, const struct driver_ring *ring)
 {
-    MUST(front_end_vring_state(fe, VU_SET_VRING_NUM, index, split->ring.size));
+    MUST(front_end_vring_state(fe, VU_SET_VRING_NUM, index, ring->size));
 }
 
-static void base(struct front_end *fe, unsigned index, const struct driver_split *split)
+static void base(struct front_end *fe, unsigned index, const struct driver_ring *ring)
 {
-    MUST(front_end_vring_state(fe, VU_SET_VRING_BASE, index, split->used_idx));
+    MUST(front_end_vring_state(fe, VU_SET_VRING_BASE, index, ring->ops->base(ring)));
 }
 
 /* A legacy driver's words, QEMU's place for it: before the addresses. */
-static void endian(struct front_end *fe, unsigned index, const struct driver_split *split)
+static void endian(struct front_end *fe, unsigned index, const struct driver_ring *ring)
 {
     if (!(fe->features & VIRTIO_F_VERSION_1) && (fe->pf & VU_PF_CROSS_ENDIAN))
-        MUST(front_end_vring_state(fe, VU_SET_VRING_ENDIAN, index, split->ring.order == WIRE_BIG));
+        MUST(front_end_vring_state(fe, VU_SET_VRING_ENDIAN, index, ring->order == WIRE_BIG));
 }
 
 static void queue_count(struct front_end *fe)
@@ -88,10 +88,10 @@ static void add_status(struct front_end *fe, uint8_t bits)
 void front_end_bind(struct front_end *fe, const struct front_end_setup *setup)
 {
     for (unsigned i = 0; i < setup->vring_count; i++) {
-        setup->vring[i]->ring.event_idx = (fe->features & VIRTIO_F_EVENT_IDX) != 0;
-        setup->vring[i]->ring.kick_fd = fe->vring[i].kick_fd;
-        setup->vring[i]->ring.call_fd = fe->vring[i].call_fd;
-        setup->vring[i]->ring.ops->interrupts(&setup->vring[i]->ring, INTERRUPTS_ON);
+        setup->vring[i]->event_idx = (fe->features & VIRTIO_F_EVENT_IDX) != 0;
+        setup->vring[i]->kick_fd = fe->vring[i].kick_fd;
+        setup->vring[i]->call_fd = fe->vring[i].call_fd;
+        setup->vring[i]->ops->interrupts(setup->vring[i], INTERRUPTS_ON);
     }
 }
 
@@ -143,7 +143,7 @@ static void start_qemu(struct front_end *fe, const struct front_end_setup *setup
             number(fe, i, setup->vring[i]);
             base(fe, i, setup->vring[i]);
             endian(fe, i, setup->vring[i]);
-            MUST(front_end_set_vring_addr(fe, i, setup->vring[i]));
+            MUST(front_end_set_ring_addr(fe, i, setup->vring[i]));
             MUST(front_end_set_vring_kick(fe, i));
             MUST(front_end_set_vring_call(fe, i));
         }
@@ -186,7 +186,7 @@ void front_end_start_dpdk(struct front_end *fe, const struct front_end_setup *se
     for (unsigned i = 0; i < setup->vring_count; i++) {
         number(fe, i, setup->vring[i]);
         base(fe, i, setup->vring[i]);
-        MUST(front_end_set_vring_addr(fe, i, setup->vring[i]));
+        MUST(front_end_set_ring_addr(fe, i, setup->vring[i]));
         MUST(front_end_set_vring_kick(fe, i));
     }
     front_end_bind(fe, setup);
@@ -213,7 +213,7 @@ void front_end_start_cloud_hypervisor(struct front_end *fe, const struct front_e
     for (unsigned i = 0; i < setup->vring_count; i++)
         number(fe, i, setup->vring[i]);
     for (unsigned i = 0; i < setup->vring_count; i++) {
-        MUST(front_end_set_vring_addr(fe, i, setup->vring[i]));
+        MUST(front_end_set_ring_addr(fe, i, setup->vring[i]));
         base(fe, i, setup->vring[i]);
         MUST(front_end_set_vring_call(fe, i));
         MUST(front_end_set_vring_kick(fe, i));
@@ -242,7 +242,7 @@ void front_end_start_crosvm(struct front_end *fe, const struct front_end_setup *
     MUST(front_end_set_mem_table(fe, setup->ram));
     for (unsigned i = 0; i < setup->vring_count; i++) {
         number(fe, i, setup->vring[i]);
-        MUST(front_end_set_vring_addr(fe, i, setup->vring[i]));
+        MUST(front_end_set_ring_addr(fe, i, setup->vring[i]));
         base(fe, i, setup->vring[i]);
         MUST(front_end_set_vring_call(fe, i));
         MUST(front_end_set_vring_kick(fe, i));
@@ -288,7 +288,7 @@ void front_end_start_uml(struct front_end *fe, const struct front_end_setup *set
         give_pipe(fe, &message, &fe->vring[i].call_fd);
         number(fe, i, setup->vring[i]);
         base(fe, i, setup->vring[i]);
-        MUST(front_end_set_vring_addr(fe, i, setup->vring[i]));
+        MUST(front_end_set_ring_addr(fe, i, setup->vring[i]));
     }
     for (unsigned i = 0; i < setup->vring_count; i++) {
         MUST(front_end_set_vring_kick(fe, i));
@@ -300,18 +300,23 @@ void front_end_start_uml(struct front_end *fe, const struct front_end_setup *set
 
 /* ---- one ring ---- */
 
-void front_end_start_vring(struct front_end *fe, unsigned index, struct driver_split *split)
+void front_end_start_ring(struct front_end *fe, unsigned index, struct driver_ring *ring)
 {
-    number(fe, index, split);
-    base(fe, index, split);
-    MUST(front_end_set_vring_addr(fe, index, split));
+    number(fe, index, ring);
+    base(fe, index, ring);
+    MUST(front_end_set_ring_addr(fe, index, ring));
     MUST(front_end_set_vring_kick(fe, index));
     MUST(front_end_set_vring_call(fe, index));
     MUST(front_end_set_vring_err(fe, index));
-    split->ring.kick_fd = fe->vring[index].kick_fd;
-    split->ring.call_fd = fe->vring[index].call_fd;
+    ring->kick_fd = fe->vring[index].kick_fd;
+    ring->call_fd = fe->vring[index].call_fd;
     enable(fe, index);
     MUST(front_end_sync(fe));
+}
+
+void front_end_start_vring(struct front_end *fe, unsigned index, struct driver_split *split)
+{
+    front_end_start_ring(fe, index, &split->ring);
 }
 
 uint32_t front_end_stop_vring(struct front_end *fe, unsigned index)

@@ -9,8 +9,8 @@
 #include "front_end.h"
 
 struct front_end_setup {
-    struct guest_ram *ram;       /* borrowed */
-    struct driver_split **vring; /* borrowed: vring_count rings, in the order of their index */
+    struct guest_ram *ram;      /* borrowed */
+    struct driver_ring **vring; /* borrowed: vring_count rings, in the order of their index */
     unsigned vring_count;
     uint64_t features; /* wanted; agreed are those that are offered too */
     uint64_t pf;       /* wanted protocol features */
@@ -32,6 +32,7 @@ front_end_start_function front_end_start_uml;
 void front_end_bind(struct front_end *fe, const struct front_end_setup *setup);
 /* One ring from nothing: NUM, BASE, ADDR, KICK, CALL, ERR; enabled if the session has that message.
  */
+void front_end_start_ring(struct front_end *fe, unsigned index, struct driver_ring *ring);
 void front_end_start_vring(struct front_end *fe, unsigned index, struct driver_split *split);
 /* Stops a ring and returns the base that the back-end answered. */
 uint32_t front_end_stop_vring(struct front_end *fe, unsigned index);

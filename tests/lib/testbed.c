@@ -32,8 +32,10 @@ int testbed_setup(void **state)
 static void nic_free(struct testbed_nic *nic)
 {
     front_end_close(&nic->fe);
-    for (unsigned i = 0; i < 2 * TESTBED_PAIRS_MAX + 1; i++)
+    for (unsigned i = 0; i < 2 * TESTBED_PAIRS_MAX + 1; i++) {
         driver_split_free(&nic->vring[i]);
+        driver_packed_free(&nic->packed[i]);
+    }
     guest_ram_free(&nic->ram);
 }
 
@@ -75,6 +77,25 @@ static unsigned header_len_of(const struct testbed_options *options)
     return NET_HEADER_LEGACY;
 }
 
+static void ring_prepare(struct testbed_nic *nic, unsigned vring)
+{
+    struct driver_split_options split = {
+        .size = nic->options.queue_size,
+        .start_idx = nic->options.start_idx,
+        .order = nic->options.order,
+        .in_order = (nic->options.features & VIRTIO_F_IN_ORDER) != 0,
+    };
+    struct driver_packed_options packed = {.size = split.size, .in_order = split.in_order};
+
+    if (nic->options.features & VIRTIO_F_RING_PACKED) {
+        driver_packed_init(&nic->packed[vring], &nic->ram, &packed);
+        nic->ring[vring] = &nic->packed[vring].ring;
+    } else {
+        driver_split_init(&nic->vring[vring], &nic->ram, &split);
+        nic->ring[vring] = &nic->vring[vring].ring;
+    }
+}
+
 static void nic_prepare(struct testbed *bed, unsigned index, const struct testbed_options *options)
 {
     struct testbed_nic *nic = &bed->nic[index];
@@ -93,16 +114,8 @@ static void nic_prepare(struct testbed *bed, unsigned index, const struct testbe
     guest_ram_add(&nic->ram, TESTBED_BORDER_GPA, TESTBED_END_GPA - TESTBED_BORDER_GPA,
                   BORDER_FILE_OFFSET);
     nic->setup.vring_count = 2 * nic->options.pairs + (nic->options.control != 0);
-    for (unsigned i = 0; i < nic->setup.vring_count; i++) {
-        struct driver_split_options ring = {
-            .size = nic->options.queue_size,
-            .start_idx = nic->options.start_idx,
-            .order = nic->options.order,
-        };
-
-        driver_split_init(&nic->vring[i], &nic->ram, &ring);
-        nic->vrings[i] = &nic->vring[i];
-    }
+    for (unsigned i = 0; i < nic->setup.vring_count; i++)
+        ring_prepare(nic, i);
     for (unsigned i = 0; i < nic->options.pairs; i++) {
         struct net_options net = {
             .header_len = header_len_of(&nic->options),
@@ -114,11 +127,11 @@ static void nic_prepare(struct testbed *bed, unsigned index, const struct testbe
 
         if (net.rx_slots == 0 && net.shape != CHAIN_INDIRECT && net.shape != CHAIN_DIRECT)
             net.rx_slots = nic->options.queue_size / 2;
-        net_driver_init(&nic->net[i], &nic->vring[2 * i].ring, &nic->vring[2 * i + 1].ring, &net);
+        net_driver_init(&nic->net[i], nic->ring[2 * i], nic->ring[2 * i + 1], &net);
     }
     nic->setup = (struct front_end_setup){
         .ram = &nic->ram,
-        .vring = nic->vrings,
+        .vring = nic->ring,
         .vring_count = nic->setup.vring_count,
         .features = nic->options.features,
         .pf = nic->options.pf,
@@ -157,7 +170,10 @@ struct testbed *testbed_start(void **state, const struct testbed_options *option
 void testbed_restart_rings(struct testbed_nic *nic, uint16_t start_idx)
 {
     for (unsigned i = 0; i < nic->setup.vring_count; i++)
-        driver_split_restart(&nic->vring[i], start_idx);
+        if (nic->ring[i] == &nic->vring[i].ring)
+            driver_split_restart(&nic->vring[i], start_idx);
+        else
+            nic->ring[i]->ops->restart(nic->ring[i]);
     for (unsigned i = 0; i < nic->options.pairs; i++)
         net_driver_forget(&nic->net[i]);
 }

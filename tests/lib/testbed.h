@@ -7,6 +7,7 @@
 #pragma once
 
 #include "daemon.h"
+#include "driver_packed.h"
 #include "driver_split.h"
 #include "front_end.h"
 #include "front_end_start.h"
@@ -50,7 +51,8 @@ struct testbed_nic {
     struct testbed_options options;
     struct guest_ram ram;
     struct driver_split vring[2 * TESTBED_PAIRS_MAX + 1];
-    struct driver_split *vrings[2 * TESTBED_PAIRS_MAX + 1];
+    struct driver_packed packed[2 * TESTBED_PAIRS_MAX + 1]; /* RING_PACKED: instead of vring */
+    struct driver_ring *ring[2 * TESTBED_PAIRS_MAX + 1];    /* back-pointers: those in use */
     struct net_driver net[TESTBED_PAIRS_MAX];
     struct front_end fe;
     struct front_end_setup setup;
