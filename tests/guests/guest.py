@@ -77,7 +77,7 @@ class Guest:
     def start(self, command):
         """Begins a line of shell; finish() takes its answer."""
         if not self.is_alive():
-            raise GuestError(f"the guest is gone before `{command}`")
+            raise GuestError(f"the guest is gone before `{command}`\n{self.tail()}")
         try:
             self._process.stdin.write(command.encode() + b"\n")
             self._process.stdin.flush()
