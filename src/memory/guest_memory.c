@@ -131,14 +131,21 @@ static struct memory_mapping *mapping_create(const struct memory_file *file, uin
     struct memory_mapping *mapping = calloc(1, sizeof(*mapping));
     struct stat status;
     uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    uint64_t len;
 
     if (mapping == NULL)
         return NULL;
     if (fstat(file->fd, &status) == 0 && is_power_of_two((uint64_t)status.st_blksize))
         page = MAX(page, (uint64_t)status.st_blksize);
     *ret_delta = file->offset & (page - 1);
+    len = (file->size + *ret_delta + page - 1) & ~(page - 1);
+    if (len > SIZE_MAX) { /* a machine of 32 bits */
+        free(mapping);
+        errno = ENOMEM;
+        return NULL;
+    }
     mapping->references = 1;
-    mapping->len = (size_t)((file->size + *ret_delta + page - 1) & ~(page - 1));
+    mapping->len = (size_t)len;
     mapping->base = mmap(NULL, mapping->len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
                          file->fd, (off_t)(file->offset - *ret_delta));
     if (mapping->base == MAP_FAILED) {

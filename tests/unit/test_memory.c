@@ -265,6 +265,28 @@ static void VU_MEM_02_read_only_file_can_not_be_guest_memory(void **state)
     close(fd);
 }
 
+/* On a machine of 32 bits the whole pages around this region are more than the address space. */
+static void VU_MEM_02_region_is_mapped_whole_or_not_at_all(void **state)
+{
+    struct guest_memory *memory = *state;
+    uint64_t size = UINT32_MAX - 0x7ff;
+    int fd = memfd_create("test", MFD_CLOEXEC);
+    struct memory_file file = {.fd = fd, .offset = 0x900, .gpa = 0, .uva = 0, .size = size};
+    uint8_t *last;
+
+    assert_int_equal(ftruncate(fd, (off_t)(size + 2 * PAGE)), 0);
+    if (guest_memory_map(memory, &file, NULL) == 0) {
+        last = guest_memory_pointer(memory, size - 1, 1, MEMORY_WRITE);
+        assert_non_null(last);
+        *last = 1;
+        assert_int_equal(pread(fd, &host[0], 1, (off_t)(file.offset + size - 1)), 1);
+        assert_int_equal(host[0], 1);
+    } else {
+        assert_int_equal(memory->region_count, 0);
+    }
+    close(fd);
+}
+
 static void memory_copy_keeps_mappings_alive(void **state)
 {
     struct guest_memory *copy;
@@ -364,6 +386,7 @@ int main(void)
         TEST(VU_MEM_02_unaligned_offset_is_found_in_the_file),
         TEST(VU_SEC_04_what_is_no_memory_file_is_refused),
         TEST(VU_MEM_02_read_only_file_can_not_be_guest_memory),
+        TEST(VU_MEM_02_region_is_mapped_whole_or_not_at_all),
         TEST(memory_copy_keeps_mappings_alive),
         TEST(memory_cache_agrees_with_a_naive_model),
     };
