@@ -2,6 +2,7 @@
 """A Linux guest on a tap: everything that its user would try.
 
     tap_guest.py uml|qemu
+    tap_guest.py uml --smoke      ten seconds' worth
 """
 
 import subprocess
@@ -29,7 +30,10 @@ def main(test):
             wait_for_socket(socket)
             network.bring_up(TAP, f"{traffic.HOST}/24", JUMBO)
             with boot(kind, socket) as guest:
-                use_guest(test, guest, network, folder, daemon)
+                if "--smoke" in sys.argv:
+                    smoke(test, guest, network, folder)
+                else:
+                    use_guest(test, guest, network, folder, daemon)
             with test.case("the daemon ends with status 0 on SIGTERM"):
                 daemon.stop()
 
@@ -39,6 +43,17 @@ def boot(kind, socket):
         return UmlGuest([socket])
     # QEMU tells the guest an MTU only if it is told one itself.
     return QemuGuest([{"socket": socket, "mac": MAC, "properties": f"host_mtu={JUMBO}"}])
+
+
+def smoke(test, guest, network, folder):
+    with test.case("ping"):
+        traffic.set_address(guest)
+        traffic.ping(guest)
+    with test.case("TCP both ways"), traffic.iperf_server(network):
+        traffic.expect_tcp(guest, seconds=1)
+        traffic.expect_tcp(guest, "-R", seconds=1)
+    with test.case("a download keeps its checksum"):
+        traffic.download(guest, network, folder)
 
 
 def use_guest(test, guest, network, folder, daemon):
