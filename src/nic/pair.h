@@ -59,7 +59,6 @@ enum pair_tx_drop {
     PAIR_TX_DROP_BAD_HEADER, /* offload fields that lie or were not agreed */
     PAIR_TX_DROP_SCATTERED,  /* too many pieces for an asynchronous endpoint */
     PAIR_TX_DROP_LINK_DOWN,
-    PAIR_TX_DROP_DISABLED, /* queue started but not enabled (vhost-user) */
     PAIR_TX_DROP_COUNT,
     PAIR_TX_FRAME = PAIR_TX_DROP_COUNT, /* not a drop: goes to the endpoint */
 };
@@ -106,8 +105,7 @@ struct pair {
     struct endpoint_queue *endpoint_queue; /* borrowed from the coordinator */
     struct tx_flight flight;               /* for an asynchronous endpoint */
     struct pair_rules rules;
-    uint8_t enabled_rx, enabled_tx; /* vhost-user's enable axis */
-    uint8_t polled;                 /* a ring has no kick: it is looked at again and again */
+    uint8_t polled; /* a ring has no kick: it is looked at again and again */
     uint8_t parked; /* above the number of pairs that the driver chose: left alone */
 
     /* The worker's state of the pair. */

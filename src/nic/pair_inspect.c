@@ -7,7 +7,6 @@ static const char *const tx_drop_names[PAIR_TX_DROP_COUNT] = {
     [PAIR_TX_DROP_BAD_CHAIN] = "bad_chain", [PAIR_TX_DROP_SHORT] = "short",
     [PAIR_TX_DROP_OVERSIZE] = "oversize",   [PAIR_TX_DROP_BAD_HEADER] = "bad_header",
     [PAIR_TX_DROP_SCATTERED] = "scattered", [PAIR_TX_DROP_LINK_DOWN] = "link_down",
-    [PAIR_TX_DROP_DISABLED] = "disabled",
 };
 
 static const char *const rx_drop_names[PAIR_RX_DROP_COUNT] = {
@@ -60,6 +59,7 @@ static void inspect_ring(struct inspect *visitor, const char *name, const struct
     inspect_enter(visitor, name);
     inspect_text(visitor, "state", "%s",
                  queue->fault != QUEUE_FAULT_NONE ? "broken"
+                 : queue->resting                 ? "resting"
                  : queue->running                 ? "running"
                                                   : "stopped");
     if (queue->fault != QUEUE_FAULT_NONE)

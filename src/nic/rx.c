@@ -240,7 +240,7 @@ static int rx_reserve(struct endpoint_rx *rx, uint32_t min, uint32_t max, struct
     struct pair *pair = pair_of(rx);
     int result;
 
-    if (!pair->enabled_rx || !pair->rules.link_up || !pair->rx.running ||
+    if (!pair->rules.link_up || !pair->rx.running || pair->rx.resting ||
         pair->rx.fault != QUEUE_FAULT_NONE)
         return -ENETDOWN;
     do {

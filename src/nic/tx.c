@@ -68,8 +68,6 @@ static unsigned chain_parse(struct pair *pair, const struct chain *chain, struct
         return PAIR_TX_DROP_SHORT;
     if (chain->readable_len - header_len > FRAME_LEN_MAX)
         return PAIR_TX_DROP_OVERSIZE;
-    if (!pair->enabled_tx)
-        return PAIR_TX_DROP_DISABLED;
     if (!pair->rules.link_up || pair->endpoint_queue == NULL)
         return PAIR_TX_DROP_LINK_DOWN;
     header_strip(chain, header_len, ret_frame, &header);

@@ -153,6 +153,23 @@ uint32_t virtqueue_stop(struct virtqueue *queue)
     return is_packed(queue) ? packed_base(queue) : queue->next_avail;
 }
 
+void virtqueue_rest(struct virtqueue *queue)
+{
+    virtqueue_flush(queue);
+    queue->resting = 1;
+}
+
+void virtqueue_rouse(struct virtqueue *queue)
+{
+    queue->resting = 0;
+}
+
+/* May the ring be looked at? */
+static int is_live(const struct virtqueue *queue)
+{
+    return queue->running && !queue->resting && queue->fault == QUEUE_FAULT_NONE;
+}
+
 void virtqueue_remap(struct virtqueue *queue, const struct guest_memory *memory)
 {
     if (!queue->running || queue->fault == QUEUE_FAULT_MEMORY)
@@ -167,7 +184,7 @@ void virtqueue_remap(struct virtqueue *queue, const struct guest_memory *memory)
 
 unsigned virtqueue_pop(struct virtqueue *queue, struct chain_batch *batch, unsigned max)
 {
-    if (!queue->running || queue->fault != QUEUE_FAULT_NONE)
+    if (!is_live(queue))
         return 0;
     return is_packed(queue) ? packed_pop(queue, batch, max) : split_pop(queue, batch, max);
 }
@@ -222,7 +239,7 @@ void virtqueue_flush(struct virtqueue *queue)
 
 int virtqueue_arm(struct virtqueue *queue)
 {
-    if (!queue->running || queue->fault != QUEUE_FAULT_NONE)
+    if (!is_live(queue))
         return 0;
     queue->armed = 1;
     return is_packed(queue) ? packed_arm(queue) : split_arm(queue);
@@ -230,7 +247,7 @@ int virtqueue_arm(struct virtqueue *queue)
 
 void virtqueue_disarm(struct virtqueue *queue)
 {
-    if (!queue->armed || !queue->running || queue->fault != QUEUE_FAULT_NONE)
+    if (!queue->armed || !is_live(queue))
         return;
     queue->armed = 0;
     if (is_packed(queue))

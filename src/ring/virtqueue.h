@@ -150,7 +150,8 @@ struct virtqueue {
     uint16_t features;
     enum byte_order order;
     uint8_t running;
-    uint8_t fault; /* enum queue_fault */
+    uint8_t resting; /* see virtqueue_rest */
+    uint8_t fault;   /* enum queue_fault */
 
     /* Written by the owning thread only. Positions are free-running indices (split), or slots with
      * a wrap counter (packed). */
@@ -182,6 +183,10 @@ int virtqueue_start(struct virtqueue *queue, const struct virtqueue_config *conf
 /* Publishes what was pushed and forgets the rings. Returns the base to start from again, in
  * vhost-user's encoding: the next available index (split), or both positions (packed). */
 uint32_t virtqueue_stop(struct virtqueue *queue);
+/* Publishes what was pushed; from then on the ring's memory is neither read nor written, until
+ * virtqueue_rouse. Nothing is in flight. */
+void virtqueue_rest(struct virtqueue *queue);
+void virtqueue_rouse(struct virtqueue *queue);
 /* The rings in a changed memory table. If they are gone the queue latches QUEUE_FAULT_MEMORY. */
 void virtqueue_remap(struct virtqueue *queue, const struct guest_memory *memory);
 

@@ -72,8 +72,10 @@ static int pairs_create(struct coordinator *coordinator, unsigned first_worker)
     int result = 0;
 
     coordinator->stopped_at = calloc(2 * count + 1, sizeof(*coordinator->stopped_at));
+    coordinator->enabled = calloc(2 * count + 1, sizeof(*coordinator->enabled));
     coordinator->pairs = aligned_alloc(64, (count * sizeof(struct worker_pair) + 63) / 64 * 64);
-    if (coordinator->pairs == NULL || coordinator->stopped_at == NULL)
+    if (coordinator->pairs == NULL || coordinator->stopped_at == NULL ||
+        coordinator->enabled == NULL)
         return -ENOMEM;
     memset(coordinator->pairs, 0, count * sizeof(struct worker_pair));
     for (unsigned i = 0; i < count && result == 0; i++) {
@@ -103,6 +105,7 @@ static void pairs_free(struct coordinator *coordinator)
     free(coordinator->pairs);
     coordinator->pairs = NULL;
     free(coordinator->stopped_at);
+    free(coordinator->enabled);
 }
 
 /* What the operator left to the endpoint comes from its capabilities. */

@@ -69,8 +69,8 @@ void coordinator_update_pair(struct coordinator *coordinator, unsigned index)
 
     nic_pair_rules(&coordinator->nic, &pair->rules);
     pair->parked = by_driver && index >= coordinator->nic.active_pairs;
-    wanted = (pair->rx.running || pair->tx.running) && !pair->parked && pair->enabled_rx &&
-             coordinator->endpoint != NULL;
+    wanted = (pair->rx.running || pair->tx.running) && !pair->parked &&
+             coordinator->enabled[2 * index] && coordinator->endpoint != NULL;
     if (!wanted)
         coordinator_disconnect_pair(worker_pair);
     else if (pair->endpoint_queue == NULL)

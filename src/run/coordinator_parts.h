@@ -41,6 +41,7 @@ struct coordinator {
     struct log_limit fault_log;
 
     struct worker_pair *pairs; /* owned, nic.config.queue_pairs of them */
+    uint8_t *enabled;          /* owned, by queue: vhost-user's enable axis */
     uint32_t *stopped_at;      /* owned, by queue: the base it was stopped with */
 };
 

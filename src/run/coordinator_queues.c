@@ -173,6 +173,8 @@ NEEDS_DATA static int pair_start(struct coordinator *coordinator, unsigned queue
     }
     faults_forget(worker_pair, queue % 2 == 0 ? WORKER_FAULT_RX : WORKER_FAULT_TX);
     polled_update(worker_pair);
+    if (!coordinator->enabled[queue])
+        virtqueue_rest(virtqueue);
     coordinator_update_pair(coordinator, queue / 2);
     return 0;
 }
@@ -243,16 +245,49 @@ enum queue_fault coordinator_queue_fault(struct coordinator *coordinator, unsign
     return fault;
 }
 
+/* Moves what the driver has queued so far, then lets go of the ring: User Mode Linux frees the
+ * memory of a ring as soon as this is acknowledged, and never stops it. The specification would
+ * have us go on and discard (VU-ST-03). */
+NEEDS_DATA static void queue_rest(struct coordinator *coordinator, unsigned queue)
+{
+    struct worker_pair *worker_pair = &coordinator->pairs[queue / 2];
+    struct virtqueue *virtqueue = coordinator_queue(coordinator, queue);
+
+    if (!virtqueue->running || virtqueue->resting)
+        return;
+    pair_turn(&worker_pair->pair, worker_scratch(worker_pair->worker), virtqueue->size);
+    if (worker_pair->pair.ops != NULL && worker_pair->pair.ops->quiesce != NULL)
+        coordinator_disconnect_pair(worker_pair);
+    virtqueue_rest(virtqueue);
+}
+
+static void control_enable(struct coordinator *coordinator, enum coordinator_enable enable)
+{
+    struct virtqueue *queue = &coordinator->control.queue;
+
+    if (enable == COORDINATOR_DISABLE)
+        virtqueue_rest(queue);
+    else
+        virtqueue_rouse(queue);
+    if (queue->running)
+        loop_timer_start(coordinator->loop, &coordinator->control_again, 0);
+}
+
 void coordinator_enable_queue(struct coordinator *coordinator, unsigned queue,
                               enum coordinator_enable enable)
 {
-    struct pair *pair;
-
-    if (is_control(coordinator, queue) || is_inert(coordinator, queue))
+    if (is_control(coordinator, queue)) {
+        control_enable(coordinator, enable);
         return;
-    pair = pair_of_queue(coordinator, queue);
+    }
+    if (is_inert(coordinator, queue))
+        return;
     coordinator_hold_queue(coordinator, queue);
-    *(queue % 2 == 0 ? &pair->enabled_rx : &pair->enabled_tx) = enable == COORDINATOR_ENABLE;
+    coordinator->enabled[queue] = enable == COORDINATOR_ENABLE;
+    if (enable == COORDINATOR_DISABLE)
+        queue_rest(coordinator, queue);
+    else
+        virtqueue_rouse(coordinator_queue(coordinator, queue));
     coordinator_update_pair(coordinator, queue / 2);
     coordinator_release_queue(coordinator, queue);
 }

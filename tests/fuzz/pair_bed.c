@@ -212,8 +212,6 @@ static void rules_set(struct pair_bed *bed, const struct bed_options *options)
         .rx_offloads = options->rx_offloads,
         .frame_max = options->frame_max,
     };
-    bed->pair.enabled_rx = 1;
-    bed->pair.enabled_tx = 1;
 }
 
 void pair_bed_init(struct pair_bed *bed, const struct bed_options *options)

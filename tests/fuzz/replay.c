@@ -5,6 +5,7 @@
  * program.
  */
 #include <dirent.h>
+#include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -66,8 +67,10 @@ int main(int argc, char **argv)
     int failed = 0;
 
     for (int i = 1; i < argc; i++) {
-        if (stat(argv[i], &status) < 0)
-            continue; /* a target without regressions has no folder of them */
+        if (stat(argv[i], &status) < 0) {
+            failed |= errno != ENOENT; /* a target without regressions has no folder of them */
+            continue;
+        }
         failed |= S_ISDIR(status.st_mode) ? replay_folder(argv[i]) : replay_file(argv[i]);
     }
     printf("1..%u\n", replayed);

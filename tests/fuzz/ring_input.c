@@ -163,8 +163,8 @@ static void op_switches(struct ring_run *run)
 {
     uint8_t what = fuzz_u8(&run->input);
 
-    run->bed.pair.enabled_rx = !(what & 1);
-    run->bed.pair.enabled_tx = !(what & 2);
+    (what & 1 ? virtqueue_rest : virtqueue_rouse)(&run->bed.pair.rx);
+    (what & 2 ? virtqueue_rest : virtqueue_rouse)(&run->bed.pair.tx);
     run->bed.pair.rules.link_up = !(what & 4);
     run->bed.pair.parked = what >> 3 & 1;
 }

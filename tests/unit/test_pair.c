@@ -154,7 +154,6 @@ static struct pair_bed *bed_start(const struct endpoint_ops *ops, uint32_t featu
                                           .link_up = 1,
                                           .in_order = (features & VIRTQUEUE_BATCH_USED) != 0,
                                           .frame_max = 1514};
-    bed->pair.enabled_tx = 1;
     bed->pair.ops = ops;
     bed->pair.endpoint_queue = &bed->queue.base;
     if (ops->reap != NULL) {
