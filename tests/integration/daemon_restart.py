@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The daemon is killed and started again while a QEMU guest lives on; the guest's network comes back."""
+"""The daemon is killed and started again while a QEMU guest lives on; its network comes back."""
 
 import cases
 import traffic

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""DPDK's virtio-user driver sends frames through vionic's loopback; every byte must come back, in order.
+"""DPDK's virtio-user driver sends through vionic's loopback; every byte must come back, in order.
 
-testpmd reads frames from a capture file, sends them out of its virtio-user port, and writes what that
-port receives to another file.
+testpmd reads frames from a capture file, sends them out of its virtio-user port, and writes what
+that port receives to another file.
 """
 
 import time

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A network of the test's own: a namespace that the kernel takes away when the test ends, however it ends."""
+"""A network of the test's own: a namespace that goes away when the test ends, however it ends."""
 
 import os
 import subprocess
@@ -10,8 +10,8 @@ HOLD = "mount -t sysfs sysfs /sys; ip link set lo up && echo ready && exec cat"
 
 
 class Network:
-    """A network namespace, held by a process that lives as long as this one holds its standard input.
-    It has no name and reaches nothing outside. An ordinary user gets it in a user namespace."""
+    """A network namespace, held by a process that lives as long as this one holds its input. It has
+    no name and reaches nothing outside. An ordinary user gets it in a user namespace."""
 
     def __init__(self):
         if os.geteuid() == 0:
@@ -45,7 +45,8 @@ class Network:
         done = subprocess.run([*self.prefix, *command], capture_output=True, text=True,
                               timeout=timeout, check=False)
         cases.expect(done.returncode == 0,
-                     f"`{' '.join(command)}` ended with {done.returncode}: {done.stderr}{done.stdout}")
+                     f"`{' '.join(command)}` ended with {done.returncode}: "
+                     f"{done.stderr}{done.stdout}")
         return done.stdout
 
     def popen(self, *command, **arguments):

@@ -3,12 +3,12 @@
 
 A fenced block that is to be run has a comment on the line before it:
 
-    <!-- test: vionic -->   the daemon; it serves the front-end blocks after it, up to the next such block
+    <!-- test: vionic -->   the daemon; it serves the front-end blocks up to the next such block
     <!-- test: qemu -->     a guest: it must get a DHCP lease and ping the gateway
     <!-- test: dpdk -->     testpmd: what it sends must come back
 
-Only this is changed: /tmp is a folder of the test's own, `vionic` is the one under test, and a guest that
-would boot the reader's own disk boots the tests' image, with its console where the test can use it.
+Only this is changed: /tmp is a folder of the test's own, `vionic` is the one under test, and a guest
+that would boot the reader's own disk boots the tests' image, its console where the test can use it.
 """
 
 import contextlib

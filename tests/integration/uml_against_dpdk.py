@@ -3,9 +3,9 @@
 
     VIONIC=build/src/daemon/vionic python3 tests/integration/uml_against_dpdk.py [ROUNDS]
 
-Prints Gbit/s and their ratios. It is no part of `make check`: speed is for release builds. DPDK's vhost
-offers a control queue that it does not serve, which UML waits for without end, so a small proxy hides
-that and a few more features from the guest.
+Prints Gbit/s and their ratios. It is no part of `make check`: speed is for release builds. DPDK's
+vhost offers a control queue that it does not serve, which UML waits for without end, so a small
+proxy hides that and a few more features from the guest.
 """
 
 import array
