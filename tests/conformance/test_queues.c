@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Queue pairs, the control queue, and drivers from before virtio 1.0. */
 #include <string.h>
+#include <unistd.h>
 
 #include "check.h"
 #include "clockwork.h"
@@ -206,6 +207,25 @@ static void NET_HDR_04_big_endian_mergeable_num_buffers(void **state)
     testbed_finish(bed);
 }
 
+/* The eventfd's value stands for the word of a notification: whatever it says, the ring alone
+ * counts. */
+static void GEN_NT_02_notification_data_is_only_a_hint(void **state)
+{
+    static const uint64_t word[] = {1, 0xffff, 0x8000ffff, 0x7fff0000, 1ull << 40, 3};
+    struct testbed_options options = {.features = VIRTIO_F_VERSION_1 | VIRTIO_F_NOTIFICATION_DATA};
+    struct testbed *bed = testbed_start(state, &options);
+    struct testbed_nic *nic = &bed->nic[VICTIM];
+
+    for (unsigned round = 0; round < 50; round++) {
+        for (unsigned i = 0; i < 6; i++) {
+            assert_int_equal(write(testbed_tx(nic, 0)->ring.kick_fd, &word[i], 8), 8);
+            assert_int_equal(write(testbed_rx(nic, 0)->ring.kick_fd, &word[i], 8), 8);
+        }
+        testbed_exchange(nic, 0, 100);
+    }
+    testbed_finish(bed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -218,6 +238,7 @@ int main(void)
         TESTBED_TEST(NET_CTL_07_many_commands_at_once_are_answered_in_order),
         TESTBED_TEST(NET_HDR_04_SPL_15_big_endian_legacy_driver),
         TESTBED_TEST(NET_HDR_04_big_endian_mergeable_num_buffers),
+        TESTBED_TEST(GEN_NT_02_notification_data_is_only_a_hint),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

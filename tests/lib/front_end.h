@@ -76,15 +76,16 @@ enum vu_flags {
 #define VU_PF_CONFIGURE_MEM_SLOTS (1ull << 15)
 #define VU_PF_STATUS              (1ull << 16)
 
-#define VIRTIO_F_NOTIFY_ON_EMPTY  (1ull << 24)
-#define VIRTIO_F_ANY_LAYOUT       (1ull << 27)
-#define VIRTIO_F_INDIRECT_DESC    (1ull << 28)
-#define VIRTIO_F_EVENT_IDX        (1ull << 29)
-#define VHOST_F_PROTOCOL_FEATURES (1ull << 30)
-#define VIRTIO_F_VERSION_1        (1ull << 32)
-#define VIRTIO_F_RING_PACKED      (1ull << 34)
-#define VIRTIO_F_IN_ORDER         (1ull << 35)
-#define VIRTIO_F_RING_RESET       (1ull << 40)
+#define VIRTIO_F_NOTIFY_ON_EMPTY   (1ull << 24)
+#define VIRTIO_F_ANY_LAYOUT        (1ull << 27)
+#define VIRTIO_F_INDIRECT_DESC     (1ull << 28)
+#define VIRTIO_F_EVENT_IDX         (1ull << 29)
+#define VHOST_F_PROTOCOL_FEATURES  (1ull << 30)
+#define VIRTIO_F_VERSION_1         (1ull << 32)
+#define VIRTIO_F_RING_PACKED       (1ull << 34)
+#define VIRTIO_F_IN_ORDER          (1ull << 35)
+#define VIRTIO_F_NOTIFICATION_DATA (1ull << 38)
+#define VIRTIO_F_RING_RESET        (1ull << 40)
 
 enum virtio_status {
     STATUS_ACKNOWLEDGE = 1,
