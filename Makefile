@@ -7,7 +7,7 @@ override SHELL := /bin/bash
 
 BUILD ?= build
 
-.PHONY: all setup demo check fuzz bench format clean
+.PHONY: all setup demo check fuzz coverage bench format clean
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
@@ -29,6 +29,9 @@ check:
 fuzz:
 	@python3 tests/fuzz/run.py $(if $(TIME),--time $(TIME)) $(if $(ONLY),--only $(ONLY))
 
+coverage:
+	@python3 tests/coverage.py
+
 bench: all
 	@python3 bench/run.py --build $(BUILD) $(ARGS)
 
@@ -36,4 +39,4 @@ format:
 	@git ls-files '*.c' '*.h' | xargs clang-format -i
 
 clean:
-	rm -rf build build-asan build-tsan build-werror build-fuzz
+	rm -rf build build-asan build-tsan build-werror build-fuzz build-coverage
