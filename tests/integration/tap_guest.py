@@ -101,9 +101,9 @@ def move_data(test, guest, network, folder, how):
         with test.case(f"TCP to the guest {how}"):
             traffic.expect_tcp(guest, "-R")
         with test.case(f"UDP from the guest {how}"):
-            traffic.expect_udp(guest)
+            traffic.expect_udp(guest, lambda: network.run("cat", "/proc/net/snmp"))
         with test.case(f"UDP to the guest {how}"):
-            traffic.expect_udp(guest, "-R")
+            traffic.expect_udp(guest, lambda: guest.check("cat /proc/net/snmp"), "-R")
     with test.case(f"a download keeps its checksum {how}"):
         traffic.download(guest, network, folder)
     with test.case(f"an upload keeps its checksum {how}"):
