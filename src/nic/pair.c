@@ -89,6 +89,12 @@ void pair_reap_all(struct pair *pair, struct pair_scratch *scratch)
     turn_end(pair);
 }
 
+/* Buffers that have no place in the line wait for a completion, not for a kick. */
+static int line_full(const struct tx_flight *flight)
+{
+    return flight->capacity != 0 && tx_flight_room(flight) == 0;
+}
+
 /* A blocked sender waits for the endpoint, or (when that waits for room) for receive buffers: a
  * kick for more to send would not help it. The receive ring is armed only while a frame waits for
  * buffers. */
@@ -98,7 +104,7 @@ int pair_arm(struct pair *pair)
 
     if (pair->parked)
         return 0;
-    if (!pair->tx_blocked)
+    if (!pair->tx_blocked && !line_full(&pair->flight))
         more |= virtqueue_arm(&pair->tx);
     if (pair->rx_starved)
         more |= virtqueue_arm(&pair->rx);

@@ -196,7 +196,7 @@ static unsigned fuzz_send(struct endpoint_queue *queue, const struct frame *fram
 static unsigned fuzz_reap(struct endpoint_queue *queue, uint32_t *ret_tokens, unsigned max)
 {
     struct fuzz_endpoint *endpoint = endpoint_of(queue);
-    unsigned count = MIN(max, endpoint->held_count);
+    unsigned count = MIN(MIN(max, endpoint->reaps), endpoint->held_count);
 
     for (unsigned i = 0; i < count; i++)
         ret_tokens[i] = endpoint->completion == FUZZ_LAST_IN_FIRST_OUT
@@ -211,7 +211,7 @@ static unsigned fuzz_reap(struct endpoint_queue *queue, uint32_t *ret_tokens, un
 
 static void fuzz_quiesce(struct endpoint_queue *queue)
 {
-    (void)queue; /* nothing here looks at guest memory after send() */
+    endpoint_of(queue)->reaps = UINT32_MAX; /* all are done: nothing looks at them after send() */
 }
 
 static int fuzz_wait_fd(struct endpoint_queue *queue)
@@ -232,7 +232,8 @@ static const struct endpoint_ops asynchronous_ops = {.kind = "fuzz",
 
 void fuzz_endpoint_init(struct fuzz_endpoint *endpoint, enum fuzz_completion completion)
 {
-    *endpoint = (struct fuzz_endpoint){.completion = completion, .accept = UINT32_MAX};
+    *endpoint =
+        (struct fuzz_endpoint){.completion = completion, .accept = UINT32_MAX, .reaps = UINT32_MAX};
     endpoint->base.ops = completion == FUZZ_SYNCHRONOUS ? &synchronous_ops : &asynchronous_ops;
     endpoint->queue.endpoint = &endpoint->base;
 }

@@ -33,6 +33,7 @@ struct fuzz_endpoint {
 
     /* What the input wants next. */
     uint32_t accept;        /* frames that send() takes before it blocks */
+    uint32_t reaps;         /* frames of which a reap() says that they are done */
     uint8_t loops;          /* frames come back through rx from inside send() */
     uint32_t pending;       /* frames that receive() has */
     uint32_t pending_len;   /* bytes of each */

@@ -233,12 +233,13 @@ void pair_bed_init(struct pair_bed *bed, const struct bed_options *options)
     bed->pair.rx_ready = 1;
     rules_set(bed, options);
     if (options->completion != FUZZ_SYNCHRONOUS)
-        FUZZ_CHECK(tx_flight_init(&bed->pair.flight, BED_RING_SIZE_MAX) == 0, "no memory");
+        FUZZ_CHECK(tx_flight_init(&bed->pair.flight, options->size[BED_TX]) == 0, "no memory");
     bed->pair.flight.in_order = bed->pair.rules.in_order;
     for (enum bed_queue queue = BED_RX; queue < BED_QUEUES; queue++) {
         uint64_t at = (uint64_t)queue * BED_RING_STRIDE;
         uint32_t refused = queue == BED_RX ? VIRTQUEUE_BATCH_USED : 0;
 
+        bed->size_max[queue] = options->size[queue];
         bed->config[queue] = (struct virtqueue_config){
             .size = options->size[queue],
             .base = options->base[queue],

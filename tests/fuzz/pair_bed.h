@@ -56,6 +56,7 @@ struct pair_bed {
     struct fuzz_endpoint endpoint;
     struct virtqueue_config config[BED_QUEUES];
     struct bed_ring ring[BED_QUEUES];
+    uint16_t size_max[BED_QUEUES];
     uint64_t interrupts;
 
     /* At the last start of the transmit queue. */

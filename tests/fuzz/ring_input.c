@@ -132,7 +132,7 @@ static void op_restart(struct ring_run *run)
         config->driver_gpa = input_address(&run->input);
     if (what & 32)
         config->device_gpa = input_address(&run->input);
-    config->size = MIN(config->size, BED_RING_SIZE_MAX);
+    config->size = MIN(config->size, run->bed.size_max[queue]);
     if (!(what & 64))
         pair_bed_start(&run->bed, queue);
 }
@@ -144,6 +144,7 @@ static void op_endpoint(struct ring_run *run)
 
     endpoint->accept = what & 1 ? fuzz_u8(&run->input) : UINT32_MAX;
     endpoint->loops = what >> 1 & 1;
+    endpoint->reaps = what & 32 ? fuzz_u8(&run->input) & 3 : UINT32_MAX;
     if (!(what & 4))
         return;
     endpoint->pending = fuzz_u8(&run->input) & 0x1f;

@@ -85,6 +85,15 @@ def ring_seeds(packed):
         "in_order": head(INDIRECT | BATCH_USED) + send + send + u8(TURN, 4, SLEEP),
         "asynchronous": head(EVENT_IDX | 64) + send * 2 + u8(TURN, 4) + send,
         "last_first": head(EVENT_IDX | 128) + send * 3 + u8(TURN, 4, SLEEP),
+        "first_stays": u8(128, 3)
+        + u8(3 if packed else 2) * 2
+        + u8(ENDPOINT, 32, 0)
+        + send * 2
+        + u8(ENDPOINT, 32, 1)
+        + send * 6
+        + u8(ENDPOINT, 32, 0)
+        + send * 2
+        + u8(SLEEP),
         "other_order": head(BIG_ENDIAN | LEGACY) + send + receive,
         "indirect": plain
         + table(0, 4, (0x1000, 20, 32), 0)
