@@ -155,21 +155,22 @@ static void window_strip(struct pair *pair)
     pair->window_stripped = 1;
 }
 
-/* Makes the oldest buffer of the window one that can hold a header. 0 if the driver has none there.
- */
+/* Makes the oldest buffer of the window one that can hold a header. 0 if the driver has none there,
+ * or only bad ones for a whole ring's length: other pairs want their turn too. */
 static int window_open(struct pair *pair)
 {
     if (pair->window_stripped)
         return 1;
-    for (;;) {
+    for (unsigned i = 0; i <= pair->rx.size; i++) {
         if (pair->window_first == pair->scratch->rx.count && !window_grow(pair))
             return 0;
-        if (usable(pair, window_chain(pair, pair->window_first)))
-            break;
+        if (usable(pair, window_chain(pair, pair->window_first))) {
+            window_strip(pair);
+            return 1;
+        }
         window_discard(pair);
     }
-    window_strip(pair);
-    return 1;
+    return 0;
 }
 
 /* A driver that waits for a frame to be dropped would wait for ever: buffers that can't get more
@@ -183,14 +184,20 @@ static int window_stuck(const struct pair *pair, uint32_t end)
            window->count == window->capacity;
 }
 
+/* Spans from where the frame begins to the end of a buffer. */
+static uint32_t spans_up_to(const struct pair *pair, const struct chain *chain)
+{
+    const struct iovec *begin = &pair->scratch->rx.iov[pair->window_iov];
+
+    return (uint32_t)(chain->iov + chain->writable_count - begin);
+}
+
 /* Gathers up to max bytes; -EAGAIN or -EMSGSIZE if there are fewer than min. */
 static int window_gather(struct pair *pair, uint32_t min, uint32_t max, struct reservation *ret)
 {
     struct chain_batch *window = &pair->scratch->rx;
     uint32_t end = pair->window_first + 1;
     uint32_t room = pair->window_room;
-    uint32_t spans;
-    struct iovec *last;
 
     while (pair->rules.mergeable && room < max) {
         uint32_t first = pair->window_first;
@@ -201,18 +208,15 @@ static int window_gather(struct pair *pair, uint32_t min, uint32_t max, struct r
             if (pair->window_first != first) /* the window was moved: it is to be gathered anew */
                 return -EINTR;
         }
-        if (!usable(pair, &window->chain[end]) || (uint32_t)(window->chain[end].iov - window->iov) +
-                                                          window->chain[end].writable_count -
-                                                          pair->window_iov >
-                                                      RESERVE_MAX_SPANS)
+        if (!usable(pair, &window->chain[end]) ||
+            spans_up_to(pair, &window->chain[end]) > RESERVE_MAX_SPANS)
             break;
         room += window->chain[end++].writable_len;
     }
-    last = window->chain[end - 1].iov + window->chain[end - 1].writable_count;
-    spans = (uint32_t)(last - window->iov) - pair->window_iov;
-    *ret = (struct reservation){.iov = &window->iov[pair->window_iov],
-                                .iov_count = MIN(spans, RESERVE_MAX_SPANS),
-                                .room = room};
+    *ret = (struct reservation){
+        .iov = &window->iov[pair->window_iov],
+        .iov_count = MIN(spans_up_to(pair, &window->chain[end - 1]), RESERVE_MAX_SPANS),
+        .room = room};
     pair->window_reserved = room;
     if (room >= min)
         return 0;
@@ -222,15 +226,12 @@ static int window_gather(struct pair *pair, uint32_t min, uint32_t max, struct r
 /* The rest of the oldest buffer is all that is wanted, or all there can be. */
 static int reserve_one(struct pair *pair, uint32_t min, uint32_t max, struct reservation *ret)
 {
-    const struct chain_batch *window = &pair->scratch->rx;
-    const struct chain *chain = window_chain(pair, pair->window_first);
-    const struct iovec *end = chain->iov + chain->writable_count;
-
     if (pair->window_room < max && (pair->rules.mergeable || pair->window_room < min))
         return 0;
-    *ret = (struct reservation){.iov = &window->iov[pair->window_iov],
-                                .iov_count = (uint32_t)(end - window->iov) - pair->window_iov,
-                                .room = pair->window_room};
+    *ret =
+        (struct reservation){.iov = &pair->scratch->rx.iov[pair->window_iov],
+                             .iov_count = spans_up_to(pair, window_chain(pair, pair->window_first)),
+                             .room = pair->window_room};
     pair->window_reserved = pair->window_room;
     return ret->iov_count <= RESERVE_MAX_SPANS;
 }
