@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "base/checked.h"
 #include "check.h"
 #include "ring_chains.h"
 #include "ring_model.h"
@@ -264,6 +265,33 @@ static void step_push(const struct step *step)
     model->pushed_slots += chain->slots;
 }
 
+/* The oldest ones in one call, none of them written. */
+static void step_push_unwritten(const struct step *step)
+{
+    struct model *model = &schedule.model;
+    unsigned count = MIN(1 + step->a % 16u, model->held_count);
+    struct chain chains[16];
+
+    for
+        EACH_FORMAT(i)
+        {
+            for (unsigned n = 0; n < count; n++)
+                chains[n] = (struct chain){.token = model->chain[model->held[n]].token[i]};
+            virtqueue_push_unwritten(&schedule.bed[i].queue, chains, count);
+        }
+    if (model->lost_memory)
+        return;
+    for (unsigned n = 0; n < count; n++) {
+        unsigned number = model->held[n];
+
+        model->chain[number].used_len = 0;
+        model->used[model->pushed++] = number;
+        model->pushed_slots += model->chain[number].slots;
+    }
+    model->held_count -= count;
+    memmove(model->held, model->held + count, model->held_count * sizeof(model->held[0]));
+}
+
 static void flush_compare(void (*flush)(unsigned format))
 {
     struct model *model = &schedule.model;
@@ -449,10 +477,19 @@ static const struct {
     void (*run)(const struct step *step);
     unsigned weight; /* of 64 */
 } step_kind[] = {
-    {"add", step_add, 16},      {"publish", step_publish, 8},       {"pop", step_pop, 10},
-    {"push", step_push, 10},    {"flush", step_flush, 5},           {"take", step_take, 5},
-    {"arm", step_arm, 3},       {"interrupts", step_interrupts, 2}, {"disarm", step_disarm, 1},
-    {"cycle", step_cycle, 1},   {"remap", step_remap, 1},           {"reset", step_reset, 1},
+    {"add", step_add, 16},
+    {"publish", step_publish, 8},
+    {"pop", step_pop, 10},
+    {"push", step_push, 7},
+    {"push_unwritten", step_push_unwritten, 3},
+    {"flush", step_flush, 5},
+    {"take", step_take, 5},
+    {"arm", step_arm, 3},
+    {"interrupts", step_interrupts, 2},
+    {"disarm", step_disarm, 1},
+    {"cycle", step_cycle, 1},
+    {"remap", step_remap, 1},
+    {"reset", step_reset, 1},
     {"poison", step_poison, 1},
 };
 

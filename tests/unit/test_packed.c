@@ -22,7 +22,7 @@ enum {
 static void run_laps(struct format_bed *bed, unsigned size, unsigned lists)
 {
     struct driver_buffer buffer[3] = {device_reads(DATA, 10), device_reads(DATA + 0x100, 20),
-                                      device_writes(DATA + 0x200, 1000)};
+                                      device_writes(DATA + 0x200, 30)};
     unsigned longest = size < 3 ? size : 3;
 
     format_bed_start(bed, size, ALL);
@@ -33,8 +33,8 @@ static void run_laps(struct format_bed *bed, unsigned size, unsigned lists)
         struct chain *chain = format_bed_pop(bed);
 
         format_bed_expect_spans(bed, chain, list, count);
-        format_bed_complete(bed, chain->token, n % 1001);
-        format_bed_expect_used(bed, id, n % 1001);
+        format_bed_complete(bed, chain->token, n % 31);
+        format_bed_expect_used(bed, id, n % 31);
     }
     assert_int_equal(format_bed_pop_many(bed, 4), 0);
     assert_int_equal(bed->queue.in_flight, 0);

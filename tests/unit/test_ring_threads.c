@@ -34,7 +34,7 @@ enum {
     RING = 16,
     MESSAGE = 64, /* bytes each way */
     /* A million in the four cases together. */
-    SLEEPS = UNDER_TSAN ? 10000 : 250000,
+    SLEEPS = UNDER_TSAN ? 50000 : 250000,
     STALLED_MS = 10000, /* a side that sleeps for so long was not woken */
 };
 
