@@ -30,7 +30,7 @@ def u64(value):
     return struct.pack("<Q", value & 0xFFFFFFFFFFFFFFFF)
 
 
-# ---- split_ring, packed_ring: see ring_input.c ----------------------------------------------------
+# ---- split_ring, packed_ring: see ring_input.c -----------------------------------------------
 
 TURN, OFFER, WRITE, WORD, TABLE, SLEEP, RESTART, ENDPOINT, SWITCHES, REMAP = range(10)
 INDIRECT, EVENT_IDX, BATCH_USED, BIG_ENDIAN, MERGEABLE, LEGACY = 1, 2, 4, 8, 16, 32
@@ -125,7 +125,7 @@ def ring_seeds(packed):
     }
 
 
-# ---- net_header: see target_net_header.c ----------------------------------------------------------
+# ---- net_header: see target_net_header.c -----------------------------------------------------
 
 ETHERNET = bytes.fromhex("525400000001525400000002")
 
@@ -182,9 +182,9 @@ def net_header_seeds():
     }
 
 
-# ---- vhost_user: see target_vhost_user.c ----------------------------------------------------------
+# ---- vhost_user: see target_vhost_user.c -----------------------------------------------------
 
-MESSAGE, WRITE_MEMORY, KICK, INSPECT, RAW_BYTES, RECONNECT = 0, 3, 4, 5, 6, 7
+MESSAGE, WRITE_MEMORY, KICK, INSPECT, RAW_BYTES, RECONNECT, SETTLE = 0, 3, 4, 5, 6, 7, 8
 NEED_REPLY = 1
 MEMORY_FILE, KICK_FILE, CALL_FILE, PIPE_READ, PIPE_WRITE, SOCKET, FOLDER, NULL_FILE = range(8)
 (GET_FEATURES, SET_FEATURES, SET_OWNER, RESET_OWNER, SET_MEM_TABLE) = range(1, 6)
@@ -213,6 +213,7 @@ RESET_DEVICE, GET_MAX_MEM_SLOTS, ADD_MEM_REG, REM_MEM_REG, SET_STATUS, GET_STATU
 
 UVA = 0x7F0000000000
 MEMORY_LEN = 0x20000
+CTRL_VQ, MQ = 1 << 17, 1 << 22
 VERSION_1, PROTOCOL, RING_PACKED, IN_ORDER, MRG_RXBUF, EVENT_BIT = (
     1 << 32,
     1 << 30,
@@ -244,7 +245,7 @@ def state(request, index, number):
     return message(request, u32(index) + u32(number))
 
 
-def ring_words(index, size, base=0):
+def ring_words(index, size, base=0, enable=True):
     at = UVA + 0x4000 * index
     address_words = u32(index) + u32(0) + u64(at) + u64(at + 0x2000) + u64(at + 0x1000) + u64(0)
     return (
@@ -253,7 +254,7 @@ def ring_words(index, size, base=0):
         + message(SET_VRING_ADDR, address_words)
         + message(SET_VRING_CALL, u64(index), (CALL_FILE,))
         + message(SET_VRING_KICK, u64(index), (KICK_FILE,))
-        + state(SET_VRING_ENABLE, index, 1)
+        + (state(SET_VRING_ENABLE, index, 1) if enable else b"")
     )
 
 
@@ -281,7 +282,7 @@ def vhost_user_seeds():
     frame = (
         guest_write(0x4000, desc)
         + guest_write(0x5000, u16(0) + u16(1) + u16(0))
-        + u8(KICK, INSPECT)
+        + u8(KICK, SETTLE, INSPECT)
     )
     buffer_desc = u64(0x11000) + u32(2000) + u16(2) + u16(0)
     room = guest_write(0, buffer_desc) + guest_write(0x1000, u16(0) + u16(1) + u16(0)) + u8(KICK)
@@ -295,7 +296,7 @@ def vhost_user_seeds():
         + ring_words(1, 100, 0x80008000)
     )
     packed_frame = guest_write(0x4000, u64(0x10000) + u32(100) + u16(7) + u16(0x80)) + u8(
-        KICK, INSPECT
+        KICK, SETTLE, INSPECT
     )
     other_files = b"".join(message(SET_VRING_KICK, u64(1), (kind,)) for kind in range(8))
     return {
@@ -310,6 +311,15 @@ def vhost_user_seeds():
         + halves
         + memory_table(region(0x10000, 0x10000, UVA + 0x10000, 0))
         + frame,
+        "control_queue": u8(1)
+        + hello(modern | CTRL_VQ | MQ)
+        + whole
+        + b"".join(ring_words(index, 64) for index in range(5))
+        + guest_write(0x18000, u8(4, 0) + u16(2))
+        + guest_write(0x10000, u64(0x18000) + u32(4) + u16(1) + u16(1))
+        + guest_write(0x10010, u64(0x18100) + u32(1) + u16(2) + u16(0))
+        + guest_write(0x11000, u16(0) + u16(1) + u16(0))
+        + u8(KICK, SETTLE, INSPECT),
         "slots": u8(0)
         + hello(modern)
         + message(GET_MAX_MEM_SLOTS)
@@ -341,15 +351,15 @@ def vhost_user_seeds():
         + message(SET_STATUS, u64(0))
         + message(RESET_OWNER)
         + message(GET_STATUS),
-        "legacy": u8(8)
+        "legacy": u8(0)
         + message(SET_FEATURES, u64(MRG_RXBUF))
         + state(SET_VRING_ENDIAN, 1, 1)
         + whole
-        + ring_words(1, 64)
+        + ring_words(1, 64, 0, False)
         + frame,
         "fault": running
         + guest_write(0x5002, u16(0x7000))
-        + u8(KICK, INSPECT)
+        + u8(KICK, SETTLE, INSPECT)
         + message(SET_VRING_ERR, u64(1), (PIPE_WRITE,))
         + state(GET_VRING_BASE, 1, 0),
         "pieces": u8(0, RAW_BYTES, 6)
@@ -367,7 +377,7 @@ def vhost_user_seeds():
     }
 
 
-# ---- config, control ------------------------------------------------------------------------------
+# ---- config, control -------------------------------------------------------------------------
 
 
 def config_seeds():
@@ -432,11 +442,11 @@ def control_seeds():
     }
 
 
-# ---- ring_schedule: see tests/property/ring_schedule.h --------------------------------------------
+# ---- ring_schedule: see tests/property/ring_schedule.h ---------------------------------------
 
 
 def ring_schedule_seeds():
-    """Set-up and steps of four bytes; which mean what is the schedule's business: spread over all of them."""
+    """Set-up and steps of four bytes each, spread over all values."""
 
     def steps(count, factor):
         return b"".join(

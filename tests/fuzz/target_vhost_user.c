@@ -31,6 +31,8 @@ enum {
     FDS_MAX = 10, /* more than the protocol allows */
     FDS_WATCHED = 256,
     TURNS = 64,
+    SETTLE_MS = 1,
+    SETTLE_MAX = 6,
 
     GET_FEATURES = 1,
     VERSION = 1,
@@ -61,6 +63,7 @@ struct session {
     int file[FILE_KINDS];
     int socket_peer;
     uint8_t *memory; /* what FILE_MEMORY holds */
+    unsigned settled;
 };
 
 static struct vionic *vionic;
@@ -212,6 +215,17 @@ static void op_kick(struct session *session)
         return;
 }
 
+/* Lets the worker work: until it interrupts, or a moment long. */
+static void op_settle(struct session *session)
+{
+    struct pollfd call = {.fd = session->file[FILE_CALL], .events = POLLIN};
+    eventfd_t count;
+
+    if (session->settled++ < SETTLE_MAX && poll(&call, 1, SETTLE_MS) == 1)
+        FUZZ_CHECK(eventfd_read(call.fd, &count) == 0, "no interrupt to take");
+    vionic_dispatch(vionic, 0); /* the control queue and broken rings are its business */
+}
+
 static void op_write(struct session *session)
 {
     uint32_t at = fuzz_u32(&session->input) % MEMORY_LEN;
@@ -275,7 +289,8 @@ static void op_reconnect(struct session *session)
 }
 
 static void (*const operations[])(struct session *) = {
-    op_message, op_message, op_message, op_write, op_kick, op_inspect, op_raw, op_reconnect,
+    op_message, op_message, op_message,   op_write,  op_kick,
+    op_inspect, op_raw,     op_reconnect, op_settle,
 };
 
 /* ---- what has to hold afterwards ------------------------------------------------------------ */
