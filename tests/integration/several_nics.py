@@ -42,7 +42,8 @@ def both(test, first, second, daemon):
         traffic.ping(first, SECOND)
         traffic.ping(second, traffic.GUEST)
     with test.case("TCP between the guests, both ways"):
-        second.check("iperf3 -s >/dev/null 2>&1 & sleep 0.5")
+        second.check("iperf3 -s >/dev/null 2>&1 &")
+        traffic.wait_for_guest_port(second, traffic.IPERF_PORT)
         for way in ("", "-R"):
             rate = traffic.iperf(first, way, server=SECOND)["bits_per_second"] / 1e6
             cases.expect(rate > 1, f"only {rate:.1f} Mbit/s")

@@ -55,6 +55,11 @@ def wait_for_port(network, port, protocol="t"):
                      f"port {port} listens", 0.05)
 
 
+def wait_for_guest_port(guest, port):
+    cases.eventually(lambda: f":{port} " in guest.check("netstat -ltn"), 20,
+                     f"port {port} of the guest listens", 0.1)
+
+
 @contextlib.contextmanager
 def iperf_server(network):
     with running(network, "iperf3", "-s"):

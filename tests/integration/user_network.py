@@ -82,18 +82,20 @@ def download_through(guest, network, folder, count=1):
 def call_guest(guest, network):
     """Says something to a program in the guest that gives it back in capitals."""
     guest.check("(nc -l -p 7 -e tr a-z A-Z) >/dev/null 2>&1 &")
-    said = "the guest hears this\n" * 1000
+    traffic.wait_for_guest_port(guest, 7)
+    line, count = "the guest hears this\n", 1000
     script = (f"import socket, sys\n"
               f"peer = socket.create_connection(('127.0.0.1', {ECHO_PORT}), 10)\n"
-              f"peer.sendall({said!r}.encode())\n"
+              f"peer.sendall({line!r}.encode() * {count})\n"
               f"peer.shutdown(socket.SHUT_WR)\n"
               f"sys.stdout.write(peer.makefile().read())\n")
-    cases.expect_equal(network.run("python3", "-c", script), said.upper(), "the guest's answer")
+    cases.expect_equal(network.run("python3", "-c", script), line.upper() * count, "the guest's answer")
 
 
 @contextlib.contextmanager
 def iperf_in_guest(guest):
-    guest.check("iperf3 -s >/dev/null 2>&1 & sleep 0.5")
+    guest.check("iperf3 -s >/dev/null 2>&1 &")
+    traffic.wait_for_guest_port(guest, traffic.IPERF_PORT)
     try:
         yield
     finally:
