@@ -5,8 +5,9 @@ import statistics
 
 from placement import DISTURBED, MIXED
 
+NAME_WIDTH = 29
 ENOUGH = 10  # windows of each contender in a class; fewer are marked
-HEADER = (f"{'row':<14} {'class':<5} {'windows':>8}  {'vionic Mpps':>19} {'DPDK Mpps':>19} "
+HEADER = (f"{'row':<{NAME_WIDTH}} {'class':<5} {'windows':>8}  {'vionic Mpps':>19} {'DPDK Mpps':>19} "
           f"{'ratio':>17}  {'vionic cyc/pkt':>16} {'DPDK cyc/pkt':>16} {'ratio':>17}  {'CPU':>4}")
 
 
@@ -63,7 +64,7 @@ def _line(row_name, class_name, figures):
     cycles = [_cell(sides.get(side, {}).get("cycles_per_packet"), 0) for side in ("vionic", "dpdk")]
     share = sides["vionic"]["cpu_share"]["median"] if "vionic" in sides else 0
     mark = " " if min(windows.values()) >= ENOUGH else "!"
-    return (f"{row_name:<14} {class_name:<5} {windows['vionic']:>3}/{windows['dpdk']:<3}{mark} "
+    return (f"{row_name:<{NAME_WIDTH}} {class_name:<5} {windows['vionic']:>3}/{windows['dpdk']:<3}{mark} "
             f" {mpps[0]:>19} {mpps[1]:>19} {_cell(figures.get('packets_ratio'), 2):>17} "
             f" {cycles[0]:>16} {cycles[1]:>16} {_cell(figures.get('cycles_ratio'), 2):>17} "
             f" {share * 100:>3.0f}%")
@@ -76,6 +77,6 @@ def lines(row_name, classes):
     for name, why in ((MIXED, "the hypervisor moved the CPUs"), (DISTURBED, "other programs ran")):
         windows = classes.get(name, {}).get("windows")
         if windows:
-            made.append(f"{row_name:<14} -     {windows['vionic']:>3}/{windows['dpdk']:<3}  "
+            made.append(f"{row_name:<{NAME_WIDTH}} -     {windows['vionic']:>3}/{windows['dpdk']:<3}  "
                         f"left out: {why} meanwhile")
     return made

@@ -16,21 +16,39 @@ class Row:
     vionic_endpoint: str
     dpdk_mode: str  # forward mode of the testpmd behind DPDK's vhost
     start: str = "start"  # the command that sets the front-end going
-    # Both back-ends are offered the same: vionic has no in-order rings yet.
-    driver: str = "packed_vq=0,mrg_rxbuf=1,in_order=0,vectorized=0"
+    ring: str = "split"
+    quick: bool = False  # is measured with QUICK=1 too
+
+    @property
+    def driver(self):
+        """Options of the front-end's virtio-user device."""
+        packed = int(self.ring.startswith("packed"))
+        in_order = int(self.ring.endswith("in-order"))
+        return f"packed_vq={packed},mrg_rxbuf=1,in_order={in_order},vectorized=0"
 
 
-def tx(length):
-    return Row(f"tx {length}", length, "txonly", "Tx", "null", "rxonly")
+RINGS = ["split", "packed", "split in-order", "packed in-order"]
 
 
-def rx(length):
-    return Row(f"rx {length}", length, "rxonly", "Rx", f"null:generate={length}", "txonly")
+def row(kind, length, ring, **what):
+    quick = "in-order" not in ring and length != 256
+    return Row(f"{kind} {length} {ring}", length, ring=ring, quick=quick, **what)
 
 
-def loopback(length):
+def tx(length, ring):
+    return row("tx", length, ring, front_end_mode="txonly", counted="Tx",
+               vionic_endpoint="null", dpdk_mode="rxonly")
+
+
+def rx(length, ring):
+    return row("rx", length, ring, front_end_mode="rxonly", counted="Rx",
+               vionic_endpoint=f"null:generate={length}", dpdk_mode="txonly")
+
+
+def loopback(length, ring):
     """A closed loop: 256 frames go round and round."""
-    return Row(f"loopback {length}", length, "io", "Rx", "loopback", "io", "start tx_first 8")
+    return row("loopback", length, ring, front_end_mode="io", counted="Rx",
+               vionic_endpoint="loopback", dpdk_mode="io", start="start tx_first 8")
 
 
-ROWS = [make(length) for make in (tx, rx, loopback) for length in LENGTHS]
+ROWS = [make(length, ring) for make in (tx, rx, loopback) for length in LENGTHS for ring in RINGS]

@@ -94,7 +94,7 @@ def run_rows(rows, memory, probe, effort):
         try:
             results.append(measure(row, memory, probe, effort))
         except ChildFailed as failure:
-            say(f"{row.name:<14} FAILED: {failure}")
+            say(f"{row.name:<{report.NAME_WIDTH}} FAILED: {failure}")
             failed.append(row.name)
             continue
         for line in report.lines(row.name, results[-1]["classes"]):
@@ -203,7 +203,7 @@ def main():
     chosen = options()
     contenders.BUILD = chosen.build
     missing = what_is_missing()
-    rows = [row for row in ROWS if chosen.only in row.name]
+    rows = [row for row in ROWS if chosen.only in row.name and (row.quick or not chosen.quick)]
     if not rows:
         names = ", ".join(row.name for row in ROWS)
         missing = f"no row has \"{chosen.only}\" in its name; there are {names}"
