@@ -5,6 +5,10 @@
  * A `struct vionic` holds worker threads and NICs. It starts no event loop: wait for vionic_fd() to
  * become readable in yours and call vionic_dispatch(). All functions are for one thread, the one
  * that dispatches. Functions return 0 or -errno and explain themselves in `err`, which may be NULL.
+ *
+ * Front-ends bring files of their own for interrupts, so the program has to ignore SIGPIPE. A
+ * SIGBUS handler is installed with the first memory that a front-end shares: files that shrink
+ * become empty pages; every other fault takes the way that it had before.
  */
 #ifndef VIONIC_H
 #define VIONIC_H

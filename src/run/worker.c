@@ -19,7 +19,9 @@ enum {
     WORKER_BUDGET = 256,    /* frames each way that a pair moves in one turn */
     WORKER_LOOK_NS = 10000, /* between two looks at the fds while pairs are runnable */
     WORKER_REST_MS = 1,     /* between two looks at idle rings that have no kick */
-    WORKER_ATTENTION = 1,   /* event bit: look at pause_requests and stopping */
+    WORKER_DRAIN_READS =
+        2048,             /* a megabyte: more than a pipe holds, less than a writer can keep up */
+    WORKER_ATTENTION = 1, /* event bit: look at pause_requests and stopping */
 };
 
 struct worker {
@@ -69,8 +71,10 @@ static void source_drain(const struct worker_source *source)
     uint8_t bytes[512];
     struct iovec iov = {.iov_base = bytes, .iov_len = sizeof(bytes)};
 
-    while (preadv2(source->fd, &iov, 1, -1, RWF_NOWAIT) == (ssize_t)sizeof(bytes))
-        continue;
+    for (unsigned i = 0; i < WORKER_DRAIN_READS; i++) {
+        if (preadv2(source->fd, &iov, 1, -1, RWF_NOWAIT) != (ssize_t)sizeof(bytes))
+            return;
+    }
 }
 
 static void source_ready(struct worker_source *source, uint32_t events)
