@@ -128,8 +128,13 @@ NEEDS_DATA static int pair_idle(struct worker *worker, struct worker_pair *pair)
     return worker->now_ns - pair->idle_since_ns >= worker->poll_ns && pair_arm(&pair->pair) == 0;
 }
 
-/* 1 if the pair stays runnable. */
-NEEDS_DATA static int pair_run(struct worker *worker, struct worker_pair *pair)
+enum pair_state {
+    PAIR_BUSY,
+    PAIR_RESTS,  /* polled, and had nothing: there is time until its next turn */
+    PAIR_SLEEPS, /* until something in the wait set wakes it */
+};
+
+NEEDS_DATA static enum pair_state pair_run(struct worker *worker, struct worker_pair *pair)
 {
     unsigned moved = pair_turn(&pair->pair, &worker->scratch, WORKER_BUDGET);
     uint8_t faults = pair_faults(&pair->pair);
@@ -141,33 +146,30 @@ NEEDS_DATA static int pair_run(struct worker *worker, struct worker_pair *pair)
     if (moved != 0) {
         pair->woken = 0;
         pair->idle_since_ns = 0;
-        return 1;
+        return PAIR_BUSY;
     }
     if (!pair_idle(worker, pair))
-        return 1;
-    if (pair->pair.polled) {
-        worker->resting++;
-        return 1;
-    }
+        return PAIR_BUSY;
     source_register(worker, &pair->endpoint, pair_wants(&pair->pair));
-    pair->runnable = 0;
-    return 0;
+    return pair->pair.polled ? PAIR_RESTS : PAIR_SLEEPS;
 }
 
 NEEDS_DATA static void round_run(struct worker *worker)
 {
     unsigned kept = 0;
-    unsigned count = worker->runnable_count;
+    unsigned resting = 0;
 
-    worker->resting = 0;
-    for (unsigned i = 0; i < count; i++) {
+    for (unsigned i = 0; i < worker->runnable_count; i++) {
         struct worker_pair *pair = worker->runnable[i];
+        enum pair_state state = pair_run(worker, pair);
 
-        if (pair_run(worker, pair))
+        pair->runnable = state != PAIR_SLEEPS;
+        resting += state == PAIR_RESTS;
+        if (pair->runnable)
             worker->runnable[kept++] = pair;
     }
     worker->runnable_count = kept;
-    worker->resting = kept != 0 && worker->resting == (int)kept;
+    worker->resting = kept != 0 && resting == kept;
 }
 
 /* 1 if the attention fd was readable: that has to be attended to even when no bit is pending,
