@@ -24,7 +24,7 @@ STOP_TIMEOUT = 20
 def executable():
     path = os.environ.get("VIONIC")
     cases.expect(path, "VIONIC must name the executable under test; meson sets it")
-    return path
+    return os.path.abspath(path)
 
 
 class Folder:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A Linux guest on a tap: everything that its user would try.
 
-    tap_guest.py uml|qemu
+    tap_guest.py uml|qemu|qemu-packed
     tap_guest.py uml --smoke      ten seconds' worth
 """
 
@@ -42,7 +42,8 @@ def boot(kind, socket):
     if kind == "uml":
         return UmlGuest([socket])
     # QEMU tells the guest an MTU only if it is told one itself.
-    return QemuGuest([{"socket": socket, "mac": MAC, "properties": f"host_mtu={JUMBO}"}])
+    packed = ",packed=on" if kind == "qemu-packed" else ""
+    return QemuGuest([{"socket": socket, "mac": MAC, "properties": f"host_mtu={JUMBO}{packed}"}])
 
 
 def smoke(test, guest, network, folder):
