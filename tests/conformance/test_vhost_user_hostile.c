@@ -24,34 +24,6 @@ static struct testbed *bed_of(void **state)
     return testbed_start(state, NULL);
 }
 
-/* Whatever the session has become, a new one works. */
-static void bed_end(struct testbed *bed)
-{
-    struct testbed_nic *nic = &bed->nic[VICTIM];
-
-    daemon_check_alive(&bed->daemon);
-    testbed_disconnect(nic);
-    testbed_connect(nic);
-    testbed_exchange(nic, 0, 100);
-    testbed_finish(bed);
-}
-
-static void reconnect(struct testbed_nic *nic)
-{
-    testbed_disconnect(nic);
-    front_end_connect(&nic->fe, nic->socket);
-}
-
-/* A fresh session in which refusals are answered. */
-static void reconnect_acknowledging(struct testbed_nic *nic)
-{
-    reconnect(nic);
-    assert_int_equal(front_end_get_features(&nic->fe), 0);
-    assert_int_equal(front_end_get_protocol_features(&nic->fe), 0);
-    assert_int_equal(front_end_set_protocol_features(&nic->fe, nic->fe.pf_offered & ~VU_PF_INBAND),
-                     0);
-}
-
 /* ---- header and payload ---- */
 
 static void VU_SEC_01_payload_sizes_that_are_too_small(void **state)
@@ -76,12 +48,12 @@ static void VU_SEC_01_payload_sizes_that_are_too_small(void **state)
     for (unsigned i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         struct vu_message message = vu_message(table[i].request, zero, table[i].size - 1);
 
-        reconnect(nic);
+        testbed_reconnect(nic);
         assert_int_equal(front_end_send(&nic->fe, &message), 0);
         check(front_end_is_closed(&nic->fe, WAIT_LONG_MS), "request %u with %u bytes",
               table[i].request, table[i].size - 1);
     }
-    bed_end(bed);
+    testbed_finish_anew(bed);
 }
 
 static void VU_SEC_01_header_promises_gigabytes(void **state)
@@ -93,11 +65,11 @@ static void VU_SEC_01_header_promises_gigabytes(void **state)
     for (unsigned i = 0; i < 4; i++) {
         uint32_t header[3] = {VU_SET_MEM_TABLE, VU_VERSION, size[i]};
 
-        reconnect(nic);
+        testbed_reconnect(nic);
         assert_int_equal(front_end_send_bytes(&nic->fe, header, sizeof(header)), 0);
         check(front_end_is_closed(&nic->fe, WAIT_LONG_MS), "size 0x%x", size[i]);
     }
-    bed_end(bed);
+    testbed_finish_anew(bed);
 }
 
 static void VU_SEC_01_slow_loris(void **state)
@@ -107,12 +79,12 @@ static void VU_SEC_01_slow_loris(void **state)
     uint32_t header[3] = {VU_SET_VRING_ADDR, VU_VERSION, 40};
 
     for (size_t bytes = 1; bytes <= sizeof(header); bytes += 3) {
-        reconnect(nic);
+        testbed_reconnect(nic);
         assert_int_equal(front_end_send_bytes(&nic->fe, header, bytes), 0);
         testbed_exchange(&bed->nic[BYSTANDER], 0, 100);
         daemon_check_idle(&bed->daemon);
     }
-    bed_end(bed);
+    testbed_finish_anew(bed);
 }
 
 /* Answers are asked for and never read. */
@@ -123,14 +95,14 @@ static void VU_SEC_01_answers_that_nobody_reads(void **state)
     uint32_t header[3] = {VU_GET_FEATURES, VU_VERSION, 0};
     uint64_t end = now_ms() + 1000;
 
-    reconnect(nic);
+    testbed_reconnect(nic);
     fcntl(nic->fe.fd, F_SETFL, O_NONBLOCK);
     for (unsigned i = 0; i < 100000 && now_ms() < end; i++) {
         if (send(nic->fe.fd, header, sizeof(header), MSG_NOSIGNAL) < 0 && errno != EAGAIN)
             break;
     }
     testbed_exchange(&bed->nic[BYSTANDER], 0, 100);
-    bed_end(bed);
+    testbed_finish_anew(bed);
 }
 
 /* Sixteen kilobytes of noise, forty times, each time another. */
@@ -142,7 +114,7 @@ static void VU_SEC_01_noise(void **state)
     uint32_t noise[64];
 
     for (unsigned i = 0; i < 40; i++) {
-        reconnect(nic);
+        testbed_reconnect(nic);
         for (unsigned n = 0; n < 64; n++) {
             seed = seed * 1664525u + 1013904223u;
             noise[n] = seed >> 5;
@@ -155,7 +127,7 @@ static void VU_SEC_01_noise(void **state)
         front_end_send_bytes(&nic->fe, noise, sizeof(noise));
         front_end_is_closed(&nic->fe, 5);
     }
-    bed_end(bed);
+    testbed_finish_anew(bed);
 }
 
 /* Every request with every small payload of ones: whatever happens, not a crash. */
@@ -172,14 +144,14 @@ static void VU_SEC_01_every_request_with_ones_for_payload(void **state)
         for (unsigned i = 0; i < 4; i++) {
             struct vu_message message = vu_message(request, ones, size[i]);
 
-            reconnect(nic);
+            testbed_reconnect(nic);
             front_end_hello(&nic->fe, &nic->setup);
             message.flags = VU_VERSION | VU_NEED_REPLY;
             assert_int_equal(front_end_send(&nic->fe, &message), 0);
             front_end_is_closed(&nic->fe, 1);
         }
     }
-    bed_end(bed);
+    testbed_finish_anew(bed);
 }
 
 /* ---- file descriptors ---- */
@@ -193,7 +165,7 @@ static void VU_SEC_02_V01_fds_that_do_not_belong(void **state)
     struct testbed_nic *nic = &bed->nic[VICTIM];
     unsigned fds;
 
-    reconnect_acknowledging(nic);
+    testbed_reconnect_acknowledging(nic);
     fds = daemon_fd_count_settled(&bed->daemon);
     for (unsigned round = 0; round < 40; round++) {
         for (unsigned i = 0; i < 8; i++) {
@@ -205,11 +177,11 @@ static void VU_SEC_02_V01_fds_that_do_not_belong(void **state)
                 vu_message_add_fd(&message, nic->ram.region[0].fd);
             message.flags = VU_VERSION | VU_NEED_REPLY;
             if (front_end_send(&nic->fe, &message) < 0 || front_end_receive(&nic->fe, &reply) < 0)
-                reconnect_acknowledging(nic);
+                testbed_reconnect_acknowledging(nic);
         }
     }
     daemon_check_fds(&bed->daemon, fds);
-    bed_end(bed);
+    testbed_finish_anew(bed);
 }
 
 static void VU_SEC_02_V10_too_many_fds(void **state)
@@ -221,13 +193,13 @@ static void VU_SEC_02_V10_too_many_fds(void **state)
     for (unsigned i = 0; i < 3; i++) {
         struct vu_message message = vu_message_u64(VU_SET_VRING_CALL, 0);
 
-        reconnect(nic);
+        testbed_reconnect(nic);
         for (unsigned n = 0; n < count[i]; n++)
             vu_message_add_fd(&message, nic->ram.region[0].fd);
         assert_int_equal(front_end_send(&nic->fe, &message), 0);
         check(front_end_is_closed(&nic->fe, WAIT_LONG_MS), "%u fds were taken", count[i]);
     }
-    bed_end(bed);
+    testbed_finish_anew(bed);
 }
 
 static void VU_SEC_02_fd_word_and_fds_disagree(void **state)
@@ -236,7 +208,7 @@ static void VU_SEC_02_fd_word_and_fds_disagree(void **state)
     struct testbed *bed = bed_of(state);
     struct testbed_nic *nic = &bed->nic[VICTIM];
 
-    reconnect_acknowledging(nic);
+    testbed_reconnect_acknowledging(nic);
     for (unsigned i = 0; i < 3; i++) {
         struct vu_message with = vu_message_u64(request[i], VU_NO_FD);
         struct vu_message without = vu_message_u64(request[i], 0);
@@ -252,7 +224,7 @@ static void VU_SEC_02_fd_word_and_fds_disagree(void **state)
         assert_true(front_end_request(&nic->fe, &beyond, 0) > 0);
         assert_true(front_end_request(&nic->fe, &two, 0) > 0);
     }
-    bed_end(bed);
+    testbed_finish_anew(bed);
 }
 
 /* As kick, call and err fd of a ring that then moves packets (or not: that is the front-end's
@@ -285,7 +257,7 @@ static void VU_SEC_03_VU_SEC_13_fds_of_every_wrong_kind(void **state)
             testbed_connect(nic);
         }
     }
-    bed_end(bed);
+    testbed_finish_anew(bed);
 }
 
 static void VU_SEC_13_own_socket_as_call_and_kick(void **state)
@@ -303,7 +275,7 @@ static void VU_SEC_13_own_socket_as_call_and_kick(void **state)
     net_frame_make(frame, sizeof(frame), nic->mac, 1);
     net_driver_send(&nic->net[0], frame, sizeof(frame));
     testbed_exchange(&bed->nic[BYSTANDER], 0, 100);
-    bed_end(bed);
+    testbed_finish_anew(bed);
 }
 
 /* A call fd that is full and that the peer has made blocking again, after the daemon had it. */
@@ -341,7 +313,7 @@ static void VU_SEC_03_full_call_fd_made_blocking(void **state)
         close(ends[1]);
         testbed_connect(nic);
     }
-    bed_end(bed);
+    testbed_finish_anew(bed);
 }
 
 /* ---- order ---- */
@@ -352,7 +324,7 @@ static void VU_SEC_08_messages_out_of_order(void **state)
     struct testbed_nic *nic = &bed->nic[VICTIM];
     uint32_t base = 77;
 
-    reconnect_acknowledging(nic); /* no owner, no features, no memory */
+    testbed_reconnect_acknowledging(nic); /* no owner, no features, no memory */
     assert_true(front_end_set_vring_kick(&nic->fe, TX) >= 0);
     assert_true(front_end_set_vring_addr(&nic->fe, TX, testbed_tx(nic, 0)) >= 0);
     assert_true(front_end_vring_state(&nic->fe, VU_SET_VRING_ENABLE, TX, 1) >= 0);
@@ -367,7 +339,7 @@ static void VU_SEC_08_messages_out_of_order(void **state)
     assert_true(front_end_simple(&nic->fe, VU_SET_OWNER) >= 0); /* a second time */
     assert_true(front_end_vring_state(&nic->fe, VU_SET_VRING_ENABLE, TX, 2) > 0);
     assert_true(front_end_vring_state(&nic->fe, VU_SET_VRING_BASE, TX, 0x10000) > 0);
-    bed_end(bed);
+    testbed_finish_anew(bed);
 }
 
 static void VU_SEC_08_features_change_while_rings_run(void **state)
@@ -381,7 +353,7 @@ static void VU_SEC_08_features_change_while_rings_run(void **state)
     assert_true(front_end_set_u64(&nic->fe, VU_SET_FEATURES, VHOST_F_PROTOCOL_FEATURES) > 0);
     assert_int_equal(front_end_set_u64(&nic->fe, VU_SET_FEATURES, nic->fe.features), 0);
     testbed_exchange(nic, 0, 100); /* GEN-FT-05: nothing has changed */
-    bed_end(bed);
+    testbed_finish_anew(bed);
 }
 
 static void VU_SEC_08_messages_of_features_that_were_not_agreed(void **state)
@@ -400,7 +372,7 @@ static void VU_SEC_08_messages_of_features_that_were_not_agreed(void **state)
         check(front_end_request(&nic->fe, &message, 0) > 0, "request %u was accepted", request[i]);
     }
     testbed_exchange(nic, 0, 100);
-    bed_end(bed);
+    testbed_finish_anew(bed);
 }
 
 /* ---- the back-end's channel, floods ---- */
@@ -422,7 +394,7 @@ static void VU_SEC_11_backend_channel_is_abused(void **state)
         }
         daemon_check_idle(&bed->daemon);
     }
-    bed_end(bed);
+    testbed_finish_anew(bed);
 }
 
 /* Valid messages without end: another NIC's packets still move, all the time. */
@@ -436,7 +408,7 @@ static void VU_SEC_12_flood_of_memory_tables(void **state)
         testbed_exchange(&bed->nic[BYSTANDER], 0, 100);
     }
     testbed_exchange(nic, 0, 100);
-    bed_end(bed);
+    testbed_finish_anew(bed);
 }
 
 int main(void)

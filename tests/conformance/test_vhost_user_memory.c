@@ -17,34 +17,6 @@ static struct testbed *bed_of(void **state)
     return testbed_start(state, NULL);
 }
 
-/* Whatever the session has become, a new one works. */
-static void bed_end(struct testbed *bed)
-{
-    struct testbed_nic *nic = &bed->nic[VICTIM];
-
-    daemon_check_alive(&bed->daemon);
-    testbed_disconnect(nic);
-    testbed_connect(nic);
-    testbed_exchange(nic, 0, 100);
-    testbed_finish(bed);
-}
-
-static void reconnect(struct testbed_nic *nic)
-{
-    testbed_disconnect(nic);
-    front_end_connect(&nic->fe, nic->socket);
-}
-
-/* A fresh session in which refusals are answered. */
-static void reconnect_acknowledging(struct testbed_nic *nic)
-{
-    reconnect(nic);
-    assert_int_equal(front_end_get_features(&nic->fe), 0);
-    assert_int_equal(front_end_get_protocol_features(&nic->fe), 0);
-    assert_int_equal(front_end_set_protocol_features(&nic->fe, nic->fe.pf_offered & ~VU_PF_INBAND),
-                     0);
-}
-
 struct region {
     uint64_t gpa;
     uint64_t size;
@@ -105,7 +77,7 @@ static void VU_SEC_04_VU_MEM_02_V07_bad_memory_tables(void **state)
     assert_true(send_table(nic, &good, 1, UINT32_MAX, 1) > 0);
     testbed_exchange(nic, 0, 100);
     daemon_check_fds(&bed->daemon, fds);
-    bed_end(bed);
+    testbed_finish_anew(bed);
 }
 
 static void VU_SEC_04_more_regions_than_allowed(void **state)
@@ -118,7 +90,7 @@ static void VU_SEC_04_more_regions_than_allowed(void **state)
         region[i] = (struct region){(1 + i) * 0x10000, 0x1000, 0x700000 + i * 0x10000, 0};
     assert_true(send_table(nic, region, 9, 9, 8) > 0);
     testbed_exchange(nic, 0, 100);
-    bed_end(bed);
+    testbed_finish_anew(bed);
 }
 
 static void VU_SEC_04_fds_that_are_no_memory(void **state)
@@ -135,7 +107,7 @@ static void VU_SEC_04_fds_that_are_no_memory(void **state)
         close(region.fd);
     }
     testbed_exchange(nic, 0, 100);
-    bed_end(bed);
+    testbed_finish_anew(bed);
 }
 
 /* Ring parts that are aligned for the guest lie at odd addresses here: refused or served, never a
@@ -153,7 +125,7 @@ static void VU_SEC_04_region_that_begins_at_an_odd_byte(void **state)
         struct guest_ram shifted = nic->ram;
         uint8_t frame[100];
 
-        reconnect_acknowledging(nic);
+        testbed_reconnect_acknowledging(nic);
         assert_int_equal(front_end_set_features(&nic->fe, nic->fe.offered & nic->options.features),
                          0);
         shifted.region[0].offset = offset[i]; /* the same file, read one byte later */
@@ -176,7 +148,7 @@ static void VU_SEC_04_region_that_begins_at_an_odd_byte(void **state)
         daemon_check_alive(&bed->daemon);
     }
     assert_int_equal(nic->ram.region[0].used, used);
-    bed_end(bed);
+    testbed_finish_anew(bed);
 }
 
 /* The file shrinks under the running rings: SIGBUS must not kill the other NICs. */
@@ -196,7 +168,7 @@ static void VU_MEM_06_memory_file_is_truncated_under_traffic(void **state)
         testbed_exchange(&bed->nic[BYSTANDER], 0, 100);
     }
     assert_int_equal(ftruncate(nic->ram.region[0].fd, (off_t)size), 0);
-    bed_end(bed);
+    testbed_finish_anew(bed);
 }
 
 static void VU_SEC_02_fds_do_not_leak_over_many_bad_messages(void **state)
@@ -210,7 +182,7 @@ static void VU_SEC_02_fds_do_not_leak_over_many_bad_messages(void **state)
         assert_true(send_table(nic, &bad, 1, 1, 1) > 0);
     daemon_check_fds(&bed->daemon, fds);
     testbed_exchange(nic, 0, 100);
-    bed_end(bed);
+    testbed_finish_anew(bed);
 }
 
 int main(void)

@@ -398,3 +398,29 @@ void testbed_cycle_vring(struct testbed_nic *nic, unsigned vring, uint16_t start
     driver_split_restart(&nic->vring[vring], start_idx);
     front_end_start_vring(&nic->fe, vring, &nic->vring[vring]);
 }
+
+void testbed_finish_anew(struct testbed *bed)
+{
+    struct testbed_nic *nic = &bed->nic[VICTIM];
+
+    daemon_check_alive(&bed->daemon);
+    testbed_disconnect(nic);
+    testbed_connect(nic);
+    testbed_exchange(nic, 0, 100);
+    testbed_finish(bed);
+}
+
+void testbed_reconnect(struct testbed_nic *nic)
+{
+    testbed_disconnect(nic);
+    front_end_connect(&nic->fe, nic->socket);
+}
+
+void testbed_reconnect_acknowledging(struct testbed_nic *nic)
+{
+    testbed_reconnect(nic);
+    assert_int_equal(front_end_get_features(&nic->fe), 0);
+    assert_int_equal(front_end_get_protocol_features(&nic->fe), 0);
+    assert_int_equal(front_end_set_protocol_features(&nic->fe, nic->fe.pf_offered & ~VU_PF_INBAND),
+                     0);
+}

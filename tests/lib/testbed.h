@@ -118,3 +118,10 @@ void testbed_publish(struct driver_split *split);
 void testbed_cycle_vring(struct testbed_nic *nic, unsigned vring, uint16_t start_idx);
 
 #define TESTBED_TEST(name) cmocka_unit_test_setup_teardown(name, testbed_setup, testbed_teardown)
+
+/* A new connection on which nothing was said yet. */
+void testbed_reconnect(struct testbed_nic *nic);
+/* A new connection on which refusals are answered. */
+void testbed_reconnect_acknowledging(struct testbed_nic *nic);
+/* testbed_finish, for a victim whose session may have become anything: a new one has to work. */
+void testbed_finish_anew(struct testbed *bed);
