@@ -98,6 +98,13 @@ struct endpoint_rx_ops {
     void (*commit)(struct endpoint_rx *rx, uint32_t len, const struct frame_offload *offload);
     /* Counts a frame that the endpoint had to drop after -EMSGSIZE or -ENETDOWN. */
     void (*drop)(struct endpoint_rx *rx, int error);
+    /*
+     * For frames that lie in memory: reserve, copy and commit in one, for up to `count` frames in
+     * order, whatever their offloads: what this guest did not agree to is segmented and completed
+     * on the way. Returns how many are done (delivered, or counted as dropped). Less than count:
+     * the guest has no room for the next one now; keep it, and offer it again first, unchanged.
+     */
+    unsigned (*deliver)(struct endpoint_rx *rx, const struct frame *frames, unsigned count);
 };
 
 struct endpoint_rx {

@@ -40,7 +40,8 @@ static int mq_pairs_set(struct nic_control *control, const uint8_t *data, uint32
     pairs = word16_get(word, nic_byte_order(control->nic));
     if (pairs == 0 || pairs > control->nic->config.queue_pairs)
         return CONTROL_ERR;
-    return control->ops->set_pairs(control->context, pairs) < 0 ? CONTROL_ERR : CONTROL_OK;
+    control->nic->active_pairs = pairs;
+    return CONTROL_OK;
 }
 
 static int command_run(struct nic_control *control, const uint8_t *command, uint32_t len)
@@ -88,6 +89,8 @@ unsigned nic_control_serve(struct nic_control *control)
 
         virtqueue_push(&control->queue, batch->chain[i].token, written);
     }
+    if (count != 0)
+        control->ops->apply(control->context);
     virtqueue_flush(&control->queue);
     return count;
 }

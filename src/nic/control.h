@@ -10,10 +10,15 @@
 
 struct nic_control;
 
-/* What a command asks of the data plane. */
+/* What commands need of the coordinator. */
 struct nic_control_ops {
-    /* The driver wants this many pairs (1 … queue_pairs). 0 or -errno: then the command fails. */
-    int (*set_pairs)(void *context, unsigned pairs);
+    /* The data plane takes over what commands changed in the device model; true before it returns.
+     * Called once for all commands of a batch, before they are answered. */
+    void (*apply)(void *context);
+    /* Has the driver set this queue up, and not reset or disabled it? */
+    int (*queue_ready)(void *context, unsigned queue);
+    /* For statistics: counters are live. */
+    const struct pair *(*pair)(void *context, unsigned index);
 };
 
 struct nic_control {

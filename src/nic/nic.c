@@ -65,6 +65,12 @@ void nic_reset(struct nic *nic)
     nic->status = 0;
     nic->order = BYTE_ORDER_LITTLE;
     nic->active_pairs = 1;
+    memcpy(nic->mac, nic->config.mac, sizeof(nic->mac));
+    nic->rx_offloads_off = 0;
+    nic->rx_rules = (struct rx_rules){0};
+    nic->coalesce_rx = nic->coalesce_tx = (struct nic_coalesce){0};
+    memset(nic->coalesce, 0, sizeof(nic->coalesce));
+    nic->announce = 0;
 }
 
 int nic_agree(struct nic *nic, const struct features *accepted, struct error *err)
@@ -152,7 +158,7 @@ static struct net_config config_build(const struct nic *nic)
     uint32_t speed = config->speed_mbps != 0 ? config->speed_mbps : (uint32_t)NIC_SPEED_UNKNOWN;
     struct net_config space = {0};
 
-    memcpy(space.mac, config->mac, sizeof(space.mac));
+    memcpy(space.mac, nic->mac, sizeof(space.mac));
     space.status = word16_make(nic_link_up(nic) ? NIC_NET_LINK_UP : 0, order);
     if (features_has(&nic->offered, NET_F_MQ))
         space.max_virtqueue_pairs = word16_make((uint16_t)config->queue_pairs, order);

@@ -12,6 +12,7 @@
 #include "endpoint/endpoint.h"
 #include "nic/features.h"
 #include "nic/pair.h"
+#include "nic/rx_rules.h"
 
 enum {
     NIC_QUEUE_PAIRS_MAX = 128,
@@ -45,15 +46,30 @@ struct nic_config {
     unsigned queue_size_max;
 };
 
+/* virtio 1.4, 5.1.6.5.6.1; both 0: an interrupt for each batch that is shown. */
+struct nic_coalesce {
+    uint32_t max_packets;
+    uint32_t max_usecs;
+};
+
 struct nic {
-    struct nic_config config;
+    struct nic_config config; /* what the operator configured */
     struct endpoint_caps caps;
 
     struct features offered; /* fixed while a driver is there */
     struct features agreed;
     uint8_t status;        /* NIC_STATUS_… */
     enum byte_order order; /* of a legacy driver's words; see nic_byte_order */
-    unsigned active_pairs; /* set by the driver, 1 after reset */
+
+    /* Set by the driver's commands, at their defaults after reset. */
+    unsigned active_pairs;
+    uint8_t mac[6];           /* config.mac until the driver sets another */
+    uint32_t rx_offloads_off; /* ENDPOINT_… that were agreed and then switched off at run time */
+    struct rx_rules rx_rules;
+    struct nic_coalesce coalesce_rx, coalesce_tx; /* for all: of queues that start later too */
+    struct nic_coalesce coalesce[2 * NIC_QUEUE_PAIRS_MAX]; /* by queue */
+
+    int announce; /* the driver is asked to announce itself and has not said that it did */
 
     int link_admin;    /* what the operator wants */
     int link_endpoint; /* what the endpoint has */

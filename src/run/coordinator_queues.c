@@ -77,16 +77,31 @@ void coordinator_control_ready(struct loop_source *source, uint32_t events)
     control_serve_some(coordinator);
 }
 
-static int control_set_pairs(void *context, unsigned pairs)
+static void control_apply(void *context)
+{
+    coordinator_update_all(context);
+}
+
+static int control_queue_ready(void *context, unsigned queue)
 {
     struct coordinator *coordinator = context;
 
-    coordinator->nic.active_pairs = pairs;
-    coordinator_update_all(coordinator);
-    return 0;
+    return queue < 2 * coordinator->nic.config.queue_pairs && coordinator->enabled[queue] &&
+           coordinator_queue(coordinator, queue)->running;
 }
 
-const struct nic_control_ops coordinator_control_ops = {.set_pairs = control_set_pairs};
+static const struct pair *control_pair(void *context, unsigned index)
+{
+    struct coordinator *coordinator = context;
+
+    return &coordinator->pairs[index].pair;
+}
+
+const struct nic_control_ops coordinator_control_ops = {
+    .apply = control_apply,
+    .queue_ready = control_queue_ready,
+    .pair = control_pair,
+};
 
 void coordinator_control_stop(struct coordinator *coordinator)
 {
