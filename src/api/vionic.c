@@ -83,14 +83,19 @@ static int memory_lost_watch(struct vionic *vionic)
 int vionic_create(const struct vionic_config *config, struct vionic **ret_vionic,
                   struct vionic_error *err)
 {
-    unsigned workers = config->workers == 0 ? 1 : config->workers;
+    struct worker_pool_config pool = {
+        .workers = config->workers == 0 ? 1 : config->workers,
+        .poll_us = config->poll_us,
+        .queue_size_max = VIRTQUEUE_SIZE_MAX,
+    };
     struct vionic *vionic;
     int result;
 
     if (config->size != sizeof(*config))
         return error_set(error_of(err), EINVAL, "vionic_config has another size than this build's");
-    if (workers > WORKERS_MAX)
-        return error_set(error_of(err), EINVAL, "workers=%u is more than %d", workers, WORKERS_MAX);
+    if (pool.workers > WORKERS_MAX)
+        return error_set(error_of(err), EINVAL, "workers=%u is more than %d", pool.workers,
+                         WORKERS_MAX);
     if (config->poll_us > POLL_US_MAX)
         return error_set(error_of(err), EINVAL, "poll=%u is more than %d microseconds",
                          config->poll_us, POLL_US_MAX);
@@ -101,8 +106,9 @@ int vionic_create(const struct vionic_config *config, struct vionic **ret_vionic
     result = loop_create(&vionic->loop);
     if (result == 0)
         result = memory_lost_watch(vionic);
+    pool.loop = vionic->loop;
     if (result == 0)
-        result = worker_pool_create(workers, config->poll_us, VIRTQUEUE_SIZE_MAX, &vionic->pool);
+        result = worker_pool_create(&pool, &vionic->pool);
     if (result < 0) {
         vionic_free(vionic);
         return error_set(error_of(err), -result, "the workers can't be started: %s",

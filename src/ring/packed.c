@@ -327,7 +327,7 @@ void packed_push_unwritten(struct virtqueue *queue, const struct chain *chains, 
 
 /* virtio 1.4, 2.8.10: the batch is a run of slots; was the one that the driver named among them? A
  * name beyond the ring, or reserved flags, cost that driver an interrupt more or less. */
-static int interrupt_wanted(const struct virtqueue *queue, uint32_t slots)
+int packed_interrupt_wanted(const struct virtqueue *queue, uint32_t slots)
 {
     const struct packed_event *event = queue->packed.driver;
     uint16_t flags = le16_get(le16_load_acquire(&event->flags)) & 3;
@@ -345,19 +345,19 @@ static int interrupt_wanted(const struct virtqueue *queue, uint32_t slots)
     return (uint16_t)(new - off - 1) < slots;
 }
 
-int packed_publish(struct virtqueue *queue)
+uint32_t packed_publish(struct virtqueue *queue)
 {
     uint32_t slots = queue->unshown_slots;
     struct ring_desc *first = &queue->packed.ring[queue->first_slot];
 
     if (slots == 0)
-        return VIRTQUEUE_NOTHING;
+        return 0;
     if (queue->features & VIRTQUEUE_BATCH_USED)
         slot_write(queue, queue->first_slot, (uint16_t)queue->last_token, 0);
     le16_store_release(&first->word[FLAGS], le16_make(queue->first_flags));
     queue->unshown_slots = 0;
     ring_full_fence();
-    return interrupt_wanted(queue, slots) ? VIRTQUEUE_INTERRUPT : VIRTQUEUE_QUIET;
+    return slots;
 }
 
 /* ---- asking for kicks

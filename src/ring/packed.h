@@ -37,7 +37,9 @@ void packed_unpop(struct virtqueue *queue, const struct chain *chains, unsigned 
 void packed_push(struct virtqueue *queue, uint32_t token, uint32_t len);
 /* count is not 0 */
 void packed_push_unwritten(struct virtqueue *queue, const struct chain *chains, unsigned count);
-/* enum virtqueue_publish */
-int packed_publish(struct virtqueue *queue);
+/* Shows what was pushed; returns how many ring entries that were. */
+uint32_t packed_publish(struct virtqueue *queue);
+/* Does the driver want to hear of the last `entries` that were shown? */
+int packed_interrupt_wanted(const struct virtqueue *queue, uint32_t entries);
 int packed_arm(struct virtqueue *queue);
 void packed_disarm(struct virtqueue *queue);

@@ -237,7 +237,7 @@ void split_push_unwritten(struct virtqueue *queue, const struct chain *chains, u
 
 /* virtio 1.4, 2.7.7.2 and 2.7.10: did the batch cross the driver's event index, or is the flag
  * clear? */
-static int interrupt_wanted(const struct virtqueue *queue, uint16_t old, uint16_t new)
+int split_interrupt_wanted(const struct virtqueue *queue, uint32_t entries)
 {
     const struct split_avail *avail = queue->split.avail;
     uint16_t word;
@@ -247,24 +247,24 @@ static int interrupt_wanted(const struct virtqueue *queue, uint16_t old, uint16_
         return !(word & SPLIT_AVAIL_NO_INTERRUPT);
     }
     word = word16_get(le16_load_relaxed(&avail->ring[queue->size]), queue->order);
-    return (uint16_t)(new - word - 1) < (uint16_t)(new - old);
+    return (uint16_t)(queue->used_shown - word - 1) < entries;
 }
 
 /* virtio 1.4, 2.7.9: in order, one element with the last id stands for the batch, in the slot of
  * its first. */
-int split_publish(struct virtqueue *queue)
+uint32_t split_publish(struct virtqueue *queue)
 {
     uint16_t old = queue->used_shown;
     uint16_t new = queue->next_used;
 
     if (old == new)
-        return VIRTQUEUE_NOTHING;
+        return 0;
     if (queue->features & VIRTQUEUE_BATCH_USED)
         elem_write(queue, old, queue->last_token, 0);
     le16_store_release(&queue->split.used->idx, word16_make(new, queue->order));
     queue->used_shown = new;
     ring_full_fence();
-    return interrupt_wanted(queue, old, new) ? VIRTQUEUE_INTERRUPT : VIRTQUEUE_QUIET;
+    return (uint16_t)(new - old);
 }
 
 /* ---- asking for kicks ------------------------------------------------------------------- */

@@ -36,7 +36,9 @@ void split_unpop(struct virtqueue *queue, const struct chain *chains, unsigned c
 void split_push(struct virtqueue *queue, uint32_t head, uint32_t len);
 /* count is not 0 */
 void split_push_unwritten(struct virtqueue *queue, const struct chain *chains, unsigned count);
-/* enum virtqueue_publish */
-int split_publish(struct virtqueue *queue);
+/* Shows what was pushed; returns how many ring entries that were. */
+uint32_t split_publish(struct virtqueue *queue);
+/* Does the driver want to hear of the last `entries` that were shown? */
+int split_interrupt_wanted(const struct virtqueue *queue, uint32_t entries);
 int split_arm(struct virtqueue *queue);
 void split_disarm(struct virtqueue *queue);

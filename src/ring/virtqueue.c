@@ -148,6 +148,7 @@ int virtqueue_start(struct virtqueue *queue, const struct virtqueue_config *conf
 uint32_t virtqueue_stop(struct virtqueue *queue)
 {
     virtqueue_flush(queue);
+    virtqueue_decide(queue);
     queue->running = 0;
     queue->memory = NULL;
     return is_packed(queue) ? packed_base(queue) : queue->next_avail;
@@ -156,6 +157,7 @@ uint32_t virtqueue_stop(struct virtqueue *queue)
 void virtqueue_rest(struct virtqueue *queue)
 {
     virtqueue_flush(queue);
+    virtqueue_decide(queue);
     queue->resting = 1;
 }
 
@@ -203,6 +205,7 @@ void virtqueue_push(struct virtqueue *queue, uint32_t token, uint32_t len)
 {
     if (queue->fault == QUEUE_FAULT_MEMORY)
         return;
+    queue->pushed++;
     if (is_packed(queue))
         packed_push(queue, token, len);
     else
@@ -213,28 +216,63 @@ void virtqueue_push_unwritten(struct virtqueue *queue, const struct chain *chain
 {
     if (queue->fault == QUEUE_FAULT_MEMORY || count == 0)
         return;
+    queue->pushed += count;
     if (is_packed(queue))
         packed_push_unwritten(queue, chains, count);
     else
         split_push_unwritten(queue, chains, count);
 }
 
-void virtqueue_flush(struct virtqueue *queue)
+static int interrupt_wanted(const struct virtqueue *queue)
 {
-    int found;
+    return is_packed(queue) ? packed_interrupt_wanted(queue, queue->undecided)
+                            : split_interrupt_wanted(queue, queue->undecided);
+}
 
-    if (!queue->running || queue->fault == QUEUE_FAULT_MEMORY)
-        return;
-    found = is_packed(queue) ? packed_publish(queue) : split_publish(queue);
-    if (found == VIRTQUEUE_NOTHING)
-        return;
-    if (found == VIRTQUEUE_INTERRUPT || queue->fresh) {
+static void decide(struct virtqueue *queue)
+{
+    if (interrupt_wanted(queue) || queue->fresh) {
         counter_add(&queue->interrupts, 1);
         queue->config.notifier.fire(queue->config.notifier.context);
     } else {
         counter_add(&queue->interrupts_suppressed, 1);
     }
     queue->fresh = 0;
+    queue->pushed = 0;
+    queue->undecided = 0;
+}
+
+/* A ring's worth of entries is never held: the driver would have nothing left to give. */
+static int may_hold(const struct virtqueue *queue)
+{
+    return queue->pushed < queue->hold_buffers && queue->undecided < queue->size && !queue->fresh;
+}
+
+void virtqueue_flush(struct virtqueue *queue)
+{
+    uint32_t shown;
+
+    if (!queue->running || queue->fault == QUEUE_FAULT_MEMORY)
+        return;
+    shown = is_packed(queue) ? packed_publish(queue) : split_publish(queue);
+    if (shown == 0)
+        return;
+    queue->undecided += shown;
+    if (__builtin_expect(!may_hold(queue), 1))
+        decide(queue);
+}
+
+void virtqueue_decide(struct virtqueue *queue)
+{
+    if (queue->running && queue->fault != QUEUE_FAULT_MEMORY && queue->undecided != 0)
+        decide(queue);
+}
+
+void virtqueue_hold(struct virtqueue *queue, uint32_t buffers)
+{
+    queue->hold_buffers = buffers;
+    if (!may_hold(queue))
+        virtqueue_decide(queue);
 }
 
 int virtqueue_arm(struct virtqueue *queue)

@@ -118,13 +118,6 @@ struct virtqueue_config {
     struct virtqueue_notifier notifier;
 };
 
-/* What publishing found. */
-enum virtqueue_publish {
-    VIRTQUEUE_NOTHING,
-    VIRTQUEUE_QUIET,     /* published; the driver wants no interrupt */
-    VIRTQUEUE_INTERRUPT, /* published; the driver wants one */
-};
-
 struct ring_desc;
 struct split_avail;
 struct split_used;
@@ -165,6 +158,9 @@ struct virtqueue {
     uint16_t first_flags;
     uint32_t unshown_slots; /* packed: ring entries pushed and not published */
     uint32_t last_token;    /* batched used entries: the last one pushed */
+    uint32_t pushed;        /* buffers since the last interrupt decision */
+    uint32_t undecided;     /* ring entries shown since then */
+    uint32_t hold_buffers;  /* see virtqueue_hold */
     uint8_t armed;          /* the driver was asked to kick */
     uint8_t fresh;          /* nothing was published since start: the first flush always notifies */
     struct memory_cache cache;       /* data buffers */
@@ -200,8 +196,19 @@ void virtqueue_unpop(struct virtqueue *queue, const struct chain_batch *batch, u
 void virtqueue_push(struct virtqueue *queue, uint32_t token, uint32_t len);
 /* The same for count chains that were only read, in order. */
 void virtqueue_push_unwritten(struct virtqueue *queue, const struct chain *chains, unsigned count);
-/* Shows everything pushed, with one store, and fires the notifier if the driver asked for that. */
+/* Shows everything pushed, with one store, and fires the notifier if the driver asked for that, or
+ * holds it back (virtqueue_hold). */
 void virtqueue_flush(struct virtqueue *queue);
+/* From now on an interrupt waits until `buffers` were completed; 0 or 1: for none. Whoever sets
+ * this looks at virtqueue_holding after a flush, and calls virtqueue_decide in time. */
+void virtqueue_hold(struct virtqueue *queue, uint32_t buffers);
+/* Fires the notifier if the driver asked for an interrupt for anything that was shown since the
+ * last decision. */
+void virtqueue_decide(struct virtqueue *queue);
+static inline int virtqueue_holding(const struct virtqueue *queue)
+{
+    return queue->undecided != 0;
+}
 
 /* Asks for a kick when buffers are added to those that pop has seen. 1: there are some already, so
  * don't sleep; 0: none, and a kick will come with the next one. A latched or stopped queue answers

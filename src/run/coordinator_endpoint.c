@@ -60,6 +60,18 @@ NEEDS_DATA static int pair_connect(struct coordinator *coordinator, unsigned ind
     return 0;
 }
 
+/* virtio 1.4, 5.1.6.5.6 */
+NEEDS_DATA static void coalesce_apply(struct coordinator *coordinator, unsigned index)
+{
+    const struct nic_coalesce *rx = &coordinator->nic.coalesce[2 * index];
+    const struct nic_coalesce *tx = &coordinator->nic.coalesce[2 * index + 1];
+
+    worker_hold_rx(&coordinator->pairs[index],
+                   (struct worker_hold){.buffers = rx->max_packets, .usecs = rx->max_usecs});
+    worker_hold_tx(&coordinator->pairs[index],
+                   (struct worker_hold){.buffers = tx->max_packets, .usecs = tx->max_usecs});
+}
+
 void coordinator_update_pair(struct coordinator *coordinator, unsigned index)
 {
     struct worker_pair *worker_pair = &coordinator->pairs[index];
@@ -75,6 +87,7 @@ void coordinator_update_pair(struct coordinator *coordinator, unsigned index)
         coordinator_disconnect_pair(worker_pair);
     else if (pair->endpoint_queue == NULL)
         pair_connect(coordinator, index);
+    coalesce_apply(coordinator, index);
     worker_wake(worker_pair);
 }
 

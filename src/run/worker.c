@@ -8,9 +8,11 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/stat.h>
+#include <sys/timerfd.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "base/checked.h"
 #include "base/clock.h"
 #include "base/fd.h"
 
@@ -22,12 +24,14 @@ enum {
     WORKER_DRAIN_READS =
         2048,             /* a megabyte: more than a pipe holds, less than a writer can keep up */
     WORKER_ATTENTION = 1, /* event bit: look at pause_requests and stopping */
+    WORKER_ROUNDS = 16,   /* of a worker without a thread before it lets the loop go on */
 };
 
 struct worker {
     pthread_t thread;
     int started;
     int epoll_fd;                /* owned */
+    int hold_fd;                 /* owned: a timer, for interrupts that are held back */
     struct event_bits attention; /* raised by the control thread */
     struct pair_scratch scratch; /* owned; the thread's, or the control thread's while paused */
     uint64_t poll_ns;
@@ -37,7 +41,15 @@ struct worker {
     struct worker_pair **runnable; /* owned array of borrowed pairs */
     unsigned runnable_count;
     int resting; /* every runnable pair is polled and had nothing: a look may take a while */
-    unsigned pair_count; /* attached; the array has room for as many */
+    unsigned pair_count; /* attached; both arrays have room for as many */
+
+    struct worker_pair **holders; /* owned array of borrowed pairs that hold an interrupt back */
+    unsigned holder_count;
+    uint64_t hold_until_ns; /* what the timer is set to; 0: not set */
+
+    struct loop *loop;              /* borrowed; NULL: the worker has a thread */
+    struct loop_source loop_source; /* its epoll_fd, in the loop */
+    struct loop_timer again;        /* its next round, in the loop */
 
     pthread_mutex_t lock; /* of what follows; never taken while the worker moves packets */
     pthread_cond_t changed;
@@ -128,6 +140,84 @@ NEEDS_DATA static int pair_idle(struct worker *worker, struct worker_pair *pair)
     return worker->now_ns - pair->idle_since_ns >= worker->poll_ns && pair_arm(&pair->pair) == 0;
 }
 
+/* ---- interrupts that are held back ------------------------------------------------------ */
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a == 0 || (b != 0 && b < a) ? b : a;
+}
+
+static void hold_timer_set(struct worker *worker, uint64_t until_ns)
+{
+    struct itimerspec at = {.it_value = {.tv_sec = (time_t)(until_ns / CLOCK_SECOND_NS),
+                                         .tv_nsec = (long)(until_ns % CLOCK_SECOND_NS)}};
+
+    if (until_ns == worker->hold_until_ns)
+        return;
+    worker->hold_until_ns = until_ns;
+    timerfd_settime(worker->hold_fd, TFD_TIMER_ABSTIME, &at, NULL);
+}
+
+/* When the interrupt that the queue holds is due; 0: it holds none. */
+static uint64_t hold_end(const struct virtqueue *queue, uint64_t begun_ns, uint64_t until_ns)
+{
+    if (!virtqueue_holding(queue))
+        return 0;
+    return begun_ns != 0 ? begun_ns : until_ns;
+}
+
+/* Behind a turn: does the pair hold interrupts now, and until when? */
+static void holds_note(struct worker *worker, struct worker_pair *pair)
+{
+    uint64_t due_ns;
+
+    pair->rx_decide_ns =
+        hold_end(&pair->pair.rx, pair->rx_decide_ns, worker->now_ns + pair->rx_hold_us * 1000ull);
+    pair->tx_decide_ns =
+        hold_end(&pair->pair.tx, pair->tx_decide_ns, worker->now_ns + pair->tx_hold_us * 1000ull);
+    due_ns = earlier(pair->rx_decide_ns, pair->tx_decide_ns);
+    if (due_ns == 0)
+        return;
+    if (!pair->holding)
+        worker->holders[worker->holder_count++] = pair;
+    pair->holding = 1;
+    hold_timer_set(worker, earlier(worker->hold_until_ns, due_ns));
+}
+
+static void hold_decide(struct virtqueue *queue, uint64_t *until_ns, uint64_t now_ns)
+{
+    if (*until_ns == 0 || *until_ns > now_ns)
+        return;
+    *until_ns = 0;
+    virtqueue_decide(queue);
+}
+
+/* The timer has fired: interrupts that are due are decided, and it is set to the next. */
+NEEDS_DATA static void holds_run(struct worker *worker)
+{
+    uint64_t now_ns = clock_now_ns();
+    uint64_t next_ns = 0;
+    unsigned kept = 0;
+
+    for (unsigned i = 0; i < worker->holder_count; i++) {
+        struct worker_pair *pair = worker->holders[i];
+        uint64_t due_ns;
+
+        hold_decide(&pair->pair.rx, &pair->rx_decide_ns, now_ns);
+        hold_decide(&pair->pair.tx, &pair->tx_decide_ns, now_ns);
+        due_ns = earlier(pair->rx_decide_ns, pair->tx_decide_ns);
+        pair->holding = due_ns != 0;
+        if (pair->holding)
+            worker->holders[kept++] = pair;
+        next_ns = earlier(next_ns, due_ns);
+    }
+    worker->holder_count = kept;
+    worker->hold_until_ns = 0;
+    hold_timer_set(worker, next_ns);
+}
+
+/* ---- turns ------------------------------------------------------------------------------ */
+
 enum pair_state {
     PAIR_BUSY,
     PAIR_RESTS,  /* polled, and had nothing: there is time until its next turn */
@@ -139,6 +229,8 @@ NEEDS_DATA static enum pair_state pair_run(struct worker *worker, struct worker_
     unsigned moved = pair_turn(&pair->pair, &worker->scratch, WORKER_BUDGET);
     uint8_t faults = pair_faults(&pair->pair);
 
+    if (__builtin_expect(pair->rx_hold_us | pair->tx_hold_us, 0))
+        holds_note(worker, pair);
     if (__builtin_expect((faults & ~pair->faults_raised) != 0, 0)) {
         pair->faults_raised |= faults;
         event_bits_raise(pair->events, 1);
@@ -174,18 +266,19 @@ NEEDS_DATA static void round_run(struct worker *worker)
 
 /* 1 if the attention fd was readable: that has to be attended to even when no bit is pending,
  * because the bits of a raise can be taken before its write to the fd comes. */
-static int look(struct worker *worker)
+NEEDS_DATA static int look(struct worker *worker, int timeout_ms)
 {
     struct epoll_event events[WORKER_EVENTS];
-    int timeout = worker->runnable_count == 0 ? -1 : worker->resting ? WORKER_REST_MS : 0;
-    int count = epoll_wait(worker->epoll_fd, events, WORKER_EVENTS, timeout);
+    int count = epoll_wait(worker->epoll_fd, events, WORKER_EVENTS, timeout_ms);
     int attention = 0;
 
     for (int i = 0; i < count; i++) {
-        if (events[i].data.ptr != NULL)
-            source_ready(events[i].data.ptr, events[i].events);
-        else
+        if (events[i].data.ptr == &worker->attention)
             attention = 1;
+        else if (events[i].data.ptr == &worker->hold_fd)
+            holds_run(worker);
+        else
+            source_ready(events[i].data.ptr, events[i].events);
     }
     return attention;
 }
@@ -210,15 +303,16 @@ static int attend(struct worker *worker)
 
 /* With nothing to run there is only the wait; else the fds are looked at now and then. 1: attend.
  */
-static int look_if_due(struct worker *worker)
+NEEDS_DATA static int look_if_due(struct worker *worker)
 {
+    int timeout_ms = worker->runnable_count == 0 ? -1 : worker->resting ? WORKER_REST_MS : 0;
     int attention;
 
     worker->now_ns = clock_now_ns();
     if (worker->runnable_count != 0 && !worker->resting &&
         worker->now_ns - worker->looked_ns < WORKER_LOOK_NS)
         return 0;
-    attention = look(worker);
+    attention = look(worker, timeout_ms);
     worker->now_ns = clock_now_ns();
     worker->looked_ns = worker->now_ns;
     return attention;
@@ -240,24 +334,67 @@ ROLE_UNCHECKED static void *worker_main(void *argument)
     }
 }
 
+/* ---- a worker without a thread ---------------------------------------------------------- */
+
+/* Some rounds, then the loop's other sources have their turn. */
+ROLE_UNCHECKED static void inline_run(struct worker *worker)
+{
+    for (unsigned i = 0; i < WORKER_ROUNDS; i++) {
+        worker->now_ns = clock_now_ns();
+        look(worker, 0);
+        round_run(worker);
+        if (worker->runnable_count == 0)
+            return;
+    }
+    loop_timer_start(worker->loop, &worker->again,
+                     worker->resting ? WORKER_REST_MS * CLOCK_MILLISECOND_NS : 0);
+}
+
+static void inline_ready(struct loop_source *source, uint32_t events)
+{
+    (void)events;
+    inline_run(CONTAINER_OF(source, struct worker, loop_source));
+}
+
+static void inline_again(struct loop_timer *timer)
+{
+    inline_run(CONTAINER_OF(timer, struct worker, again));
+}
+
+static int inline_launch(struct worker *worker, struct loop *loop)
+{
+    int result;
+
+    worker->loop_source = (struct loop_source){.fd = worker->epoll_fd, .ready = inline_ready};
+    worker->again.fire = inline_again;
+    result = loop_add(loop, &worker->loop_source, EPOLLIN);
+    if (result == 0)
+        worker->loop = loop;
+    return result;
+}
+
 /* ---- pool ------------------------------------------------------------------------------- */
 
-static int worker_init(struct worker *worker, unsigned poll_us, unsigned queue_size_max)
+static int worker_init(struct worker *worker, const struct worker_pool_config *config)
 {
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
+    struct epoll_event attention = {.events = EPOLLIN, .data.ptr = &worker->attention};
+    struct epoll_event hold = {.events = EPOLLIN | EPOLLET, .data.ptr = &worker->hold_fd};
 
     worker->epoll_fd = -1;
+    worker->hold_fd = -1;
     worker->attention.fd = -1;
-    worker->poll_ns = poll_us * 1000ull;
+    worker->poll_ns = config->workers == 0 ? 0 : config->poll_us * 1000ull;
     pthread_mutex_init(&worker->lock, NULL);
     pthread_cond_init(&worker->changed, NULL);
     worker->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (worker->epoll_fd < 0)
+    worker->hold_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (worker->epoll_fd < 0 || worker->hold_fd < 0)
         return -errno;
     if (event_bits_init(&worker->attention) < 0 ||
-        epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, worker->attention.fd, &event) < 0)
+        epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, worker->attention.fd, &attention) < 0 ||
+        epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, worker->hold_fd, &hold) < 0)
         return -errno;
-    return pair_scratch_init(&worker->scratch, queue_size_max);
+    return pair_scratch_init(&worker->scratch, config->queue_size_max);
 }
 
 /* Signals are the control thread's, but for the one of an access to memory that has gone
@@ -290,17 +427,23 @@ static void worker_destroy(struct worker *worker)
         event_bits_raise(&worker->attention, WORKER_ATTENTION);
         pthread_join(worker->thread, NULL);
     }
+    if (worker->loop != NULL) {
+        loop_timer_stop(worker->loop, &worker->again);
+        loop_remove(worker->loop, &worker->loop_source);
+    }
     pair_scratch_free(&worker->scratch);
     free(worker->runnable);
+    free(worker->holders);
     event_bits_free(&worker->attention);
+    fd_close(&worker->hold_fd);
     fd_close(&worker->epoll_fd);
     pthread_cond_destroy(&worker->changed);
     pthread_mutex_destroy(&worker->lock);
 }
 
-int worker_pool_create(unsigned workers, unsigned poll_us, unsigned queue_size_max,
-                       struct worker_pool **ret_pool)
+int worker_pool_create(const struct worker_pool_config *config, struct worker_pool **ret_pool)
 {
+    unsigned workers = MAX(config->workers, 1);
     struct worker_pool *pool = calloc(1, sizeof(*pool) + workers * sizeof(pool->worker[0]));
     int result = 0;
 
@@ -308,9 +451,10 @@ int worker_pool_create(unsigned workers, unsigned poll_us, unsigned queue_size_m
         return -ENOMEM;
     for (unsigned i = 0; i < workers && result == 0; i++) {
         pool->count++;
-        result = worker_init(&pool->worker[i], poll_us, queue_size_max);
+        result = worker_init(&pool->worker[i], config);
         if (result == 0)
-            result = worker_launch(&pool->worker[i], i);
+            result = config->workers == 0 ? inline_launch(&pool->worker[i], config->loop)
+                                          : worker_launch(&pool->worker[i], i);
     }
     if (result < 0) {
         worker_pool_free(pool);
@@ -341,8 +485,11 @@ struct worker *worker_pool_get(struct worker_pool *pool, unsigned index)
 
 /* ---- pause ------------------------------------------------------------------------------ */
 
+/* A worker without a thread is never in a pair while the control plane runs. */
 void worker_pause(struct worker *worker) ROLE_UNCHECKED
 {
+    if (worker->loop != NULL)
+        return;
     pthread_mutex_lock(&worker->lock);
     if (worker->pause_requests++ == 0)
         event_bits_raise(&worker->attention, WORKER_ATTENTION);
@@ -355,6 +502,8 @@ void worker_pause(struct worker *worker) ROLE_UNCHECKED
  * worker to arrive anew. */
 void worker_resume(struct worker *worker) ROLE_UNCHECKED
 {
+    if (worker->loop != NULL)
+        return;
     pthread_mutex_lock(&worker->lock);
     if (--worker->pause_requests == 0) {
         worker->paused = 0;
@@ -365,14 +514,32 @@ void worker_resume(struct worker *worker) ROLE_UNCHECKED
 
 /* ---- while paused ----------------------------------------------------------------------- */
 
-int worker_attach(struct worker *worker, struct worker_pair *pair, struct event_bits *events)
+static int list_grow(struct worker_pair ***list, unsigned count)
 {
-    struct worker_pair **grown =
-        realloc(worker->runnable, (worker->pair_count + 1) * sizeof(worker->runnable[0]));
+    struct worker_pair **grown = realloc(*list, count * sizeof(**list));
 
     if (grown == NULL)
         return -ENOMEM;
-    worker->runnable = grown;
+    *list = grown;
+    return 0;
+}
+
+static void list_remove(struct worker_pair **list, unsigned *count, const struct worker_pair *pair)
+{
+    unsigned kept = 0;
+
+    for (unsigned i = 0; i < *count; i++) {
+        if (list[i] != pair)
+            list[kept++] = list[i];
+    }
+    *count = kept;
+}
+
+int worker_attach(struct worker *worker, struct worker_pair *pair, struct event_bits *events)
+{
+    if (list_grow(&worker->runnable, worker->pair_count + 1) < 0 ||
+        list_grow(&worker->holders, worker->pair_count + 1) < 0)
+        return -ENOMEM;
     worker->pair_count++;
     pair->worker = worker;
     pair->events = events;
@@ -385,16 +552,12 @@ int worker_attach(struct worker *worker, struct worker_pair *pair, struct event_
 void worker_detach(struct worker_pair *pair)
 {
     struct worker *worker = pair->worker;
-    unsigned kept = 0;
 
     worker_unwatch(&pair->rx_kick);
     worker_unwatch(&pair->tx_kick);
     worker_unwatch(&pair->endpoint);
-    for (unsigned i = 0; i < worker->runnable_count; i++) {
-        if (worker->runnable[i] != pair)
-            worker->runnable[kept++] = worker->runnable[i];
-    }
-    worker->runnable_count = kept;
+    list_remove(worker->runnable, &worker->runnable_count, pair);
+    list_remove(worker->holders, &worker->holder_count, pair);
     worker->pair_count--;
 }
 
@@ -439,7 +602,35 @@ void worker_unwatch(struct worker_source *source)
 
 void worker_wake(struct worker_pair *pair)
 {
+    struct worker *worker = pair->worker;
+
     make_runnable(pair);
+    if (worker->loop != NULL)
+        loop_timer_start(worker->loop, &worker->again, 0);
+}
+
+/* What is held already is looked at again in the pair's next turn. 1: something changes. */
+static int hold_set(struct virtqueue *queue, uint32_t *hold_us, struct worker_hold hold)
+{
+    if (hold.buffers == 0 || hold.usecs == 0)
+        hold = (struct worker_hold){0};
+    if (queue->hold_buffers == hold.buffers && *hold_us == hold.usecs)
+        return 0;
+    *hold_us = hold.usecs;
+    virtqueue_hold(queue, hold.buffers);
+    return 1;
+}
+
+void worker_hold_rx(struct worker_pair *pair, struct worker_hold hold)
+{
+    if (hold_set(&pair->pair.rx, &pair->rx_hold_us, hold))
+        pair->rx_decide_ns = 0;
+}
+
+void worker_hold_tx(struct worker_pair *pair, struct worker_hold hold)
+{
+    if (hold_set(&pair->pair.tx, &pair->tx_hold_us, hold))
+        pair->tx_decide_ns = 0;
 }
 
 struct pair_scratch *worker_scratch(struct worker *worker)

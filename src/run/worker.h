@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/event_bits.h"
+#include "base/loop.h"
 #include "nic/pair.h"
 
 enum {
@@ -41,16 +42,26 @@ struct worker_pair {
     struct pair pair;
     struct worker *worker; /* borrowed: the pool's */
     struct worker_source rx_kick, tx_kick, endpoint;
-    struct event_bits *events; /* borrowed: told when a queue latches */
-    uint64_t idle_since_ns;    /* 0: moved something in its last turn */
-    uint64_t idle_until_ns;    /* of that, counted up to here */
+    struct event_bits *events;           /* borrowed: told when a queue latches */
+    uint64_t idle_since_ns;              /* 0: moved something in its last turn */
+    uint64_t idle_until_ns;              /* of that, counted up to here */
+    uint32_t rx_hold_us, tx_hold_us;     /* longest that an interrupt is held back */
+    uint64_t rx_decide_ns, tx_decide_ns; /* when that ends; 0: none is held */
+    uint8_t holding;                     /* in the worker's list of pairs that hold one */
     uint8_t runnable;
     uint8_t woken;         /* since its last turn that moved something */
     uint8_t faults_raised; /* WORKER_FAULT_… that `events` was told of */
     uint8_t faults_told;   /* of those, what the coordinator has passed on */
 };
 
-int worker_pool_create(unsigned workers, unsigned poll_us, unsigned queue_size_max,
+struct worker_pool_config {
+    unsigned workers; /* threads; 0: one worker without a thread, which runs inside `loop` */
+    unsigned poll_us;
+    unsigned queue_size_max;
+    struct loop *loop; /* borrowed; the control plane's */
+};
+
+int worker_pool_create(const struct worker_pool_config *config,
                        struct worker_pool **ret_pool) CONTROL_ONLY;
 /* All pairs are detached. NULL is fine. */
 void worker_pool_free(struct worker_pool *pool) CONTROL_ONLY;
@@ -73,4 +84,11 @@ int worker_watch_endpoint(struct worker_pair *pair, int fd) NEEDS_DATA;
 void worker_unwatch(struct worker_source *source) NEEDS_DATA;
 /* Gives the pair a turn: rings that were filled before anybody watched are found this way. */
 void worker_wake(struct worker_pair *pair) NEEDS_DATA;
+/* Interrupts wait until a count of buffers or a time has come; 0 for either: they don't. */
+struct worker_hold {
+    uint32_t buffers;
+    uint32_t usecs;
+};
+void worker_hold_rx(struct worker_pair *pair, struct worker_hold hold) NEEDS_DATA;
+void worker_hold_tx(struct worker_pair *pair, struct worker_hold hold) NEEDS_DATA;
 struct pair_scratch *worker_scratch(struct worker *worker) NEEDS_DATA;
