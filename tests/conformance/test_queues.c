@@ -5,6 +5,7 @@
 
 #include "check.h"
 #include "clockwork.h"
+#include "control_driver.h"
 #include "testbed.h"
 
 /* ---- pairs ---- */
@@ -22,29 +23,15 @@ static void NET_Q_01_VU_MQ_02_pairs_with_the_control_queue_in_the_vmm(void **sta
     testbed_finish(bed);
 }
 
-/* Sends a command to the control queue and returns the answer; `pieces` cuts it into 1-byte
- * buffers. */
-static unsigned command(struct testbed_nic *nic, const uint8_t *bytes, uint32_t len, int pieces)
+/* Sends a command to the control queue and returns the answer. */
+static unsigned command(struct testbed_nic *nic, const uint8_t *bytes, uint32_t len,
+                        enum control_cut cut)
 {
-    struct driver_ring *ring = &nic->vring[2 * nic->options.pairs].ring;
-    uint64_t gpa = guest_ram_alloc(&nic->ram, 0, len + 1, 16);
-    struct driver_buffer buffer[32];
-    struct driver_chain chain = {buffer, 0, CHAIN_DIRECT};
-    uint8_t *at = guest_ram_at(&nic->ram, gpa, len + 1);
-    struct driver_used used;
+    struct control_driver driver;
 
-    memcpy(at, bytes, len);
-    at[len] = 0xff;
-    for (uint32_t i = 0; pieces && i < len; i++)
-        buffer[chain.count++] = (struct driver_buffer){gpa + i, 1, DEVICE_READS};
-    if (!pieces)
-        buffer[chain.count++] = (struct driver_buffer){gpa, len, DEVICE_READS};
-    buffer[chain.count++] = (struct driver_buffer){gpa + len, 1, DEVICE_WRITES};
-    ring->ops->add(ring, &chain);
-    driver_ring_flush(ring);
-    check(driver_ring_wait(ring, WAIT_LONG_MS, &used), "the command was not answered");
-    assert_int_equal(used.len, 1); /* NET-CTL-04 */
-    return at[len];
+    control_driver_init(&driver, nic->ring[2 * nic->options.pairs], 0);
+    driver.cut = cut;
+    return control_driver_ask(&driver, bytes, len);
 }
 
 static struct testbed *bed_control(void **state)
@@ -64,15 +51,15 @@ static void CTL_MQ_01_number_of_pairs(void **state)
     net_frame_make(frame, sizeof(frame), nic->mac, 1);
     net_driver_send(&nic->net[1], frame, sizeof(frame));
     testbed_expect_silence(nic, 1); /* NET-MQ-03, NET-Q-03: one pair until told otherwise */
-    assert_int_equal(command(nic, (uint8_t[]){4, 0, 0, 0}, 4, 0), 1);
-    assert_int_equal(command(nic, (uint8_t[]){4, 0, 3, 0}, 4, 0), 1);
-    assert_int_equal(command(nic, (uint8_t[]){4, 0, 0xff, 0xff}, 4, 0), 1);
+    assert_int_equal(command(nic, (uint8_t[]){4, 0, 0, 0}, 4, CONTROL_CUT_NONE), 1);
+    assert_int_equal(command(nic, (uint8_t[]){4, 0, 3, 0}, 4, CONTROL_CUT_NONE), 1);
+    assert_int_equal(command(nic, (uint8_t[]){4, 0, 0xff, 0xff}, 4, CONTROL_CUT_NONE), 1);
     testbed_expect_silence(nic, 1);
-    assert_int_equal(command(nic, (uint8_t[]){4, 0, 2, 0}, 4, 0), 0);
+    assert_int_equal(command(nic, (uint8_t[]){4, 0, 2, 0}, 4, CONTROL_CUT_NONE), 0);
     assert_int_equal(net_driver_receive(&nic->net[1], frame, sizeof(frame), WAIT_LONG_MS), 100);
     net_driver_drain(&nic->net[1]);
     testbed_exchange(nic, 1, 100);
-    assert_int_equal(command(nic, (uint8_t[]){4, 0, 1, 0}, 4, 0), 0);
+    assert_int_equal(command(nic, (uint8_t[]){4, 0, 1, 0}, 4, CONTROL_CUT_NONE), 0);
     net_driver_send(&nic->net[1], frame, sizeof(frame));
     testbed_expect_silence(nic, 1);
     testbed_exchange(nic, 0, 100);
@@ -89,8 +76,9 @@ static void NET_Q_01_control_queue_is_the_third_without_mq(void **state)
     struct testbed *bed = testbed_start(state, &options);
     struct testbed_nic *nic = &bed->nic[VICTIM];
 
-    assert_int_equal(command(nic, (uint8_t[]){4, 0, 1, 0}, 4, 0), 1); /* MQ was not agreed on */
-    assert_int_equal(command(nic, (uint8_t[]){0, 0, 1}, 3, 1), 1);
+    assert_int_equal(command(nic, (uint8_t[]){4, 0, 1, 0}, 4, CONTROL_CUT_NONE),
+                     1); /* MQ was not agreed on */
+    assert_int_equal(command(nic, (uint8_t[]){0, 0, 1}, 3, CONTROL_CUT_BYTES), 1);
     testbed_exchange(nic, 0, 100);
     testbed_finish(bed);
 }
@@ -100,9 +88,10 @@ static void NET_CTL_01_framing_means_nothing(void **state)
     struct testbed *bed = bed_control(state);
     struct testbed_nic *nic = &bed->nic[VICTIM];
 
-    assert_int_equal(command(nic, (uint8_t[]){4, 0, 2, 0}, 4, 1), 0);
-    assert_int_equal(command(nic, (uint8_t[]){4, 0, 9, 0}, 4, 1), 1);
-    assert_int_equal(command(nic, (uint8_t[]){4, 0, 2, 0, 7, 7}, 6, 1), 0); /* more than needed */
+    assert_int_equal(command(nic, (uint8_t[]){4, 0, 2, 0}, 4, CONTROL_CUT_BYTES), 0);
+    assert_int_equal(command(nic, (uint8_t[]){4, 0, 9, 0}, 4, CONTROL_CUT_BYTES), 1);
+    assert_int_equal(command(nic, (uint8_t[]){4, 0, 2, 0, 7, 7}, 6, CONTROL_CUT_BYTES),
+                     0); /* more than needed */
     testbed_exchange(nic, 1, 100);
     testbed_finish(bed);
 }
@@ -113,10 +102,11 @@ static void NET_CTL_06_unknown_and_short_commands(void **state)
     struct testbed_nic *nic = &bed->nic[VICTIM];
 
     for (unsigned class = 0; class < 256; class += 17)
-        assert_int_equal(command(nic, (uint8_t[]){(uint8_t) class, 77, 1, 0}, 4, 0), 1);
-    assert_int_equal(command(nic, (uint8_t[]){4, 0, 2}, 3, 0), 1);
-    assert_int_equal(command(nic, (uint8_t[]){4, 0}, 2, 0), 1);
-    assert_int_equal(command(nic, (uint8_t[]){4}, 1, 0), 1);
+        assert_int_equal(command(nic, (uint8_t[]){(uint8_t) class, 77, 1, 0}, 4, CONTROL_CUT_NONE),
+                         1);
+    assert_int_equal(command(nic, (uint8_t[]){4, 0, 2}, 3, CONTROL_CUT_NONE), 1);
+    assert_int_equal(command(nic, (uint8_t[]){4, 0}, 2, CONTROL_CUT_NONE), 1);
+    assert_int_equal(command(nic, (uint8_t[]){4}, 1, CONTROL_CUT_NONE), 1);
     testbed_exchange(nic, 0, 100);
     testbed_finish(bed);
 }
@@ -150,7 +140,7 @@ static void NET_CTL_05_command_without_room_for_the_answer(void **state)
         assert_int_equal(driver_split_used_entry(ring, i).len, 0);
     ring->used_idx = 3;
     assert_int_equal(daemon_number(&bed->daemon, "nic0/active_queues"), 1);
-    assert_int_equal(command(nic, (uint8_t[]){4, 0, 2, 0}, 4, 0), 0);
+    assert_int_equal(command(nic, (uint8_t[]){4, 0, 2, 0}, 4, CONTROL_CUT_NONE), 0);
     assert_int_equal(daemon_number(&bed->daemon, "nic0/active_queues"), 2);
     testbed_exchange(nic, 1, 100);
     testbed_finish(bed);
