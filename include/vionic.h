@@ -76,6 +76,18 @@ VIONIC_API int vionic_add_nic(struct vionic *vionic, const struct vionic_nic_con
 /* -ENOENT: no NIC of that name. */
 VIONIC_API int vionic_remove_nic(struct vionic *vionic, const char *name, struct vionic_error *err);
 
+/* Changes a card that runs. -ENOENT: no NIC of that name; -EINVAL: no such key or value; otherwise
+ * the card or its driver can't have it now, and `err` says why. */
+VIONIC_API int vionic_set(struct vionic *vionic, const char *name, const char *key,
+                          const char *value, struct vionic_error *err);
+/* What vionic_set() takes: call with index 0, 1, … until it returns -ENOENT. */
+struct vionic_setting {
+    const char *key;    /* "link" */
+    const char *values; /* "up|down" */
+    const char *summary;
+};
+VIONIC_API int vionic_setting(unsigned index, struct vionic_setting *ret_setting);
+
 /* Receives the inspect tree, depth first. Counters are live; the data path is not stopped. */
 struct vionic_visitor {
     size_t size; /* sizeof(struct vionic_visitor) */

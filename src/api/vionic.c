@@ -11,6 +11,7 @@
 #include <sys/epoll.h>
 #include <sys/random.h>
 
+#include "api/settings.h"
 #include "base/checked.h"
 #include "base/event_bits.h"
 #include "base/loop.h"
@@ -302,6 +303,16 @@ int vionic_remove_nic(struct vionic *vionic, const char *name, struct vionic_err
     *at = nic->next;
     nic_free(nic);
     return 0;
+}
+
+int vionic_set(struct vionic *vionic, const char *name, const char *key, const char *value,
+               struct vionic_error *err)
+{
+    struct vionic_nic *nic = *nic_find(vionic, name);
+
+    if (nic == NULL)
+        return error_set(error_of(err), ENOENT, "there is no NIC called %s", name);
+    return settings_apply(nic->coordinator, key, value, error_of(err));
 }
 
 /* ---- inspect ---------------------------------------------------------------------------- */

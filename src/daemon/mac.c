@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/mac.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -11,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/mac_text.h"
 #include "daemon/schema.h"
 #include "daemon/shown.h"
 
@@ -20,41 +20,13 @@ enum {
     MAC_LOCAL = 0x02,
 };
 
-static int hex_value(char digit)
-{
-    if (!isxdigit((unsigned char)digit))
-        return -1;
-    return isdigit((unsigned char)digit) ? digit - '0' : tolower((unsigned char)digit) - 'a' + 10;
-}
-
-static int bytes_parse(const char *text, uint8_t ret_mac[6])
-{
-    char separator = '\0';
-
-    if (strlen(text) != MAC_TEXT_LEN - 1)
-        return -EINVAL;
-    for (int i = 0; i < MAC_BYTES; i++) {
-        int high = hex_value(text[0]);
-        int low = hex_value(text[1]);
-
-        separator = i == 0 ? text[2] : separator;
-        if (high < 0 || low < 0)
-            return -EINVAL;
-        if (i < MAC_BYTES - 1 && text[2] != separator)
-            return -EINVAL;
-        ret_mac[i] = (uint8_t)(high << 4 | low);
-        text += 3;
-    }
-    return separator == ':' || separator == '-' ? 0 : -EINVAL;
-}
-
 int mac_parse(const char *text, const char *place, uint8_t ret_mac[6], struct error *err)
 {
     static const uint8_t zero[MAC_BYTES];
     const char *fault = NULL;
     char shown[SHOWN_LEN];
 
-    if (bytes_parse(text, ret_mac) < 0)
+    if (mac_text_parse(text, ret_mac) < 0)
         fault = "is not six hexadecimal bytes";
     else if (memcmp(ret_mac, zero, MAC_BYTES) == 0)
         fault = "is all zeros";

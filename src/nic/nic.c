@@ -54,7 +54,11 @@ static struct features features_offer(const struct nic *nic)
 
 void nic_init(struct nic *nic, const struct nic_config *config, const struct endpoint_caps *caps)
 {
-    *nic = (struct nic){.config = *config, .caps = *caps, .link_admin = 1, .link_endpoint = 1};
+    *nic = (struct nic){.config = *config,
+                        .caps = *caps,
+                        .link_admin = 1,
+                        .link_endpoint = 1,
+                        .duplex = NIC_DUPLEX_FULL};
     nic->offered = features_offer(nic);
     nic_reset(nic);
 }
@@ -116,22 +120,6 @@ enum byte_order nic_byte_order(const struct nic *nic)
     return features_has(&nic->agreed, F_VERSION_1) ? BYTE_ORDER_LITTLE : nic->order;
 }
 
-int nic_link_up(const struct nic *nic)
-{
-    return nic->link_admin && nic->link_endpoint;
-}
-
-int nic_set_link(struct nic *nic, int endpoint_up)
-{
-    int before = nic_link_up(nic);
-
-    nic->link_endpoint = endpoint_up != 0;
-    if (nic_link_up(nic) == before)
-        return 0;
-    nic->config_changed = 1;
-    return features_has(&nic->agreed, NET_F_STATUS);
-}
-
 /* ---- config space (virtio 1.4, 5.1.4) --------------------------------------------------- */
 
 struct net_config {
@@ -159,13 +147,15 @@ static struct net_config config_build(const struct nic *nic)
     struct net_config space = {0};
 
     memcpy(space.mac, nic->mac, sizeof(space.mac));
-    space.status = word16_make(nic_link_up(nic) ? NIC_NET_LINK_UP : 0, order);
+    space.status = word16_make((uint16_t)((nic_link_up(nic) ? NIC_NET_LINK_UP : 0) |
+                                          (nic->announce ? NIC_NET_ANNOUNCE : 0)),
+                               order);
     if (features_has(&nic->offered, NET_F_MQ))
         space.max_virtqueue_pairs = word16_make((uint16_t)config->queue_pairs, order);
     if (features_has(&nic->offered, NET_F_MTU))
         space.mtu = word16_make(config->mtu, order);
     space.speed = word32_make(speed, order);
-    space.duplex = 1; /* full; X-06: the header files of every driver agree on 1 */
+    space.duplex = nic->duplex;
     return space;
 }
 
@@ -176,6 +166,9 @@ void nic_read_config(struct nic *nic, uint32_t offset, void *ret_bytes, uint32_t
     memset(ret_bytes, 0, len);
     if (offset < sizeof(space))
         memcpy(ret_bytes, (const uint8_t *)&space + offset, MIN(len, sizeof(space) - offset));
+    if (offset <= offsetof(struct net_config, status) &&
+        len > offsetof(struct net_config, status) - offset)
+        nic->link_read = 1;
     nic_config_generation(nic);
 }
 
@@ -249,10 +242,13 @@ void nic_inspect(const struct nic *nic, struct inspect *visitor)
     inspect_number(visitor, "max_queues", nic->config.queue_pairs);
     inspect_number(visitor, "active_queues", nic->active_pairs);
     inspect_text(visitor, "link", "%s", nic_link_up(nic) ? "up" : "down");
+    inspect_text(visitor, "link_wanted", "%s", nic->link_admin ? "up" : "down");
     if (nic->config.mtu != 0)
         inspect_number(visitor, "mtu", nic->config.mtu);
     if (nic->config.speed_mbps != 0)
         inspect_number(visitor, "speed_mbps", nic->config.speed_mbps);
+    inspect_text(visitor, "duplex", "%s", nic->duplex == NIC_DUPLEX_FULL ? "full" : "half");
+    inspect_flag(visitor, "announce_pending", nic->announce);
     inspect_hex(visitor, "device_status", nic->status);
     inspect_number(visitor, "config_generation", nic->generation);
     features_inspect(&nic->offered, "offered_features", visitor);

@@ -38,6 +38,17 @@ enum nic_net_status {
     NIC_NET_ANNOUNCE = 2,
 };
 
+/* As config space says it; X-06: the header files of every driver agree on these. */
+enum nic_duplex {
+    NIC_DUPLEX_HALF = 0,
+    NIC_DUPLEX_FULL = 1,
+};
+
+enum nic_link {
+    NIC_LINK_DOWN,
+    NIC_LINK_UP,
+};
+
 struct nic_config {
     uint8_t mac[6];      /* unicast, not zero */
     uint16_t mtu;        /* 0: none is offered */
@@ -73,6 +84,9 @@ struct nic {
 
     int link_admin;    /* what the operator wants */
     int link_endpoint; /* what the endpoint has */
+    int link_blip;     /* down for a moment: the driver reads speed and duplex anew when it is up */
+    int link_read;     /* the driver has read the link since it last changed */
+    uint8_t duplex;    /* enum nic_duplex */
 
     uint32_t generation; /* bumped lazily: when a read follows a change */
     int config_changed;  /* since the last read */
@@ -96,10 +110,6 @@ void nic_needs_reset(struct nic *nic);
 /* Of the words that the driver shares: little unless it is a legacy one that said otherwise. */
 enum byte_order nic_byte_order(const struct nic *nic);
 
-int nic_link_up(const struct nic *nic);
-/* 1 if the driver can see the difference. */
-int nic_set_link(struct nic *nic, int endpoint_up);
-
 /* Bytes behind the end read 0 (GEN-CFG-06). All fields are read-only to the driver. */
 void nic_read_config(struct nic *nic, uint32_t offset, void *ret_bytes, uint32_t len);
 uint32_t nic_config_generation(struct nic *nic);
@@ -115,3 +125,17 @@ void nic_pair_rules(const struct nic *nic, struct pair_rules *ret_rules);
 uint32_t nic_rx_offloads(const struct nic *nic);
 
 void nic_inspect(const struct nic *nic, struct inspect *visitor);
+
+/* ---- nic_set.c: what changes under a driver. 1 if it can see the difference and is to be told. */
+
+int nic_link_up(const struct nic *nic);
+int nic_set_link(struct nic *nic, int endpoint_up);
+int nic_set_link_admin(struct nic *nic, enum nic_link link);
+/* Begins (DOWN) and ends (UP) the blip that speed and duplex need while the link is up. */
+int nic_set_link_blip(struct nic *nic, enum nic_link link);
+int nic_set_speed(struct nic *nic, uint32_t mbps, enum nic_duplex duplex);
+/* The configured address; the driver's own, where it has set one, stays. */
+int nic_set_mac(struct nic *nic, const uint8_t mac[6]);
+int nic_set_announce(struct nic *nic);
+/* For the next negotiation. */
+void nic_set_mtu(struct nic *nic, uint16_t mtu);

@@ -174,6 +174,7 @@ int coordinator_open(const struct coordinator_config *config, struct coordinator
     coordinator->control_kick = (struct loop_source){.fd = -1, .ready = coordinator_control_ready};
     coordinator->retry.fire = coordinator_retry_endpoint;
     coordinator->control_again.fire = coordinator_control_again;
+    coordinator->blip.fire = coordinator_blip_look;
     result = coordinator_init(coordinator, config, err);
     if (result < 0) {
         coordinator_close(coordinator);
@@ -188,6 +189,7 @@ void coordinator_close(struct coordinator *coordinator)
     if (coordinator == NULL)
         return;
     loop_timer_stop(coordinator->loop, &coordinator->retry);
+    loop_timer_stop(coordinator->loop, &coordinator->blip);
     if (coordinator->pairs != NULL)
         coordinator_reset(coordinator);
     if (coordinator->endpoint != NULL)

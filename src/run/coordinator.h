@@ -81,4 +81,18 @@ void coordinator_release_queue(struct coordinator *coordinator, unsigned queue) 
 /* Everything stopped, the device as at power-up; the memory table stays. */
 void coordinator_reset(struct coordinator *coordinator) CONTROL_ONLY;
 
+/* ---- coordinator_set.c: what the operator changes at run time ---------------------------- */
+
+void coordinator_set_link(struct coordinator *coordinator, enum nic_link link) CONTROL_ONLY;
+/* 0: unknown. A driver that watches the link sees it go down and up again. */
+void coordinator_set_speed(struct coordinator *coordinator, uint32_t mbps) CONTROL_ONLY;
+void coordinator_set_duplex(struct coordinator *coordinator, enum nic_duplex duplex) CONTROL_ONLY;
+/* -EBUSY and a sentence while a driver goes by the old one. */
+int coordinator_set_mtu(struct coordinator *coordinator, uint16_t mtu,
+                        struct error *err) CONTROL_ONLY;
+int coordinator_set_mac(struct coordinator *coordinator, const uint8_t mac[6],
+                        struct error *err) CONTROL_ONLY;
+/* Asks the driver to announce itself to the network; a sentence if it can't be asked. */
+int coordinator_announce(struct coordinator *coordinator, struct error *err) CONTROL_ONLY;
+
 void coordinator_inspect(struct coordinator *coordinator, struct inspect *visitor) CONTROL_ONLY;

@@ -114,8 +114,8 @@ void coordinator_update_link(struct coordinator *coordinator)
     int visible = nic_set_link(&coordinator->nic, up);
 
     coordinator_update_all(coordinator);
-    if (visible && coordinator->listener.config_changed != NULL)
-        coordinator->listener.config_changed(coordinator->listener.context);
+    if (visible)
+        coordinator_tell_config(coordinator);
 }
 
 void coordinator_drop_endpoint(struct coordinator *coordinator)

@@ -6,6 +6,7 @@
  *   coordinator_queues.c    queues one by one, the control queue's turns
  *   coordinator_endpoint.c  pairs and their endpoint queues, link, an endpoint that goes and comes
  * back
+ *   coordinator_set.c       what the operator changes at run time
  */
 #pragma once
 
@@ -31,6 +32,11 @@ struct coordinator {
     struct loop_timer retry; /* runs while the endpoint is gone */
     uint64_t retry_ms;
     uint64_t endpoint_failures; /* times it went away */
+
+    struct loop_timer blip; /* runs while the link is down for new speed and duplex */
+    uint64_t blip_end_ns;   /* however slow the driver is */
+    uint32_t next_speed_mbps;
+    enum nic_duplex next_duplex;
 
     struct event_bits faults; /* raised by workers when a ring latches */
     struct loop_source fault_source;
@@ -77,3 +83,9 @@ int coordinator_take_endpoint(struct coordinator *coordinator, struct error *err
 void coordinator_drop_endpoint(struct coordinator *coordinator) CONTROL_ONLY;
 void coordinator_endpoint_ready(struct loop_source *source, uint32_t events);
 void coordinator_retry_endpoint(struct loop_timer *timer);
+
+/* ---- coordinator_set.c ------------------------------------------------------------------ */
+
+/* The transport's notice, if there is a driver to hear it. */
+void coordinator_tell_config(struct coordinator *coordinator) CONTROL_ONLY;
+void coordinator_blip_look(struct loop_timer *timer);
