@@ -16,6 +16,7 @@ static const struct command *const commands[] = {
     &command_run,
     &command_inspect,
     &command_endpoints,
+    &command_set,
 };
 
 static void print_help(void)
@@ -29,6 +30,7 @@ static void print_help(void)
            "Examples:\n"
            "  vionic run --nic socket=/tmp/vm0.sock,endpoint=user\n"
            "  vionic inspect nic0\n"
+           "  vionic set nic0.link=down\n"
            "  vionic help run\n\n"
            "Exit status: 0 done, 1 something outside is in the way, 2 the command line or the\n"
            "configuration is wrong.\n");

@@ -136,6 +136,8 @@ void options_print_help(const struct command *command)
 
     snprintf(name, sizeof(name), "vionic %s", command->name);
     argp_help(&argp, stdout, ARGP_HELP_SHORT_USAGE | ARGP_HELP_PRE_DOC | ARGP_HELP_LONG, name);
+    if (command->print_more != NULL)
+        command->print_more();
     if (command->examples != NULL)
         printf("\n%s", command->examples);
 }

@@ -14,6 +14,7 @@ struct command {
     const char *arguments;             /* such as "[PATH]"; NULL: none */
     const char *doc;                   /* what it does; lines are filled */
     const char *examples;              /* printed as they are */
+    void (*print_more)(void);          /* printed before the examples; NULL: nothing */
     const struct argp_option *options; /* ends with OPTIONS_HELP and an empty one */
     /* Takes an option's key or ARGP_KEY_ARG. 0, ARGP_ERR_UNKNOWN, or -EINVAL and a sentence. */
     int (*take)(int key, const char *value, void *input, struct error *err);
@@ -33,6 +34,7 @@ enum {
 extern const struct command command_run;
 extern const struct command command_inspect;
 extern const struct command command_endpoints;
+extern const struct command command_set;
 
 enum options_outcome {
     OPTIONS_PARSED,

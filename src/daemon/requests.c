@@ -11,11 +11,12 @@
 #include "daemon/nearest.h"
 #include "daemon/reports.h"
 #include "daemon/schema.h"
+#include "daemon/set_request.h"
 #include "daemon/shown.h"
 
 struct request_command {
     const char *name;
-    int takes_path;
+    const char *argument; /* the key it takes beside "command"; NULL: none */
     int (*answer)(struct vionic *vionic, json_t *request, json_t **ret_result, struct error *err);
 };
 
@@ -84,9 +85,10 @@ static int answer_ping(struct vionic *vionic, json_t *request, json_t **ret_resu
 }
 
 static const struct request_command commands[] = {
-    {"inspect", 1, answer_inspect},
-    {"endpoints", 0, answer_endpoints},
-    {"ping", 0, answer_ping},
+    {"inspect", "path", answer_inspect},
+    {"endpoints", NULL, answer_endpoints},
+    {"ping", NULL, answer_ping},
+    {"set", "values", set_request_answer},
 };
 
 static const struct request_command *find_command(json_t *request, struct error *err)
@@ -113,7 +115,7 @@ static const struct request_command *find_command(json_t *request, struct error 
 
 static int check_keys(const struct request_command *command, json_t *request, struct error *err)
 {
-    const char *known[] = {"command", command->takes_path ? "path" : NULL, NULL};
+    const char *known[] = {"command", command->argument, NULL};
     char hint[128], shown[SHOWN_LEN];
     const char *key;
     json_t *value;

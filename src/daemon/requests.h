@@ -5,6 +5,7 @@
  *   {"command": "inspect", "path": "nic0/queues/0"}     {"ok": true, "result": …}
  *   {"command": "endpoints"}                            {"ok": false, "error": "a sentence"}
  *   {"command": "ping"}
+ *   {"command": "set", "values": {"nic0.link": "down"}}
  */
 #pragma once
 

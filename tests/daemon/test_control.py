@@ -55,7 +55,7 @@ def test_wrong_requests_are_explained():
         (b"{}", ['"command"', "ping"]),
         (b'{"command":5}', ['"command"']),
         (b'{"command":"inspekt"}', ['"inspekt"', "did you mean inspect?"]),
-        (b'{"command":"reboot"}', ['"reboot"', "known are inspect, endpoints, ping"]),
+        (b'{"command":"reboot"}', ['"reboot"', "known are inspect, endpoints, ping, set"]),
         (b'{"command":"ping","path":"x"}', ["path", "unknown key"]),
         (b'{"command":"inspect","pth":"x"}', ["pth", "did you mean path?"]),
         (b'{"command":"inspect","path":5}', ["path", "string"]),
