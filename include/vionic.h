@@ -2,13 +2,24 @@
 /*
  * vionic: virtio network cards in this process.
  *
- * A `struct vionic` holds worker threads and NICs. It starts no event loop: wait for vionic_fd() to
- * become readable in yours and call vionic_dispatch(). All functions are for one thread, the one
- * that dispatches. Functions return 0 or -errno and explain themselves in `err`, which may be NULL.
+ * A `struct vionic` holds worker threads and NICs, a `struct vionic_nic` is one of them. There is
+ * no global state: any number of `struct vionic` live side by side. The library starts no event
+ * loop: wait for vionic_fd() to become readable in yours and call vionic_dispatch().
  *
- * Front-ends bring files of their own for interrupts, so the program has to ignore SIGPIPE. A
- * SIGBUS handler is installed with the first memory that a front-end shares: files that shrink
- * become empty pages; every other fault takes the way that it had before.
+ * Threads: all functions that take a `struct vionic` or one of its NICs are for one thread at a
+ * time, the one that dispatches.
+ *
+ * Errors: functions return 0 or -errno and explain themselves in `err`, which may be NULL. A
+ * function that fails has changed nothing.
+ *
+ * Structs that begin with `size` can grow: set it to sizeof. A program that was built with an older
+ * header has shorter ones; what is missing counts as 0. One that was built with a newer header is
+ * refused (-E2BIG) only if it uses members that this library does not know, that is, if they are
+ * not 0.
+ *
+ * Signals: front-ends bring files of their own for interrupts, so the program has to ignore
+ * SIGPIPE. A SIGBUS handler is installed with the first memory that a front-end shares: files that
+ * shrink become empty pages; every other fault takes the way that it had before.
  */
 #ifndef VIONIC_H
 #define VIONIC_H
@@ -22,8 +33,8 @@ extern "C" {
 
 #define VIONIC_API __attribute__((visibility("default")))
 
-struct vionic;
-struct vionic_nic;
+struct vionic;     /* made by vionic_create, freed by vionic_free */
+struct vionic_nic; /* made by vionic_add_nic, freed by vionic_remove_nic and vionic_free */
 
 struct vionic_error {
     char text[512]; /* one sentence that names the thing and the mend */
@@ -47,12 +58,13 @@ struct vionic_option {
 
 /* Everything is copied. */
 struct vionic_nic_config {
-    size_t size;      /* sizeof(struct vionic_nic_config) */
-    const char *name; /* [A-Za-z0-9_-]{1,31}, unique; NULL: nic0, nic1, … */
-    const char *socket_path;
+    size_t size;             /* sizeof(struct vionic_nic_config) */
+    const char *name;        /* [A-Za-z0-9_-]{1,31}, unique; NULL: nic0, nic1, … */
+    const char *socket_path; /* vhost-user, at most 107 bytes */
     enum vionic_socket_mode socket_mode;
     uint8_t mac[6];       /* all zero: a random local one */
-    uint16_t mtu;         /* 68 … 65535; 0: what the endpoint says, or no MTU feature */
+    uint16_t mtu;         /* bytes of IP packet, 68 … 65535; 0: what the endpoint says, or no MTU
+                             feature */
     uint32_t speed_mbps;  /* 0: what the endpoint says, or unknown */
     unsigned queue_pairs; /* 1 … 128; 0: one */
     unsigned queue_size;  /* largest ring that a driver may choose, 1 … 32768; 0: 1024 */
@@ -61,52 +73,79 @@ struct vionic_nic_config {
     size_t endpoint_option_count;
 };
 
+/* "0.1.0"; static. */
 VIONIC_API const char *vionic_version(void);
 
+/* Starts the workers. -EINVAL and -E2BIG: the config; else what the system refuses. */
 VIONIC_API int vionic_create(const struct vionic_config *config, struct vionic **ret_vionic,
                              struct vionic_error *err);
 /* Stops every NIC (all buffers go back to their guests) and frees everything. NULL is fine. */
 VIONIC_API void vionic_free(struct vionic *vionic);
 
+/* The fd that is readable while vionic_dispatch() has something to do. Owned by `vionic` and the
+ * same for its whole life; never read or close it. */
 VIONIC_API int vionic_fd(const struct vionic *vionic);
+/* Does what there is to do on the control plane: front-ends, control queues, endpoints that come
+ * and go. Waits for up to timeout_ms (-1: for ever) if there is nothing. */
 VIONIC_API int vionic_dispatch(struct vionic *vionic, int timeout_ms);
 
+/* Opens the endpoint and lets a driver come. *ret_nic (ret_nic may be NULL) belongs to `vionic`.
+ * -EEXIST: there is a NIC of that name; -EINVAL: the config or the endpoint's options; else what
+ * the system refuses to the endpoint or the socket. */
 VIONIC_API int vionic_add_nic(struct vionic *vionic, const struct vionic_nic_config *config,
-                              struct vionic_error *err);
-/* -ENOENT: no NIC of that name. */
-VIONIC_API int vionic_remove_nic(struct vionic *vionic, const char *name, struct vionic_error *err);
+                              struct vionic_nic **ret_nic, struct vionic_error *err);
+/* Gives all buffers back to the guest, closes the endpoint, frees the NIC. NULL is fine. */
+VIONIC_API void vionic_remove_nic(struct vionic_nic *nic);
+/* NULL: no NIC of that name. */
+VIONIC_API struct vionic_nic *vionic_find_nic(struct vionic *vionic, const char *name);
+/* Valid as long as the NIC. */
+VIONIC_API const char *vionic_nic_name(const struct vionic_nic *nic);
 
-/* Changes a card that runs. -ENOENT: no NIC of that name; -EINVAL: no such key or value; otherwise
- * the card or its driver can't have it now, and `err` says why. */
-VIONIC_API int vionic_set(struct vionic *vionic, const char *name, const char *key,
-                          const char *value, struct vionic_error *err);
-/* What vionic_set() takes: call with index 0, 1, … until it returns -ENOENT. */
+/* Changes a card that runs. -EINVAL: no such key or value; otherwise the card or its driver can't
+ * have it now, and `err` says why. */
+VIONIC_API int vionic_nic_set(struct vionic_nic *nic, const char *key, const char *value,
+                              struct vionic_error *err);
+
+/* Static texts. */
 struct vionic_setting {
+    size_t size;        /* sizeof(struct vionic_setting), set by the caller */
     const char *key;    /* "link" */
     const char *values; /* "up|down" */
     const char *summary;
 };
+/* What vionic_nic_set() takes: call with index 0, 1, … until it returns -ENOENT. */
 VIONIC_API int vionic_setting(unsigned index, struct vionic_setting *ret_setting);
 
-/* Receives the inspect tree, depth first. Counters are live; the data path is not stopped. */
+enum vionic_number_style {
+    VIONIC_NUMBER_DECIMAL,
+    VIONIC_NUMBER_HEXADECIMAL,
+    VIONIC_NUMBER_COUNTER, /* only grows: its rate means something */
+};
+
+/* Receives the inspect tree, depth first. Calls may be NULL: nothing is told then. Texts are
+ * borrowed until the call returns. A call must not call the library. */
 struct vionic_visitor {
     size_t size; /* sizeof(struct vionic_visitor) */
     void *context;
     void (*enter)(void *context, const char *name);
     void (*leave)(void *context);
     void (*text)(void *context, const char *name, const char *value);
-    /* style: 0 decimal, 1 hexadecimal, 2 a counter that only grows */
     void (*number)(void *context, const char *name, uint64_t value, int style);
     void (*flag)(void *context, const char *name, int value);
 };
-VIONIC_API void vionic_inspect(struct vionic *vionic, const struct vionic_visitor *visitor);
+/* Shows all NICs; counters are live, the data path is not stopped. -EINVAL, -E2BIG: the size. */
+VIONIC_API int vionic_inspect(struct vionic *vionic, const struct vionic_visitor *visitor);
+/* Shows one NIC, without a node of its own around it. */
+VIONIC_API int vionic_nic_inspect(struct vionic_nic *nic, const struct vionic_visitor *visitor);
 
-/* The endpoint kinds of this build: call with index 0, 1, … until it returns -ENOENT. */
+/* Static texts. */
 struct vionic_endpoint_kind {
+    size_t size; /* sizeof(struct vionic_endpoint_kind), set by the caller */
     const char *kind;
     const char *summary;
-    const char *options_help;
+    const char *options_help; /* a line an option; NULL: it has none */
 };
+/* The endpoint kinds of this build: call with index 0, 1, … until it returns -ENOENT. */
 VIONIC_API int vionic_endpoint_kind(unsigned index, struct vionic_endpoint_kind *ret_kind);
 
 #ifdef __cplusplus

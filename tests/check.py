@@ -36,7 +36,7 @@ class Build:
 BUILDS = [
     Build("build-asan", "address and undefined behaviour sanitizers, every test",
           ["--buildtype=debugoptimized", "-Db_sanitize=address,undefined"],
-          [], ["unit", "conformance", "contract", "smoke"]),
+          [], ["unit", "conformance", "contract", "api", "smoke"]),
     Build("build-tsan", "thread sanitizer, unit tests and rings under a driver thread",
           ["--buildtype=debugoptimized", "-Db_sanitize=thread"],
           ["unit", "tsan"], None),

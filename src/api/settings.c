@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-#include "api/settings.h"
+/* What of a running card can be set by name. */
+#include "api/vionic_parts.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/sized.h"
 #include "base/checked.h"
 #include "base/mac_text.h"
-#include "vionic.h"
 
 struct setting {
-    struct vionic_setting shown;
+    const char *key, *values, *summary;
     int (*apply)(struct coordinator *coordinator, const char *value, struct error *err);
 };
 
@@ -89,28 +90,36 @@ static int apply_announce(struct coordinator *coordinator, const char *value, st
 }
 
 static const struct setting settings[] = {
-    {{"link", "up|down", "take the link down or up, as a cable that is pulled"}, apply_link},
-    {{"speed", "MBIT|unknown", "link speed that the guest sees"}, apply_speed},
-    {{"duplex", "half|full", "duplex mode that the guest sees"}, apply_duplex},
-    {{"mtu", "68-65535", "MTU for the driver that begins next"}, apply_mtu},
-    {{"mac", "MAC", "address, where the guest has not set its own"}, apply_mac},
-    {{"announce", "now", "ask the guest to announce itself to the network"}, apply_announce},
+    {"link", "up|down", "take the link down or up, as a cable that is pulled", apply_link},
+    {"speed", "MBIT|unknown", "link speed that the guest sees", apply_speed},
+    {"duplex", "half|full", "duplex mode that the guest sees", apply_duplex},
+    {"mtu", "68-65535", "MTU for the driver that begins next", apply_mtu},
+    {"mac", "MAC", "address, where the guest has not set its own", apply_mac},
+    {"announce", "now", "ask the guest to announce itself to the network", apply_announce},
 };
 
 int vionic_setting(unsigned index, struct vionic_setting *ret_setting)
 {
+    struct vionic_setting setting;
+
     if (index >= ARRAY_COUNT(settings))
         return -ENOENT;
-    *ret_setting = settings[index].shown;
-    return 0;
+    setting = (struct vionic_setting){
+        .key = settings[index].key,
+        .values = settings[index].values,
+        .summary = settings[index].summary,
+    };
+    return sized_write(ret_setting, &setting, sizeof(setting));
 }
 
-int settings_apply(struct coordinator *coordinator, const char *key, const char *value,
-                   struct error *err)
+int vionic_nic_set(struct vionic_nic *nic, const char *key, const char *value,
+                   struct vionic_error *ret_err)
 {
+    struct error *err = error_of(ret_err);
+
     for (size_t i = 0; i < ARRAY_COUNT(settings); i++) {
-        if (strcmp(settings[i].shown.key, key) == 0)
-            return settings[i].apply(coordinator, value, err);
+        if (strcmp(settings[i].key, key) == 0)
+            return settings[i].apply(nic->coordinator, value, err);
     }
     return error_set(err, EINVAL, "a card has no setting \"%s\"; vionic_setting() lists them", key);
 }

@@ -126,7 +126,7 @@ static int execute(int argc, char **argv)
 
 static void print_settings(void)
 {
-    struct vionic_setting setting;
+    struct vionic_setting setting = {.size = sizeof(setting)};
     char form[48];
 
     printf("\nSettings:\n");

@@ -20,7 +20,7 @@ enum {
 static int check_kind(const char *kind, const char *place, struct error *err)
 {
     const char *known[KINDS_MAX + 1] = {NULL};
-    struct vionic_endpoint_kind entry;
+    struct vionic_endpoint_kind entry = {.size = sizeof(entry)};
     char hint[256], shown[SHOWN_LEN];
 
     for (unsigned i = 0; i < KINDS_MAX && vionic_endpoint_kind(i, &entry) == 0; i++) {

@@ -105,7 +105,7 @@ json_t *reports_inspect(struct vionic *vionic)
 json_t *reports_endpoints(void)
 {
     json_t *list = json_array();
-    struct vionic_endpoint_kind kind;
+    struct vionic_endpoint_kind kind = {.size = sizeof(kind)};
 
     for (unsigned i = 0; list != NULL && vionic_endpoint_kind(i, &kind) == 0; i++) {
         json_t *entry = json_pack("{s: s, s: s, s: s}", "kind", kind.kind, "summary", kind.summary,

@@ -88,7 +88,7 @@ static int add_nics(struct daemon *daemon, const struct config *config, struct e
     for (size_t i = 0; i < config->nic_count; i++) {
         const struct config_nic *entry = &config->nics[i];
         int place_len = (int)strlen(entry->place);
-        int ret = vionic_add_nic(daemon->vionic, &entry->nic, &reason);
+        int ret = vionic_add_nic(daemon->vionic, &entry->nic, NULL, &reason);
 
         /* The place goes on with a key (`nics[0].`) or not (`--nic …: `); here no key follows. */
         while (place_len > 0 && strchr(".: ", entry->place[place_len - 1]) != NULL)

@@ -22,7 +22,7 @@ int set_name_check(const char *name, struct error *err)
 {
     const char *known[SETTINGS_MAX + 1] = {NULL};
     const char *dot = strchr(name, '.');
-    struct vionic_setting setting;
+    struct vionic_setting setting = {.size = sizeof(setting)};
     char hint[192], shown[SHOWN_LEN];
 
     shown_text(name, shown);
@@ -75,7 +75,6 @@ static int set_one(struct vionic *vionic, const char *name, const json_t *value,
     const char *dot = strchr(name, '.');
     struct vionic_error reason = {{0}};
     char nic[NIC_NAME_SIZE], text[VALUE_SIZE], shown[SHOWN_LEN], clean[sizeof(reason.text)];
-    int ret;
 
     snprintf(nic, sizeof(nic), "%.*s", (int)MIN((size_t)(dot - name), sizeof(nic) - 1), name);
     if (value_text(value, text) < 0) {
@@ -83,10 +82,9 @@ static int set_one(struct vionic *vionic, const char *name, const json_t *value,
         error_set(err, EINVAL, "must be a short string or a whole number, not %s", shown);
         goto refused;
     }
-    ret = vionic_set(vionic, nic, dot + 1, text, &reason);
-    if (ret == -ENOENT)
+    if (vionic_find_nic(vionic, nic) == NULL)
         return refuse_nic(vionic, nic, err);
-    if (ret == 0)
+    if (vionic_nic_set(vionic_find_nic(vionic, nic), dot + 1, text, &reason) == 0)
         return 0;
     shown_clean(reason.text, clean, sizeof(clean));
     error_set(err, EINVAL, "%s", clean);

@@ -56,7 +56,7 @@ static void daemon_start(void)
     snprintf(daemon_parts.path, sizeof(daemon_parts.path), "%s/control", scratch_folder());
     nic.socket_path = socket_path;
     FUZZ_CHECK(vionic_create(&config, &daemon_parts.vionic, &err) == 0, "%s", err.text);
-    FUZZ_CHECK(vionic_add_nic(daemon_parts.vionic, &nic, &err) == 0, "%s", err.text);
+    FUZZ_CHECK(vionic_add_nic(daemon_parts.vionic, &nic, NULL, &err) == 0, "%s", err.text);
     FUZZ_CHECK(loop_create(&daemon_parts.loop) == 0, "no loop");
     FUZZ_CHECK(control_create(daemon_parts.loop, daemon_parts.vionic, daemon_parts.path,
                               &daemon_parts.control, NULL) == 0,

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT */
+/* NICs come and go: from the public config to a coordinator and its transport. */
+#include "api/vionic_parts.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "api/sized.h"
+#include "endpoint/spec.h"
+
+enum {
+    NIC_NAME_MAX = 31,
+    QUEUE_SIZE_DEFAULT = 1024,
+};
+
+static struct vionic_nic **nic_find(struct vionic *vionic, const char *name)
+{
+    struct vionic_nic **at = &vionic->nics;
+
+    while (*at != NULL && strcmp(coordinator_name((*at)->coordinator), name) != 0)
+        at = &(*at)->next;
+    return at;
+}
+
+static int name_check(const char *name, struct error *err)
+{
+    size_t len = strlen(name);
+
+    for (size_t i = 0; i < len; i++) {
+        if (!isalnum((unsigned char)name[i]) && name[i] != '-' && name[i] != '_')
+            return error_set(err, EINVAL, "NIC name %s: only letters, digits, - and _", name);
+    }
+    if (len == 0 || len > NIC_NAME_MAX)
+        return error_set(err, EINVAL, "NIC name %s is not 1 to %d characters long", name,
+                         NIC_NAME_MAX);
+    return 0;
+}
+
+static int mac_choose(const uint8_t wanted[6], uint8_t ret_mac[6], struct error *err)
+{
+    static const uint8_t zero[6];
+
+    memcpy(ret_mac, wanted, 6);
+    if (memcmp(wanted, zero, 6) == 0) {
+        if (getrandom(ret_mac, 6, 0) != 6)
+            return error_set(err, EIO, "no random numbers for a MAC address");
+        ret_mac[0] = (uint8_t)((ret_mac[0] & 0xfc) | 2); /* unicast, locally administered */
+    }
+    if (ret_mac[0] & 1)
+        return error_set(err, EINVAL, "MAC address %02x:… is a multicast one", ret_mac[0]);
+    return 0;
+}
+
+static int nic_config_build(const struct vionic_nic_config *config, struct nic_config *ret_config,
+                            struct error *err)
+{
+    *ret_config = (struct nic_config){
+        .mtu = config->mtu,
+        .speed_mbps = config->speed_mbps,
+        .queue_pairs = config->queue_pairs == 0 ? 1 : config->queue_pairs,
+        .queue_size_max = config->queue_size == 0 ? QUEUE_SIZE_DEFAULT : config->queue_size,
+    };
+    if (config->mtu != 0 && config->mtu < NIC_MTU_MIN)
+        return error_set(err, EINVAL, "mtu=%u is less than %d", config->mtu, NIC_MTU_MIN);
+    if (ret_config->queue_pairs > NIC_QUEUE_PAIRS_MAX)
+        return error_set(err, EINVAL, "queues=%u is more than %d", ret_config->queue_pairs,
+                         NIC_QUEUE_PAIRS_MAX);
+    if (ret_config->queue_size_max > VIRTQUEUE_SIZE_MAX)
+        return error_set(err, EINVAL, "queue-size=%u is more than %d", ret_config->queue_size_max,
+                         VIRTQUEUE_SIZE_MAX);
+    return mac_choose(config->mac, ret_config->mac, err);
+}
+
+static int spec_build(const struct vionic_nic_config *config, struct endpoint_spec *ret_spec,
+                      struct error *err)
+{
+    int result;
+
+    if (config->endpoint == NULL)
+        return error_set(err, EINVAL, "no endpoint is named");
+    result = endpoint_spec_parse(ret_spec, config->endpoint, err);
+    for (size_t i = 0; i < config->endpoint_option_count && result == 0; i++)
+        result = endpoint_spec_add(ret_spec, config->endpoint_options[i].key,
+                                   config->endpoint_options[i].value, err);
+    if (result < 0)
+        endpoint_spec_clear(ret_spec);
+    return result;
+}
+
+static int nic_open(struct vionic *vionic, const struct vionic_nic_config *config, const char *name,
+                    struct vionic_nic *nic, struct error *err)
+{
+    struct endpoint_spec spec = {0};
+    struct coordinator_config settings = {
+        .name = name,
+        .endpoint = &spec,
+        .pool = vionic->pool,
+        .first_worker = vionic->added % worker_pool_count(vionic->pool),
+        .loop = vionic->loop,
+    };
+    struct vhost_user_settings socket = {
+        .path = config->socket_path,
+        .mode = config->socket_mode == VIONIC_SOCKET_CLIENT ? VHOST_USER_CLIENT : VHOST_USER_SERVER,
+        .loop = vionic->loop,
+    };
+    int result = nic_config_build(config, &settings.nic, err);
+
+    if (result == 0)
+        result = spec_build(config, &spec, err);
+    if (result < 0)
+        return result;
+    result = coordinator_open(&settings, &nic->coordinator, err);
+    endpoint_spec_clear(&spec);
+    if (result < 0)
+        return result;
+    socket.coordinator = nic->coordinator;
+    return vhost_user_open(&socket, &nic->vhost_user, err);
+}
+
+static void nic_free(struct vionic_nic *nic)
+{
+    vhost_user_close(nic->vhost_user);
+    coordinator_close(nic->coordinator);
+    free(nic);
+}
+
+static int nic_add(struct vionic *vionic, const struct vionic_nic_config *config,
+                   struct vionic_nic **ret_nic, struct error *err)
+{
+    char automatic[16];
+    const char *name = config->name;
+    struct vionic_nic *nic;
+    int result;
+
+    snprintf(automatic, sizeof(automatic), "nic%u", vionic->added);
+    if (name == NULL)
+        name = automatic;
+    result = name_check(name, err);
+    if (result < 0)
+        return result;
+    if (*nic_find(vionic, name) != NULL)
+        return error_set(err, EEXIST, "there is a NIC called %s already", name);
+    if (config->socket_path == NULL || config->socket_path[0] == '\0')
+        return error_set(err, EINVAL, "%s: no socket is named", name);
+    nic = calloc(1, sizeof(*nic));
+    if (nic == NULL)
+        return error_set(err, ENOMEM, "out of memory");
+    nic->vionic = vionic;
+    result = nic_open(vionic, config, name, nic, err);
+    if (result < 0) {
+        nic_free(nic);
+        return result;
+    }
+    *nic_find(vionic, name) = nic; /* not found: the end of the list */
+    vionic->added++;
+    *ret_nic = nic;
+    return 0;
+}
+
+int vionic_add_nic(struct vionic *vionic, const struct vionic_nic_config *given,
+                   struct vionic_nic **ret_nic, struct vionic_error *err)
+{
+    struct vionic_nic_config config;
+    struct vionic_nic *nic;
+    int result = sized_read(given, "vionic_nic_config", &config, sizeof(config), error_of(err));
+
+    if (result == 0)
+        result = nic_add(vionic, &config, &nic, error_of(err));
+    if (result == 0 && ret_nic != NULL)
+        *ret_nic = nic;
+    return result;
+}
+
+void vionic_remove_nic(struct vionic_nic *nic)
+{
+    if (nic == NULL)
+        return;
+    *nic_find(nic->vionic, coordinator_name(nic->coordinator)) = nic->next;
+    nic_free(nic);
+}
+
+struct vionic_nic *vionic_find_nic(struct vionic *vionic, const char *name)
+{
+    return *nic_find(vionic, name);
+}
+
+const char *vionic_nic_name(const struct vionic_nic *nic)
+{
+    return coordinator_name(nic->coordinator);
+}
