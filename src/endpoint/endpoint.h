@@ -123,6 +123,7 @@ enum endpoint_offload {
     ENDPOINT_USO4 = 1u << 4,
     ENDPOINT_USO6 = 1u << 5,
     ENDPOINT_UFO = 1u << 6,
+    ENDPOINT_OFFLOADS_ALL = 0x7f,
 };
 
 struct endpoint_caps {

@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "endpoint/span_copy.h"
 #include "endpoint/spec.h"
 
 enum {
@@ -47,20 +46,17 @@ static void loopback_close(struct endpoint *endpoint)
     free(endpoint);
 }
 
-/* Partial checksums are left as they are, so CSUM goes both ways. Segmentation is not among them: a
- * guest may send TSO frames and yet refuse to receive them, and there is nothing here to cut them.
- */
+/* Frames are left as they are: the NIC cuts and completes what a guest sends and refuses to take. */
 static void loopback_capabilities(struct endpoint *endpoint, struct endpoint_caps *ret_caps)
 {
     (void)endpoint;
     *ret_caps = (struct endpoint_caps){
-        .tx_offloads = ENDPOINT_CSUM,
-        .rx_offloads = ENDPOINT_CSUM,
+        .tx_offloads = ENDPOINT_OFFLOADS_ALL,
+        .rx_offloads = ENDPOINT_OFFLOADS_ALL,
         .queue_pairs_max = LOOPBACK_PAIRS_MAX,
     };
 }
 
-/* The NIC completes partial checksums for a guest that does not take them: nothing to remember. */
 static int loopback_set_offloads(struct endpoint *endpoint, uint32_t rx_offloads)
 {
     (void)endpoint;
@@ -86,34 +82,12 @@ static void loopback_queue_close(struct endpoint_queue *queue)
     free(queue);
 }
 
-static inline void loopback_copy(const struct reservation *to, const struct frame *frame)
-{
-    if (to->iov[0].iov_len >= frame->len && frame->iov[0].iov_len >= frame->len)
-        memmove(to->iov[0].iov_base, frame->iov[0].iov_base, frame->len);
-    else
-        span_copy_across(to->iov, frame->iov, frame->len);
-}
-
 static unsigned loopback_send(struct endpoint_queue *endpoint_queue, const struct frame *frames,
                               unsigned count)
 {
-    struct loopback_queue *queue = (struct loopback_queue *)endpoint_queue;
-    struct endpoint_rx *rx = queue->rx;
-    struct reservation room;
+    struct endpoint_rx *rx = ((struct loopback_queue *)endpoint_queue)->rx;
 
-    for (unsigned i = 0; i < count; i++) {
-        int rc = rx->ops->reserve(rx, frames[i].len, frames[i].len, &room);
-
-        if (rc == -EAGAIN)
-            return i;
-        if (rc < 0) {
-            rx->ops->drop(rx, rc);
-            continue;
-        }
-        loopback_copy(&room, &frames[i]);
-        rx->ops->commit(rx, frames[i].len, &frames[i].offload);
-    }
-    return count;
+    return rx->ops->deliver(rx, frames, count);
 }
 
 static int loopback_wait_fd(struct endpoint_queue *queue)

@@ -13,7 +13,7 @@
 #include "base/checked.h"
 #include "base/clock.h"
 #include "base/fd.h"
-#include "endpoint/span_copy.h"
+#include "base/span_copy.h"
 #include "endpoint/spec.h"
 
 enum {

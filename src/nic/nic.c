@@ -227,6 +227,7 @@ void nic_pair_rules(const struct nic *nic, struct pair_rules *ret_rules)
         .in_order = (uint8_t)features_has(&nic->agreed, F_IN_ORDER),
         .link_up = (uint8_t)nic_link_up(nic),
         .tx_offloads = offloads_agreed(nic, 0, OFFLOAD_FEATURES_TX) & nic->caps.tx_offloads,
+        .tx_passed = nic->caps.tx_offloads,
         .rx_offloads = offloads_agreed(nic, OFFLOAD_FEATURES_TX, ARRAY_COUNT(offload_features)),
         .frame_max =
             features_has(&nic->agreed, NET_F_MTU) ? nic->config.mtu + FRAME_LEN_MIN : FRAME_LEN_MAX,

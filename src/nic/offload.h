@@ -5,7 +5,8 @@
 #include "base/byteorder.h"
 #include "endpoint/endpoint.h"
 
-/* virtio 1.4, 5.1.6. Legacy guests use their own byte order and, without MRG_RXBUF, 10 bytes. */
+/* virtio 1.4, 5.1.6. Legacy guests use their own byte order and, without MRG_RXBUF, 10 bytes. The
+ * hash is there with HASH_REPORT only. */
 struct net_header {
     uint8_t flags;
     uint8_t gso_type;
@@ -14,11 +15,16 @@ struct net_header {
     le16 csum_start;
     le16 csum_offset;
     le16 num_buffers;
+    le16 hash_value_low, hash_value_high; /* halves: le32 would ask for an alignment of its own */
+    le16 hash_report;
+    le16 padding;
 };
 
 enum {
     NET_HEADER_LEN_LEGACY = 10,
     NET_HEADER_LEN = 12,
+    NET_HEADER_LEN_HASH = 20,
+    NET_HEADER_LEN_MAX = NET_HEADER_LEN_HASH,
 };
 
 /* Asks for nothing: flags we don't know, DATA_VALID and a lone ECN bit mean nothing on this way

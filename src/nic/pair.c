@@ -27,9 +27,9 @@ void pair_scratch_free(struct pair_scratch *scratch)
     scratch->gathered = NULL;
 }
 
-void pair_init(struct pair *pair)
+void pair_init(struct pair *pair, unsigned index)
 {
-    *pair = (struct pair){.endpoint_rx.ops = &pair_rx_ops};
+    *pair = (struct pair){.endpoint_rx.ops = &pair_rx_ops, .index = (uint16_t)index};
 }
 
 static void turn_begin(struct pair *pair, struct pair_scratch *scratch)
@@ -38,7 +38,6 @@ static void turn_begin(struct pair *pair, struct pair_scratch *scratch)
     pair->turn_rx = 0;
     pair->turn_rx_packets = 0;
     pair->turn_rx_bytes = 0;
-    pair->turn_rx_gso = 0;
     pair->turn_rx_largest = 0;
     pair->window_first = 0;
     pair->window_stripped = 0;
@@ -51,7 +50,6 @@ static void turn_end(struct pair *pair)
     virtqueue_flush(&pair->rx);
     counter_add(&pair->stats.rx_packets, pair->turn_rx_packets);
     counter_add(&pair->stats.rx_bytes, pair->turn_rx_bytes);
-    counter_add(&pair->stats.rx_gso_packets, pair->turn_rx_gso);
     counter_raise(&pair->stats.rx_largest, pair->turn_rx_largest);
     pair->scratch = NULL;
 }
@@ -69,6 +67,8 @@ unsigned pair_turn(struct pair *pair, struct pair_scratch *scratch, unsigned bud
     turn_begin(pair, scratch);
     other = pair_tx_reap(pair);
     tx = pair_tx_turn(pair, budget);
+    if (__builtin_expect(pair->inbox != NULL, 0))
+        other += pair_rx_inbox_turn(pair, budget);
     other += pair_rx_turn(pair, budget);
     rx = pair->turn_rx; /* endpoints may deliver from inside send() too */
     turn_end(pair);
@@ -108,6 +108,8 @@ int pair_arm(struct pair *pair)
         more |= virtqueue_arm(&pair->tx);
     if (pair->rx_starved)
         more |= virtqueue_arm(&pair->rx);
+    else if (pair->inbox != NULL)
+        more |= inbox_arm(pair->inbox);
     return more;
 }
 

@@ -4,15 +4,17 @@
 #include "nic/pair.h"
 
 static const char *const tx_drop_names[PAIR_TX_DROP_COUNT] = {
-    [PAIR_TX_DROP_BAD_CHAIN] = "bad_chain", [PAIR_TX_DROP_SHORT] = "short",
-    [PAIR_TX_DROP_OVERSIZE] = "oversize",   [PAIR_TX_DROP_BAD_HEADER] = "bad_header",
-    [PAIR_TX_DROP_SCATTERED] = "scattered", [PAIR_TX_DROP_LINK_DOWN] = "link_down",
+    [PAIR_TX_DROP_BAD_CHAIN] = "bad_chain",         [PAIR_TX_DROP_SHORT] = "short",
+    [PAIR_TX_DROP_OVERSIZE] = "oversize",           [PAIR_TX_DROP_BAD_HEADER] = "bad_header",
+    [PAIR_TX_DROP_UNSEGMENTABLE] = "unsegmentable", [PAIR_TX_DROP_SCATTERED] = "scattered",
+    [PAIR_TX_DROP_LINK_DOWN] = "link_down",
 };
 
 static const char *const rx_drop_names[PAIR_RX_DROP_COUNT] = {
     [PAIR_RX_DROP_TOO_BIG] = "too_big", [PAIR_RX_DROP_LINK_DOWN] = "link_down",
     [PAIR_RX_DROP_RUNT] = "runt",       [PAIR_RX_DROP_OVERSIZE] = "oversize",
-    [PAIR_RX_DROP_OFFLOAD] = "offload",
+    [PAIR_RX_DROP_OFFLOAD] = "offload", [PAIR_RX_DROP_FILTERED] = "filtered",
+    [PAIR_RX_DROP_STEERED] = "steered",
 };
 
 const char *pair_tx_drop_name(enum pair_tx_drop reason)
@@ -86,12 +88,19 @@ void pair_inspect(struct pair *pair, struct inspect *visitor)
     inspect_counter(visitor, "tx_packets", &stats->tx_packets);
     inspect_counter(visitor, "tx_bytes", &stats->tx_bytes);
     inspect_counter(visitor, "tx_gso_packets", &stats->tx_gso_packets);
+    inspect_counter(visitor, "tx_needs_csum", &stats->tx_needs_csum);
+    inspect_counter(visitor, "tx_segmented", &stats->tx_segmented);
+    inspect_counter(visitor, "tx_segments", &stats->tx_segments);
     inspect_number(visitor, "tx_largest_frame", counter_get(&stats->tx_largest));
     inspect_drops(visitor, "tx_dropped", tx_drop_names, stats->tx_drop, PAIR_TX_DROP_COUNT);
     inspect_counter(visitor, "tx_stalled", &stats->tx_stalled);
     inspect_counter(visitor, "rx_packets", &stats->rx_packets);
     inspect_counter(visitor, "rx_bytes", &stats->rx_bytes);
     inspect_counter(visitor, "rx_gso_packets", &stats->rx_gso_packets);
+    inspect_counter(visitor, "rx_needs_csum", &stats->rx_needs_csum);
+    inspect_counter(visitor, "rx_csum_completed", &stats->rx_csum_completed);
+    inspect_counter(visitor, "rx_segmented", &stats->rx_segmented);
+    inspect_counter(visitor, "rx_steered", &stats->rx_steered);
     inspect_number(visitor, "rx_largest_frame", counter_get(&stats->rx_largest));
     inspect_drops(visitor, "rx_dropped", rx_drop_names, stats->rx_drop, PAIR_RX_DROP_COUNT);
     inspect_counter(visitor, "rx_bad_buffers", &stats->rx_bad_buffer);

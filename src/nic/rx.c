@@ -236,9 +236,8 @@ static int reserve_one(struct pair *pair, uint32_t min, uint32_t max, struct res
     return ret->iov_count <= RESERVE_MAX_SPANS;
 }
 
-static int rx_reserve(struct endpoint_rx *rx, uint32_t min, uint32_t max, struct reservation *ret)
+int pair_rx_reserve(struct pair *pair, uint32_t min, uint32_t max, struct reservation *ret)
 {
-    struct pair *pair = pair_of(rx);
     int result;
 
     if (!pair->rules.link_up || !pair->rx.running || pair->rx.resting ||
@@ -262,7 +261,12 @@ static int rx_reserve(struct endpoint_rx *rx, uint32_t min, uint32_t max, struct
     return result;
 }
 
-static void count_drop(struct pair *pair, enum pair_rx_drop reason)
+static int rx_reserve(struct endpoint_rx *rx, uint32_t min, uint32_t max, struct reservation *ret)
+{
+    return pair_rx_reserve(pair_of(rx), min, max, ret);
+}
+
+void pair_rx_count_drop(struct pair *pair, enum pair_rx_drop reason)
 {
     counter_add(&pair->stats.rx_drop[reason], 1);
     pair->turn_rx++;
@@ -270,7 +274,8 @@ static void count_drop(struct pair *pair, enum pair_rx_drop reason)
 
 static void rx_drop(struct endpoint_rx *rx, int error)
 {
-    count_drop(pair_of(rx), error == -EMSGSIZE ? PAIR_RX_DROP_TOO_BIG : PAIR_RX_DROP_LINK_DOWN);
+    pair_rx_count_drop(pair_of(rx),
+                       error == -EMSGSIZE ? PAIR_RX_DROP_TOO_BIG : PAIR_RX_DROP_LINK_DOWN);
 }
 
 /* Makes the frame one that this driver agreed to take; the checksum is finished in its own buffers.
@@ -281,29 +286,44 @@ static int adapt(struct pair *pair, uint32_t len, struct frame_offload *offload)
     const struct chain_batch *window = &pair->scratch->rx;
     uint32_t allowed = pair->rules.rx_offloads;
 
-    if (__builtin_expect(offload->flags == 0 && offload->gso_type == FRAME_GSO_NONE, 1))
-        return 0;
     if (offload->gso_type != FRAME_GSO_NONE)
         return (offload_needs(offload) & ~allowed) == 0 ? 0 : -EINVAL;
     if (allowed & ENDPOINT_CSUM)
         return 0;
-    if (offload->flags & FRAME_NEEDS_CSUM &&
-        checksum_complete(iov, window->iov_used - pair->window_iov, len, offload->csum_start,
-                          offload->csum_offset) < 0)
-        return -EINVAL;
+    if (offload->flags & FRAME_NEEDS_CSUM) {
+        if (checksum_complete(iov, window->iov_used - pair->window_iov, len, offload->csum_start,
+                              offload->csum_offset) < 0)
+            return -EINVAL;
+        counter_add(&pair->stats.rx_csum_completed, 1);
+    }
     *offload = (struct frame_offload){0};
     return 0;
+}
+
+static void count_offload(struct pair *pair, uint32_t len, const struct frame_offload *offload)
+{
+    struct pair_stats *stats = &pair->stats;
+
+    if (offload->flags & FRAME_NEEDS_CSUM)
+        counter_add(&stats->rx_needs_csum, 1);
+    else if (offload->flags & FRAME_DATA_VALID)
+        counter_add(&stats->rx_data_valid, 1);
+    if (offload->gso_type != FRAME_GSO_NONE) {
+        counter_add(&stats->rx_gso_packets, 1);
+        counter_add(&stats->rx_gso_bytes, len);
+    }
 }
 
 /* Copies the header to where window_strip found room for it. */
 static void header_write(const struct pair *pair, const struct net_header *header)
 {
     const struct rx_header *at = &pair->header;
+    uint32_t len = pair->rules.header_len;
     uint32_t done = 0;
 
     /* Most headers are all zero but for num_buffers, like the one that stands there from the last
      * time: a line that is not written does not have to change caches. */
-    if (__builtin_expect(at->count == 1 && at->iov[0].iov_len == NET_HEADER_LEN, 1)) {
+    if (__builtin_expect(at->count == 1 && len == NET_HEADER_LEN, 1)) {
         if (memcmp(at->iov[0].iov_base, header, NET_HEADER_LEN) != 0)
             memcpy(at->iov[0].iov_base, header, NET_HEADER_LEN);
         return;
@@ -343,43 +363,66 @@ static int oversize(const struct pair *pair, uint32_t len)
                                                         window->iov_used - pair->window_iov);
 }
 
-static void rx_commit(struct endpoint_rx *rx, uint32_t len, const struct frame_offload *offload)
+static void hash_to_header(struct frame_hash hash, enum byte_order order, struct net_header *header)
 {
-    struct pair *pair = pair_of(rx);
+    header->hash_value_low = word16_make((uint16_t)hash.value, order);
+    header->hash_value_high = word16_make((uint16_t)(hash.value >> 16), order);
+    header->hash_report = word16_make(hash.report, order);
+}
+
+void pair_rx_place(struct pair *pair, uint32_t len, const struct frame_offload *offload,
+                   struct frame_hash hash)
+{
     struct frame_offload adapted = *offload;
+    int plain = offload->flags == 0 && offload->gso_type == FRAME_GSO_NONE;
     struct net_header header;
     uint16_t buffers;
 
-    assert(len <= pair->window_reserved); /* the endpoint's bug, never the peer's */
-    if (len < FRAME_LEN_MIN) {
-        count_drop(pair, PAIR_RX_DROP_RUNT);
+    if (offload->gso_type == FRAME_GSO_NONE && oversize(pair, len)) {
+        pair_rx_count_drop(pair, PAIR_RX_DROP_OVERSIZE);
         return;
     }
-    if (adapted.gso_type == FRAME_GSO_NONE && oversize(pair, len)) {
-        count_drop(pair, PAIR_RX_DROP_OVERSIZE);
-        return;
-    }
-    if (adapt(pair, len, &adapted) < 0) {
-        count_drop(pair, PAIR_RX_DROP_OFFLOAD);
+    if (!plain && adapt(pair, len, &adapted) < 0) {
+        pair_rx_count_drop(pair, PAIR_RX_DROP_OFFLOAD);
         return;
     }
     buffers = buffers_push(pair, len);
     header = (struct net_header){.num_buffers = word16_make(buffers, pair->rules.order)};
-    if (adapted.flags != 0 || adapted.gso_type != FRAME_GSO_NONE)
+    if (!plain) {
         offload_to_header(&adapted, pair->rules.order, &header);
+        count_offload(pair, len, &adapted);
+    }
+    if (__builtin_expect(pair->rules.hash_report, 0))
+        hash_to_header(hash, pair->rules.order, &header);
     header_write(pair, &header);
     pair->turn_rx++;
     if (++pair->turn_rx_packets % PAIR_RX_PUBLISH == 0)
         virtqueue_flush(&pair->rx);
     pair->turn_rx_bytes += len;
-    pair->turn_rx_gso += adapted.gso_type != FRAME_GSO_NONE;
     pair->turn_rx_largest = MAX(pair->turn_rx_largest, len);
+}
+
+static void rx_commit(struct endpoint_rx *rx, uint32_t len, const struct frame_offload *offload)
+{
+    struct pair *pair = pair_of(rx);
+    struct frame_hash hash = {0};
+
+    assert(len <= pair->window_reserved); /* the endpoint's bug, never the peer's */
+    if (len < FRAME_LEN_MIN) {
+        pair_rx_count_drop(pair, PAIR_RX_DROP_RUNT);
+        return;
+    }
+    if (__builtin_expect(pair->rules.rx != NULL, 0) &&
+        !pair_rx_admit(pair, &pair->scratch->rx.iov[pair->window_iov], len, offload, &hash))
+        return;
+    pair_rx_place(pair, len, offload, hash);
 }
 
 const struct endpoint_rx_ops pair_rx_ops = {
     .reserve = rx_reserve,
     .commit = rx_commit,
     .drop = rx_drop,
+    .deliver = pair_rx_deliver,
 };
 
 /* Less than the budget means that the endpoint has nothing more, or that the guest has no room. */

@@ -79,90 +79,86 @@ static unsigned chain_parse(struct pair *pair, const struct chain *chain, struct
         return PAIR_TX_DROP_BAD_HEADER;
     if (oversize(pair, ret_frame))
         return PAIR_TX_DROP_OVERSIZE;
-    if (ret_frame->iov_count > FRAME_SPANS_MAX && pair->ops->reap != NULL)
-        return PAIR_TX_DROP_SCATTERED;
+    if (__builtin_expect(ret_frame->iov_count > FRAME_SPANS_MAX, 0))
+        return pair->ops->reap != NULL ? PAIR_TX_DROP_SCATTERED : PAIR_TX_ALONE;
+    if (__builtin_expect((offload_needs(&ret_frame->offload) & ~pair->rules.tx_passed) != 0, 0))
+        return PAIR_TX_ALONE;
     return PAIR_TX_FRAME;
 }
 
-/* A frame in very many pieces becomes one piece in the scratch's buffer. */
-static void gather(struct pair_scratch *scratch, struct frame *frame, struct iovec *iov)
-{
-    uint32_t done = 0;
-
-    for (uint32_t i = 0; i < frame->iov_count; i++) {
-        memcpy(scratch->gathered + done, frame->iov[i].iov_base, frame->iov[i].iov_len);
-        done += (uint32_t)frame->iov[i].iov_len;
-    }
-    *iov = (struct iovec){.iov_base = scratch->gathered, .iov_len = done};
-    frame->iov = iov;
-    frame->iov_count = 1;
-}
-
-/* What came of a batch's chains. */
-struct batch_outcome {
-    uint32_t parsed; /* chains looked at: all, or up to the second that needs the gather buffer */
+/* What came of a run of a batch's chains. */
+struct run {
+    uint32_t from;   /* first chain */
+    uint32_t parsed; /* chains looked at: to the end of the batch, or up to one that goes alone */
     uint32_t frames; /* of which the endpoint gets so many */
+    int alone;       /* the frame behind these, of the chain behind the parsed ones, goes alone */
     uint64_t bytes;
     uint32_t largest;
-    uint32_t gso;
+    uint32_t gso, needs_csum;
+    uint64_t gso_bytes;
 };
 
-static void outcome_add(struct batch_outcome *outcome, const struct frame *frame)
+static void run_add(struct run *run, const struct frame *frame)
 {
-    outcome->frames++;
-    outcome->bytes += frame->len;
-    outcome->largest = MAX(outcome->largest, frame->len);
-    outcome->gso += frame->offload.gso_type != FRAME_GSO_NONE;
+    run->frames++;
+    run->bytes += frame->len;
+    run->largest = MAX(run->largest, frame->len);
+    run->needs_csum += frame->offload.flags & FRAME_NEEDS_CSUM;
+    if (frame->offload.gso_type != FRAME_GSO_NONE) {
+        run->gso++;
+        run->gso_bytes += frame->len;
+    }
 }
 
-static struct batch_outcome batch_parse(struct pair *pair)
+static struct run run_parse(struct pair *pair, uint32_t from)
 {
     struct pair_scratch *scratch = pair->scratch;
-    struct batch_outcome outcome = {0};
-    int gathered = 0;
+    struct run run = {.from = from};
 
-    for (; outcome.parsed < scratch->tx.count; outcome.parsed++) {
-        const struct chain *chain = &scratch->tx.chain[outcome.parsed];
-        struct frame *frame = &scratch->frame[outcome.frames];
-        unsigned verdict = chain_parse(pair, chain, frame);
+    for (uint32_t at = from; at < scratch->tx.count; at++) {
+        struct frame *frame = &scratch->frame[run.frames];
+        unsigned verdict = chain_parse(pair, &scratch->tx.chain[at], frame);
 
-        scratch->verdict[outcome.parsed] = (uint8_t)verdict;
+        if (__builtin_expect(verdict == PAIR_TX_ALONE, 0)) {
+            run.alone = 1;
+            break;
+        }
+        scratch->verdict[at] = (uint8_t)verdict;
+        run.parsed++;
         if (__builtin_expect(verdict != PAIR_TX_FRAME, 0))
             continue;
-        if (__builtin_expect(frame->iov_count > FRAME_SPANS_MAX, 0)) {
-            if (gathered)
-                break;
-            gather(scratch, frame, chain->iov);
-            gathered = 1;
-        }
-        scratch->frame_chain[outcome.frames] = (uint16_t)outcome.parsed;
-        outcome_add(&outcome, frame);
+        scratch->frame_chain[run.frames] = (uint16_t)at;
+        run_add(&run, frame);
     }
-    return outcome;
+    return run;
 }
 
 /* The endpoint took only the first `sent` frames: the chains from the next one on are not done. */
-static void outcome_cut(struct pair *pair, struct batch_outcome *outcome, uint32_t sent)
+static void run_cut(struct pair *pair, struct run *run, uint32_t sent)
 {
     struct pair_scratch *scratch = pair->scratch;
-    struct batch_outcome cut = {.parsed = scratch->frame_chain[sent]};
+    struct run cut = {.from = run->from, .parsed = scratch->frame_chain[sent] - run->from};
 
     for (uint32_t i = 0; i < sent; i++)
-        outcome_add(&cut, &scratch->frame[i]);
-    *outcome = cut;
+        run_add(&cut, &scratch->frame[i]);
+    *run = cut;
     pair->tx_blocked = 1;
     counter_add(&pair->stats.tx_stalled, 1);
 }
 
-static void account(struct pair *pair, const struct batch_outcome *outcome)
+static void account(struct pair *pair, const struct run *run)
 {
     struct pair_stats *stats = &pair->stats;
 
-    counter_add(&stats->tx_packets, outcome->frames);
-    counter_add(&stats->tx_bytes, outcome->bytes);
-    counter_raise(&stats->tx_largest, outcome->largest);
-    if (outcome->gso != 0)
-        counter_add(&stats->tx_gso_packets, outcome->gso);
+    counter_add(&stats->tx_packets, run->frames);
+    counter_add(&stats->tx_bytes, run->bytes);
+    counter_raise(&stats->tx_largest, run->largest);
+    if (run->needs_csum != 0)
+        counter_add(&stats->tx_needs_csum, run->needs_csum);
+    if (run->gso != 0) {
+        counter_add(&stats->tx_gso_packets, run->gso);
+        counter_add(&stats->tx_gso_bytes, run->gso_bytes);
+    }
 }
 
 static void drop_count(struct pair *pair, const struct chain *chain, unsigned verdict)
@@ -173,12 +169,12 @@ static void drop_count(struct pair *pair, const struct chain *chain, unsigned ve
 }
 
 /* Chain by chain: some were dropped, or an asynchronous endpoint keeps the frames. */
-static void complete_each(struct pair *pair, uint32_t end)
+static void complete_each(struct pair *pair, const struct run *run)
 {
     const struct pair_scratch *scratch = pair->scratch;
     int keeps = pair->flight.capacity != 0;
 
-    for (uint32_t i = 0; i < end; i++) {
+    for (uint32_t i = run->from; i < run->from + run->parsed; i++) {
         const struct chain *chain = &scratch->tx.chain[i];
         unsigned verdict = scratch->verdict[i];
 
@@ -194,36 +190,75 @@ static void complete_each(struct pair *pair, uint32_t end)
 }
 
 /* An asynchronous endpoint knows frames by the places in the line that they are about to take. */
-static void tokens_assign(struct pair *pair, const struct batch_outcome *outcome)
+static void tokens_assign(struct pair *pair, const struct run *run)
 {
     struct pair_scratch *scratch = pair->scratch;
     const struct tx_flight *flight = &pair->flight;
 
-    for (uint32_t i = 0; i < outcome->frames; i++)
-        scratch->frame[i].token = flight->tail + (flight->in_order ? scratch->frame_chain[i] : i);
+    for (uint32_t i = 0; i < run->frames; i++)
+        scratch->frame[i].token =
+            flight->tail + (flight->in_order ? scratch->frame_chain[i] - run->from : i);
+}
+
+static void run_send(struct pair *pair, struct run *run)
+{
+    struct pair_scratch *scratch = pair->scratch;
+    uint32_t sent = 0;
+
+    if (pair->flight.capacity != 0)
+        tokens_assign(pair, run);
+    if (run->frames != 0)
+        sent = pair->ops->send(pair->endpoint_queue, scratch->frame, run->frames);
+    if (__builtin_expect(sent < run->frames, 0))
+        run_cut(pair, run, sent);
+    if (run->frames == run->parsed && pair->flight.capacity == 0)
+        virtqueue_push_unwritten(&pair->tx, &scratch->tx.chain[run->from], run->parsed);
+    else
+        complete_each(pair, run);
+    account(pair, run);
+}
+
+/* The chain behind a run, whose frame was parsed with it. 1: done with. */
+static int alone_send(struct pair *pair, uint32_t at, struct frame *frame)
+{
+    struct run run = {.from = at, .parsed = 1};
+    unsigned verdict;
+
+    run_add(&run, frame); /* as the guest sent it */
+    verdict = pair_tx_alone(pair, frame);
+    if (verdict == PAIR_TX_BLOCKED) {
+        pair->tx_blocked = 1;
+        counter_add(&pair->stats.tx_stalled, 1);
+        return 0;
+    }
+    pair->scratch->verdict[at] = (uint8_t)verdict;
+    complete_each(pair, &run);
+    if (verdict == PAIR_TX_FRAME)
+        account(pair, &run);
+    return 1;
 }
 
 /* One batch of popped chains; returns how many of them it finished with. */
 static uint32_t batch_send(struct pair *pair)
 {
     struct pair_scratch *scratch = pair->scratch;
-    struct batch_outcome outcome = batch_parse(pair);
-    uint32_t sent = 0;
+    uint32_t done = 0;
 
-    if (pair->flight.capacity != 0)
-        tokens_assign(pair, &outcome);
-    if (outcome.frames != 0)
-        sent = pair->ops->send(pair->endpoint_queue, scratch->frame, outcome.frames);
-    if (__builtin_expect(sent < outcome.frames, 0))
-        outcome_cut(pair, &outcome, sent);
-    if (outcome.frames == outcome.parsed && pair->flight.capacity == 0)
-        virtqueue_push_unwritten(&pair->tx, scratch->tx.chain, outcome.parsed);
-    else
-        complete_each(pair, outcome.parsed);
-    if (outcome.parsed != scratch->tx.count)
-        virtqueue_unpop(&pair->tx, &scratch->tx, outcome.parsed);
-    account(pair, &outcome);
-    return outcome.parsed;
+    while (done < scratch->tx.count && !pair->tx_blocked) {
+        struct run run = run_parse(pair, done);
+        struct frame alone = {0};
+
+        if (run.alone)
+            alone = scratch->frame[run.frames];
+        if (run.parsed != 0)
+            run_send(pair, &run);
+        done += run.parsed;
+        if (run.alone && !pair->tx_blocked)
+            done += (uint32_t)alone_send(pair, done, &alone);
+    }
+    if (done != scratch->tx.count)
+        virtqueue_unpop(&pair->tx, &scratch->tx, done);
+    return done;
 }
 
 /* A line that is full moves on with the next completion. */

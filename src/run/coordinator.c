@@ -82,7 +82,7 @@ static int pairs_create(struct coordinator *coordinator, unsigned first_worker)
         unsigned index = (first_worker + i) % worker_pool_count(coordinator->pool);
         struct worker *worker = worker_pool_get(coordinator->pool, index);
 
-        pair_init(&coordinator->pairs[i].pair);
+        pair_init(&coordinator->pairs[i].pair, i);
         worker_pause(worker);
         result = worker_attach(worker, &coordinator->pairs[i], &coordinator->faults);
         worker_resume(worker);

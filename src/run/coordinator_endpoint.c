@@ -31,7 +31,7 @@ void coordinator_disconnect_pair(struct worker_pair *worker_pair)
     pair->tx_blocked = 0;
 }
 
-NEEDS_DATA static int pair_connect(struct coordinator *coordinator, unsigned index)
+int coordinator_connect_pair(struct coordinator *coordinator, unsigned index)
 {
     struct worker_pair *worker_pair = &coordinator->pairs[index];
     struct pair *pair = &worker_pair->pair;
@@ -58,50 +58,6 @@ NEEDS_DATA static int pair_connect(struct coordinator *coordinator, unsigned ind
     if (worker_watch_endpoint(worker_pair, ops->wait_fd(pair->endpoint_queue)) < 0)
         log_error("%s: queue pair %u: its endpoint can't be waited for", coordinator->name, index);
     return 0;
-}
-
-/* virtio 1.4, 5.1.6.5.6 */
-NEEDS_DATA static void coalesce_apply(struct coordinator *coordinator, unsigned index)
-{
-    const struct nic_coalesce *rx = &coordinator->nic.coalesce[2 * index];
-    const struct nic_coalesce *tx = &coordinator->nic.coalesce[2 * index + 1];
-
-    worker_hold_rx(&coordinator->pairs[index],
-                   (struct worker_hold){.buffers = rx->max_packets, .usecs = rx->max_usecs});
-    worker_hold_tx(&coordinator->pairs[index],
-                   (struct worker_hold){.buffers = tx->max_packets, .usecs = tx->max_usecs});
-}
-
-void coordinator_update_pair(struct coordinator *coordinator, unsigned index)
-{
-    struct worker_pair *worker_pair = &coordinator->pairs[index];
-    struct pair *pair = &worker_pair->pair;
-    int by_driver = coordinator->control.queue.running;
-    int wanted;
-
-    nic_pair_rules(&coordinator->nic, &pair->rules);
-    pair->parked = by_driver && index >= coordinator->nic.active_pairs;
-    wanted = (pair->rx.running || pair->tx.running) && !pair->parked &&
-             coordinator->enabled[2 * index] && coordinator->endpoint != NULL;
-    if (!wanted)
-        coordinator_disconnect_pair(worker_pair);
-    else if (pair->endpoint_queue == NULL)
-        pair_connect(coordinator, index);
-    coalesce_apply(coordinator, index);
-    worker_wake(worker_pair);
-}
-
-void coordinator_update_all(struct coordinator *coordinator)
-{
-    coordinator_pause_all(coordinator);
-    if (coordinator->endpoint != NULL && coordinator->endpoint->ops->set_offloads != NULL &&
-        coordinator->endpoint->ops->set_offloads(coordinator->endpoint,
-                                                 nic_rx_offloads(&coordinator->nic)) < 0)
-        log_warning("%s: the endpoint refuses the receive offloads that the guest agreed to",
-                    coordinator->name);
-    for (unsigned i = 0; i < coordinator->nic.config.queue_pairs; i++)
-        coordinator_update_pair(coordinator, i);
-    coordinator_resume_all(coordinator);
 }
 
 /* ---- the endpoint's life ---------------------------------------------------------------- */

@@ -4,6 +4,7 @@
  *
  *   coordinator.c           open, close, agreement, memory, faults, inspect
  *   coordinator_queues.c    queues one by one, the control queue's turns
+ *   coordinator_rules.c     what was agreed and commanded, as the pairs have to keep to it
  *   coordinator_endpoint.c  pairs and their endpoint queues, link, an endpoint that goes and comes
  * back
  *   coordinator_set.c       what the operator changes at run time
@@ -47,6 +48,8 @@ struct coordinator {
     struct log_limit fault_log;
 
     struct worker_pair *pairs; /* owned, nic.config.queue_pairs of them */
+    struct rx_rules rx_rules;  /* the data plane's copy of the device model's */
+    struct inbox **inboxes;    /* owned, by pair; NULL while RSS is off */
     uint8_t *enabled;          /* owned, by queue: vhost-user's enable axis */
     uint32_t *stopped_at;      /* owned, by queue: the base it was stopped with */
 };
@@ -72,17 +75,23 @@ void coordinator_control_stop(struct coordinator *coordinator) CONTROL_ONLY;
 
 /* While the pair's worker is paused. */
 void coordinator_disconnect_pair(struct worker_pair *worker_pair) NEEDS_DATA;
-/* Connects the pair to the endpoint exactly while it should be: a half runs, the driver (or
- * front-end) chose to use it, and the endpoint is there. While its worker is paused. */
-void coordinator_update_pair(struct coordinator *coordinator, unsigned index) NEEDS_DATA;
-/* Everything that follows from features, link, pairs and endpoint, in all pairs. */
-void coordinator_update_all(struct coordinator *coordinator) CONTROL_ONLY;
+/* -errno, and a line in the log. */
+int coordinator_connect_pair(struct coordinator *coordinator, unsigned index) NEEDS_DATA;
 void coordinator_update_link(struct coordinator *coordinator) CONTROL_ONLY;
 
 int coordinator_take_endpoint(struct coordinator *coordinator, struct error *err);
 void coordinator_drop_endpoint(struct coordinator *coordinator) CONTROL_ONLY;
 void coordinator_endpoint_ready(struct loop_source *source, uint32_t events);
 void coordinator_retry_endpoint(struct loop_timer *timer);
+
+/* ---- coordinator_rules.c ---------------------------------------------------------------- */
+
+/* Gives the pair what was agreed, and connects it to the endpoint exactly while it should be: a
+ * half runs, the driver (or front-end) chose to use it, and the endpoint is there. While its worker
+ * is paused. */
+void coordinator_update_pair(struct coordinator *coordinator, unsigned index) NEEDS_DATA;
+/* Everything that follows from features, commands, link and endpoint, in all pairs. */
+void coordinator_update_all(struct coordinator *coordinator) CONTROL_ONLY;
 
 /* ---- coordinator_set.c ------------------------------------------------------------------ */
 

@@ -546,6 +546,7 @@ int worker_attach(struct worker *worker, struct worker_pair *pair, struct event_
     pair->rx_kick = (struct worker_source){.owner = pair, .fd = -1};
     pair->tx_kick = pair->rx_kick;
     pair->endpoint = pair->rx_kick;
+    pair->inbox = pair->rx_kick;
     return 0;
 }
 
@@ -556,6 +557,7 @@ void worker_detach(struct worker_pair *pair)
     worker_unwatch(&pair->rx_kick);
     worker_unwatch(&pair->tx_kick);
     worker_unwatch(&pair->endpoint);
+    worker_unwatch(&pair->inbox);
     list_remove(worker->runnable, &worker->runnable_count, pair);
     list_remove(worker->holders, &worker->holder_count, pair);
     worker->pair_count--;
@@ -589,6 +591,11 @@ int worker_watch_endpoint(struct worker_pair *pair, int fd)
         return 0;
     source_register(pair->worker, source, EPOLLIN);
     return source->wanted == 0 ? -errno : 0;
+}
+
+int worker_watch_inbox(struct worker_pair *pair, int fd)
+{
+    return worker_watch_kick(pair, &pair->inbox, fd, &pair->inbox_wakes);
 }
 
 void worker_unwatch(struct worker_source *source)

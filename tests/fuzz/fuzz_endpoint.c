@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/checked.h"
-#include "endpoint/span_copy.h"
+#include "base/span_copy.h"
 #include "fuzz.h"
 
 static struct fuzz_endpoint *endpoint_of(struct endpoint_queue *queue)

@@ -222,7 +222,7 @@ void pair_bed_init(struct pair_bed *bed, const struct bed_options *options)
         FUZZ_CHECK(bed->bytes[i] != NULL, "no memory");
     }
     bed->memory = table_build(bed, (1u << BED_REGIONS) - 1);
-    pair_init(&bed->pair);
+    pair_init(&bed->pair, 0);
     fuzz_endpoint_init(&bed->endpoint, options->completion);
     bed->endpoint.rx = &bed->pair.endpoint_rx;
     bed->endpoint.tx_offloads = options->tx_offloads;

@@ -147,7 +147,7 @@ static struct pair_bed *bed_start(const struct endpoint_ops *ops, uint32_t featu
     config.driver_gpa = bed->ring->driver_area;
     config.device_gpa = bed->ring->device_area;
     config.notifier.fire = fire;
-    pair_init(&bed->pair);
+    pair_init(&bed->pair, 0);
     assert_int_equal(pair_scratch_init(&bed->scratch, RING_SIZE), 0);
     assert_int_equal(virtqueue_start(&bed->pair.tx, &config, bed->memory, NULL), 0);
     bed->pair.rules = (struct pair_rules){.header_len = HEADER_LEN,

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "base/checked.h"
-#include "endpoint/span_copy.h"
+#include "base/span_copy.h"
 #include "endpoint/tap/device.h"
 #include "endpoint/tap/tap.h"
 #include "endpoint/tap/vnet.h"

@@ -9,7 +9,7 @@
 
 #include "base/checked.h"
 #include "base/clock.h"
-#include "endpoint/span_copy.h"
+#include "base/span_copy.h"
 
 static const struct frame_offload network_no_offload;
 

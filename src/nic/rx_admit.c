@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/* What the driver asked of reception, frame by frame: filters first, then the hash, then the pair
+ * that RSS names (virtio 1.4, 5.1.6.4). Looks at private copies of the frame's first bytes. */
+#include "nic/pair.h"
+
+#include <string.h>
+
+#include "base/checked.h"
+
+static uint32_t peek(const struct iovec *iov, uint32_t len, uint8_t *bytes, uint32_t max)
+{
+    uint32_t done = 0;
+
+    for (len = MIN(len, max); done < len; iov++) {
+        uint32_t part = (uint32_t)MIN(iov->iov_len, len - done);
+
+        memcpy(bytes + done, iov->iov_base, part);
+        done += part;
+    }
+    return done;
+}
+
+static unsigned rss_target(const struct rss *rss, struct frame_hash hash)
+{
+    return hash.report == HASH_REPORT_NONE ? rss->unclassified : rss->table[hash.value & rss->mask];
+}
+
+static void hand_over(struct pair *pair, unsigned target, const struct iovec *iov,
+                      const struct inbox_frame *frame)
+{
+    if (inbox_put(pair->inboxes[target], iov, frame) < 0) {
+        pair_rx_count_drop(pair, PAIR_RX_DROP_STEERED);
+        return;
+    }
+    counter_add(&pair->stats.rx_steered, 1);
+    pair->turn_rx++;
+}
+
+int pair_rx_admit(struct pair *pair, const struct iovec *iov, uint32_t len,
+                  const struct frame_offload *offload, struct frame_hash *ret_hash)
+{
+    const struct rx_rules *rules = pair->rules.rx;
+    uint8_t bytes[HASH_PEEK_LEN];
+    uint32_t want = rules->hash.types != 0 ? HASH_PEEK_LEN : RX_FILTER_PEEK_LEN;
+    uint32_t have = peek(iov, len, bytes, want);
+    struct inbox_frame frame = {.len = len, .offload = *offload};
+
+    *ret_hash = (struct frame_hash){0};
+    if (!rx_filter_passes(&rules->filter, bytes, have)) {
+        pair_rx_count_drop(pair, PAIR_RX_DROP_FILTERED);
+        return 0;
+    }
+    if (rules->hash.types != 0)
+        *ret_hash = hash_compute(&rules->hash, bytes, have);
+    if (rules->rss.active && rss_target(&rules->rss, *ret_hash) != pair->index) {
+        frame.hash = *ret_hash;
+        hand_over(pair, rss_target(&rules->rss, *ret_hash), iov, &frame);
+        return 0;
+    }
+    return 1;
+}
+
+unsigned pair_rx_inbox_turn(struct pair *pair, unsigned budget)
+{
+    struct iovec iov[2];
+    struct inbox_frame held;
+    unsigned done = 0;
+
+    for (; done < budget && inbox_peek(pair->inbox, iov, &held); done++) {
+        struct frame frame = {.iov = iov,
+                              .iov_count = iov[1].iov_len != 0 ? 2 : 1,
+                              .len = held.len,
+                              .offload = held.offload};
+
+        if (!pair_rx_deliver_one(pair, &frame, held.hash, &pair->inbox_resume))
+            break;
+        inbox_drop(pair->inbox);
+    }
+    return done;
+}

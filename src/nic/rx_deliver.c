@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/* Frames that lie in memory, of the endpoint or of another guest: copied into the guest's buffers,
+ * and cut first if they are larger than what this guest agreed to. */
+#include "nic/pair.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "base/span_copy.h"
+
+/* 1: done, delivered or dropped. 0: no room yet. */
+static int place(struct pair *pair, const struct frame *frame, struct frame_hash hash)
+{
+    struct reservation room;
+    int result = pair_rx_reserve(pair, frame->len, frame->len, &room);
+
+    if (result == -EAGAIN)
+        return 0;
+    if (result < 0) {
+        pair_rx_count_drop(pair,
+                           result == -EMSGSIZE ? PAIR_RX_DROP_TOO_BIG : PAIR_RX_DROP_LINK_DOWN);
+        return 1;
+    }
+    if (room.iov[0].iov_len >= frame->len && frame->iov[0].iov_len >= frame->len)
+        memmove(room.iov[0].iov_base, frame->iov[0].iov_base, frame->len);
+    else
+        span_copy_across(room.iov, frame->iov, frame->len);
+    pair_rx_place(pair, frame->len, &frame->offload, hash);
+    return 1;
+}
+
+/* Segment by segment; goes on where the guest's buffers ended the last time. */
+static int place_segments(struct pair *pair, const struct frame *frame, struct frame_hash hash,
+                          uint16_t *resume)
+{
+    struct segmenter *segmenter = &pair->scratch->rx_segmenter;
+    unsigned count;
+
+    if (segmenter_begin(segmenter, frame, pair->rules.rx_offloads & ENDPOINT_CSUM) < 0) {
+        pair_rx_count_drop(pair, PAIR_RX_DROP_OFFLOAD);
+        return 1;
+    }
+    segmenter_skip(segmenter, *resume);
+    while ((count = segmenter_next(segmenter)) != 0) {
+        for (unsigned i = 0; i < count; i++, (*resume)++) {
+            if (!place(pair, &segmenter->frame[i], hash))
+                return 0;
+        }
+    }
+    counter_add(&pair->stats.rx_segmented, 1);
+    return 1;
+}
+
+int pair_rx_deliver_one(struct pair *pair, const struct frame *frame, struct frame_hash hash,
+                        uint16_t *resume)
+{
+    int done;
+
+    if (__builtin_expect(frame->offload.gso_type == FRAME_GSO_NONE ||
+                             (offload_needs(&frame->offload) & ~pair->rules.rx_offloads) == 0,
+                         1))
+        return place(pair, frame, hash);
+    done = place_segments(pair, frame, hash, resume);
+    if (done)
+        *resume = 0;
+    return done;
+}
+
+unsigned pair_rx_deliver(struct endpoint_rx *rx, const struct frame *frames, unsigned count)
+{
+    struct pair *pair = CONTAINER_OF(rx, struct pair, endpoint_rx);
+    struct frame_hash hash = {0};
+
+    for (unsigned i = 0; i < count; i++) {
+        if (__builtin_expect(pair->rules.rx != NULL, 0) &&
+            !pair_rx_admit(pair, frames[i].iov, frames[i].len, &frames[i].offload, &hash)) {
+            pair->rx_resume = 0;
+            continue;
+        }
+        if (!pair_rx_deliver_one(pair, &frames[i], hash, &pair->rx_resume))
+            return i;
+    }
+    return count;
+}
