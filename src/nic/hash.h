@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The receive hash (virtio 1.4, 5.1.6.4.3): Toeplitz over the addresses and ports of a frame. Knows
- * frames as bytes only.
+ * frames as bytes only; nic/hash_headers.h finds what is hashed.
  */
 #pragma once
 
@@ -36,15 +36,18 @@ enum hash_tunnel {
 };
 
 enum {
+    HASH_INPUT_MAX = 36, /* two IPv6 addresses and two ports */
     HASH_KEY_MAX = 40,
     HASH_REPORT_NONE = 0,
     HASH_PEEK_LEN = 384, /* first bytes of a frame that are ever looked at */
 };
 
 struct hash_config {
-    uint32_t types;   /* HASH_…; 0: nothing is hashed */
-    uint32_t tunnels; /* HASH_TUNNEL_… whose inner header is hashed instead */
-    uint8_t key[HASH_KEY_MAX];
+    uint32_t types;            /* HASH_…; 0: nothing is hashed */
+    uint32_t tunnels;          /* HASH_TUNNEL_… whose inner header is hashed instead */
+    uint8_t key[HASH_KEY_MAX]; /* set by hash_set_key only */
+    /* What each half of each byte of input adds to the hash under this key; hash_set_key's. */
+    uint32_t window[2 * HASH_INPUT_MAX][16];
 };
 
 struct frame_hash {
