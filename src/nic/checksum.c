@@ -7,37 +7,47 @@
 
 #include "base/checked.h"
 
-/* Sum of the bytes as 16-bit words in memory order; an odd last byte counts as the first of its
- * word. */
-static uint64_t sum_bytes(const uint8_t *data, size_t len)
+/* What a 64-bit sum that overflowed `carries` times adds up to. */
+static uint64_t halves(uint64_t sum, uint64_t carries)
 {
-    uint64_t sum = 0;
-    uint32_t word;
-    uint16_t half = 0;
-
-    for (; len >= 4; len -= 4, data += 4) {
-        memcpy(&word, data, 4);
-        sum += word;
-    }
-    if (len >= 2) {
-        memcpy(&half, data, 2);
-        sum += half;
-        data += 2;
-        len -= 2;
-    }
-    if (len == 1) {
-        half = 0;
-        memcpy(&half, data, 1);
-        sum += half;
-    }
-    return sum;
+    return (sum & 0xffffffff) + (sum >> 32) + carries;
 }
 
-static uint16_t fold(uint64_t sum)
+/* Sum of the bytes as 16-bit words in memory order; an odd last byte counts as the first of its
+ * word. Words may be summed at any width that is a multiple of theirs (RFC 1071, 2). */
+static uint64_t sum_bytes(const uint8_t *data, size_t len)
 {
-    while (sum >> 16 != 0)
-        sum = (sum & 0xffff) + (sum >> 16);
-    return (uint16_t)sum;
+    uint64_t even = 0, odd = 0, even_carries = 0, odd_carries = 0;
+    uint64_t word[4];
+
+    for (; len >= sizeof(word); len -= sizeof(word), data += sizeof(word)) {
+        memcpy(word, data, sizeof(word));
+        even += word[0];
+        even_carries += even < word[0];
+        odd += word[1];
+        odd_carries += odd < word[1];
+        even += word[2];
+        even_carries += even < word[2];
+        odd += word[3];
+        odd_carries += odd < word[3];
+    }
+    for (; len >= sizeof(word[0]); len -= sizeof(word[0]), data += sizeof(word[0])) {
+        memcpy(&word[0], data, sizeof(word[0]));
+        even += word[0];
+        even_carries += even < word[0];
+    }
+    if (len != 0) {
+        word[0] = 0;
+        memcpy(&word[0], data, len);
+        even += word[0];
+        even_carries += even < word[0];
+    }
+    return halves(even, even_carries) + halves(odd, odd_carries);
+}
+
+uint16_t checksum_bytes(const void *data, size_t len)
+{
+    return ntohs(checksum_fold(sum_bytes(data, len)));
 }
 
 uint16_t checksum_sum(const struct iovec *iov, uint32_t iov_count, uint32_t skip, uint32_t len)
@@ -49,15 +59,14 @@ uint16_t checksum_sum(const struct iovec *iov, uint32_t iov_count, uint32_t skip
         uint32_t span = (uint32_t)iov[i].iov_len;
         uint32_t from = MIN(skip, span);
         uint32_t part = MIN(span - from, len);
-        uint16_t sum = fold(sum_bytes((const uint8_t *)iov[i].iov_base + from, part));
+        uint16_t sum = checksum_bytes((const uint8_t *)iov[i].iov_base + from, part);
 
-        /* A span that starts at an odd byte has its words the other way round. */
-        total += done % 2 != 0 ? (uint16_t)(sum << 8 | sum >> 8) : sum;
+        total += checksum_behind(done, sum);
         skip -= from;
         len -= part;
         done += part;
     }
-    return ntohs(fold(total));
+    return checksum_fold(total);
 }
 
 /* The byte at offset, or NULL. */

@@ -2,8 +2,26 @@
 /* The Internet checksum (RFC 1071) over scattered bytes. */
 #pragma once
 
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/uio.h>
+
+/* Ones'-complement sum, folded to 16 bits in host order, of bytes that lie in a row. */
+uint16_t checksum_bytes(const void *data, size_t len);
+
+/* The sum of bytes that follow `before` others: where that is odd, each stands in the other half of
+ * its word. */
+static inline uint16_t checksum_behind(uint32_t before, uint16_t sum)
+{
+    return before % 2 != 0 ? (uint16_t)(sum << 8 | sum >> 8) : sum;
+}
+
+static inline uint16_t checksum_fold(uint64_t sum)
+{
+    while (sum >> 16 != 0)
+        sum = (sum & 0xffff) + (sum >> 16);
+    return (uint16_t)sum;
+}
 
 /* Ones'-complement sum, folded to 16 bits in host order, of len bytes that start `skip` bytes into
  * iov. */

@@ -25,6 +25,8 @@ enum {
     NET_HEADER_LEN = 12,
     NET_HEADER_LEN_HASH = 20,
     NET_HEADER_LEN_MAX = NET_HEADER_LEN_HASH,
+    /* One frame never becomes more segments than this: a gso_size of 1 would be an amplifier. */
+    GSO_SEGMENTS_MAX = 1024,
 };
 
 /* Asks for nothing: flags we don't know, DATA_VALID and a lone ECN bit mean nothing on this way
@@ -42,8 +44,10 @@ int offload_from_header(const struct net_header *header, enum byte_order order, 
 /* Bytes of the VLAN tags (up to two) of the frame whose first spans are iov: 0, 4 or 8. */
 uint32_t frame_vlan_len(const struct iovec *iov, uint32_t iov_count);
 
-/* Which ENDPOINT_… bit delivering such a frame needs; 0 for a plain one. */
+/* Which ENDPOINT_… bits delivering such a frame needs; 0 for a plain one. USO needs those of both
+ * families here; frame_needs looks which it is. */
 uint32_t offload_needs(const struct frame_offload *offload);
+uint32_t frame_needs(const struct frame *frame);
 
 /* Fills all of the header but num_buffers. */
 void offload_to_header(const struct frame_offload *offload, enum byte_order order,

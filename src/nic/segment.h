@@ -11,11 +11,21 @@
 #pragma once
 
 #include "endpoint/endpoint.h"
+#include "nic/packet.h"
 
 enum {
-    SEGMENT_BATCH = 64,       /* frames that one call of next makes */
-    SEGMENT_HEADER_MAX = 256, /* bytes of headers of a frame that can be segmented */
+    SEGMENT_BATCH = 64, /* frames that one call of next makes */
+    /* Bytes of headers of a frame that can be segmented, with what is put in between them. */
+    SEGMENT_HEADER_MAX = PACKET_HEADER_MAX,
     SEGMENT_IOV_MAX = FRAME_SPANS_MAX + 4 * SEGMENT_BATCH,
+};
+
+enum segmenter_kind {
+    SEGMENTER_WHOLE,    /* the frame as it is */
+    SEGMENTER_COMPLETE, /* the frame with its checksum finished */
+    SEGMENTER_TCP,
+    SEGMENTER_UDP,      /* datagrams */
+    SEGMENTER_FRAGMENT, /* IP fragments of a datagram */
 };
 
 /* Work space and state; owned by a worker's scratch. */
@@ -26,13 +36,37 @@ struct segmenter {
     uint8_t header[SEGMENT_BATCH][SEGMENT_HEADER_MAX];
     /* The rest is segment.c's. */
     struct frame original; /* its spans are borrowed until next() returned 0 */
+    uint32_t takes;
+    enum segmenter_kind kind;
+    struct packet packet;
+    uint8_t copy[SEGMENT_HEADER_MAX]; /* of the headers: nothing else is believed */
+    uint32_t header_len;              /* bytes of copy that the first frame begins with */
+    uint32_t split;                   /* bytes of copy that each later one begins with */
+    uint32_t payload_at;              /* in the original */
+    uint32_t payload_len;
+    uint32_t size;  /* bytes behind split of each frame but the last */
+    uint32_t count; /* of frames */
+    uint32_t at;    /* the next one */
+    uint32_t iov_used;
+    uint32_t span; /* the next byte of the original */
+    uint32_t span_offset;
+    /* The original's spans, where it has nearly as many as a frame may have: three neighbours were
+     * joined, so that headers of ours fit in. The least of 85 triples is as long as this at most.
+     */
+    struct iovec spans[FRAME_SPANS_MAX - 2];
+    uint8_t joined[FRAME_LEN_MAX / 85 + 1];
 };
 
 /*
  * takes: ENDPOINT_… bits that the receiver of the new frames can do; with ENDPOINT_CSUM a partial
- * checksum stays partial, without it every checksum is complete. The frame has at most
- * FRAME_SPANS_MAX spans, and its offload fields were checked (offload_from_header). -EINVAL: its
- * headers do not make a frame that can be segmented; it must be dropped.
+ * checksum stays partial, without it every checksum is complete. A frame that he can take as it is
+ * comes out as it is. The frame has at most FRAME_SPANS_MAX spans, and its offload fields were
+ * checked (offload_from_header). -EINVAL: its headers do not make a frame that can be segmented; it
+ * must be dropped.
+ *
+ * The IP packet ends where the frame ends. A length of 0, which drivers leave for whoever
+ * segments, says so too; and what follows the packet in a frame of Ethernet's least length is
+ * padding, and left out.
  */
 int segmenter_begin(struct segmenter *segmenter, const struct frame *frame, uint32_t takes);
 

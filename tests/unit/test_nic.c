@@ -134,12 +134,14 @@ static uint16_t make_frame(struct frame *frame, struct iovec *iov, unsigned vers
 
 static struct net_header gso_header(unsigned type, uint16_t size, uint16_t start)
 {
+    unsigned csum_offset = (type & 0x7f) == 1 || (type & 0x7f) == 4 ? 16 : 6;
+
     return (struct net_header){.flags = FRAME_NEEDS_CSUM,
                                .gso_type = (uint8_t)type,
                                .hdr_len = le16_make(start),
                                .gso_size = le16_make(size),
                                .csum_start = le16_make(start),
-                               .csum_offset = le16_make(6)};
+                               .csum_offset = le16_make((uint16_t)csum_offset)};
 }
 
 static int passes(const struct net_header *header, uint32_t allowed, const struct frame *frame)
