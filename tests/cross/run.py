@@ -26,8 +26,8 @@ TARGETS = {
 
 SOURCES = ["src/base/*.c", "src/memory/*.c", "src/ring/*.c", "src/nic/*.c"]
 TEST_LIB = ["tests/cross/cmocka.c", "tests/lib/clockwork.c", "tests/lib/driver_*.c",
-            "tests/lib/guest_ram.c", "tests/unit/*_bed.c", "tests/unit/*_sample.c", "tests/property/ring_[!s]*.c",
-            "tests/property/ring_schedule.c"]
+            "tests/lib/guest_ram.c", "tests/unit/*_bed.c", "tests/unit/*_sample.c",
+            "tests/property/ring_[!s]*.c", "tests/property/ring_schedule.c"]
 TESTS = ["tests/unit/test_*.c", "tests/property/test_*.c"]
 NOT_HERE = {"test_ring_threads"}  # a million sleeps: not under an emulator
 FUZZ_LIB = ["tests/fuzz/fuzz.c", "tests/fuzz/replay.c", "tests/fuzz/fuzz_endpoint.c",
