@@ -186,10 +186,10 @@ void daemon_free(struct daemon *daemon)
 
 /* ---- inspect ---- */
 
-json_t *daemon_inspect(struct daemon *daemon, const char *path)
+/* The whole answer to a request, owned by the caller. */
+static json_t *ask(struct daemon *daemon, const char *request)
 {
     json_t *answer;
-    json_t *result;
     json_error_t error;
     FILE *stream;
     int fd = control_connect(daemon);
@@ -197,16 +197,42 @@ json_t *daemon_inspect(struct daemon *daemon, const char *path)
     if (fd < 0)
         daemon_check_alive(daemon);
     check(fd >= 0, "no control socket");
-    dprintf(fd, "{\"command\":\"inspect\",\"path\":\"%s\"}\n", path);
+    dprintf(fd, "%s\n", request);
     check(wait_readable(fd, WAIT_LONG_MS), "the control socket does not answer");
     stream = fdopen(fd, "r");
     answer = json_loadf(stream, JSON_DISABLE_EOF_CHECK, &error);
     fclose(stream);
-    check(answer != NULL, "inspect %s: %s", path, error.text);
+    check(answer != NULL, "%s: %s", request, error.text);
+    return answer;
+}
+
+json_t *daemon_inspect(struct daemon *daemon, const char *path)
+{
+    char request[256];
+    json_t *answer, *result;
+
+    snprintf(request, sizeof(request), "{\"command\":\"inspect\",\"path\":\"%s\"}", path);
+    answer = ask(daemon, request);
     result = json_is_true(json_object_get(answer, "ok")) ? json_object_get(answer, "result") : NULL;
     json_incref(result);
     json_decref(answer);
     return result;
+}
+
+int daemon_set(struct daemon *daemon, const char *name, const char *value, char ret_refusal[512])
+{
+    char request[256];
+    json_t *answer;
+    int done;
+
+    snprintf(request, sizeof(request), "{\"command\":\"set\",\"values\":{\"%s\":\"%s\"}}", name,
+             value);
+    answer = ask(daemon, request);
+    done = json_is_true(json_object_get(answer, "ok"));
+    snprintf(ret_refusal, 512, "%s",
+             done ? "" : json_string_value(json_object_get(answer, "error")));
+    json_decref(answer);
+    return done;
 }
 
 static uint64_t sum_of(const json_t *node)

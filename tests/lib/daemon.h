@@ -43,6 +43,8 @@ void daemon_check_alive(struct daemon *daemon);
 
 /* A node of the inspect tree, owned by the caller; NULL if there is none. */
 json_t *daemon_inspect(struct daemon *daemon, const char *path);
+/* `vionic set NAME=VALUE`: 1 if it was done, else 0 and the sentence why not. */
+int daemon_set(struct daemon *daemon, const char *name, const char *value, char ret_refusal[512]);
 /* A number in the tree, `nic0/queues/0/tx_packets`; fails the test if it is not there. */
 uint64_t daemon_number(struct daemon *daemon, const char *path);
 /* The sum of all numbers below path. */
