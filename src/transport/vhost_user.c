@@ -49,6 +49,7 @@ static void session_end(struct vhost_user *vhost_user)
     vhost_user->features = 0;
     vhost_user->features_refused = 0;
     vhost_user->protocol_features = 0;
+    vhost_user->notice_due = 0;
 }
 
 static void session_ready(struct loop_source *source, uint32_t events)
@@ -179,18 +180,40 @@ static void client_connect(struct loop_timer *timer)
 
 /* ---- notices of the coordinator --------------------------------------------------------- */
 
-/* VU-BR-01: no answer is asked for, nothing waits for the front-end. The channel may be a pipe
- * (UML). */
-static void config_changed(void *context)
+static int any_ring_runs(struct vhost_user *vhost_user)
 {
-    struct vhost_user *vhost_user = context;
+    for (unsigned i = 0; i < vhost_user->ring_count; i++) {
+        if (vhost_user_ring_running(&vhost_user->ring[i]))
+            return 1;
+    }
+    return 0;
+}
+
+/* VU-BR-01: no answer is asked for, nothing waits for the front-end. The channel may be a pipe
+ * (UML). VU-BR-02: nothing is said while all rings are stopped; what happened then is said when the
+ * first one starts. */
+void vhost_user_tell_config(struct vhost_user *vhost_user)
+{
     struct vhost_user_header message = {.request = VHOST_USER_BACKEND_CONFIG_CHANGE_MSG,
                                         .flags = VHOST_USER_VERSION};
 
+    vhost_user->notice_due = !any_ring_runs(vhost_user);
+    if (vhost_user->notice_due)
+        return;
     if (vhost_user->backend_fd < 0 || !(vhost_user->protocol_features & VHOST_USER_PROTOCOL_CONFIG))
         return;
-    if (write(vhost_user->backend_fd, &message, sizeof(message)) < 0 && errno != EAGAIN)
+    if (write(vhost_user->backend_fd, &message, sizeof(message)) == (ssize_t)sizeof(message))
+        vhost_user->notices++;
+    else if (errno != EAGAIN)
         fd_close(&vhost_user->backend_fd);
+}
+
+static void config_changed(void *context)
+{
+    struct vhost_user *vhost_user = context;
+
+    vhost_user->config_changes++;
+    vhost_user_tell_config(vhost_user);
 }
 
 static void queue_broken(void *context, unsigned queue)
@@ -288,6 +311,8 @@ void vhost_user_inspect(struct vhost_user *vhost_user, struct inspect *visitor)
     inspect_number(visitor, "sessions", vhost_user->sessions);
     inspect_number(visitor, "messages", vhost_user->messages);
     inspect_number(visitor, "refused", vhost_user->refused);
+    inspect_number(visitor, "config_changes", vhost_user->config_changes);
+    inspect_number(visitor, "config_notices", vhost_user->notices);
     if (vhost_user->last_error[0] != '\0')
         inspect_text(visitor, "last_refusal", "%s", vhost_user->last_error);
     inspect_hex(visitor, "features", vhost_user->features);

@@ -86,6 +86,8 @@ int vhost_user_ring_try_start(struct vhost_user_ring *ring, struct error *err)
         return result;
     if (!(vhost_user->features & VHOST_USER_F_PROTOCOL_FEATURES))
         vhost_user_ring_enable(ring, 1);
+    if (vhost_user->notice_due)
+        vhost_user_tell_config(vhost_user);
     return 0;
 }
 

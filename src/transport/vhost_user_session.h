@@ -38,6 +38,7 @@ struct vhost_user {
     uint64_t features;            /* acked, as on the wire */
     int features_refused;         /* the last SET_FEATURES was */
     uint64_t protocol_features;   /* acked */
+    int notice_due;               /* config space changed while all rings were stopped */
     int backend_fd;               /* owned; socket or pipe to the front-end */
     struct guest_memory *memory;  /* owned; the coordinator borrows it */
     struct vhost_user_ring *ring; /* owned, ring_count of them */
@@ -45,9 +46,14 @@ struct vhost_user {
 
     /* For inspect. */
     uint64_t sessions, messages, refused;
+    uint64_t config_changes, notices; /* that the driver could see; that were sent */
     char last_error[ERROR_TEXT_LEN];
     struct log_limit limit;
 };
+
+/* ---- vhost_user.c ----------------------------------------------------------------------- */
+
+void vhost_user_tell_config(struct vhost_user *vhost_user);
 
 /* ---- vhost_user_requests.c -------------------------------------------------------------- */
 

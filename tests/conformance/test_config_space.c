@@ -143,6 +143,9 @@ static void GEN_CFG_05_a_change_before_DRIVER_OK_is_silent_and_visible(void **st
     front_end_hello(&nic->fe, &nic->setup);
     assert_int_equal(front_end_set_backend_req_fd(&nic->fe), 0);
     assert_int_equal(front_end_set_status(&nic->fe, UP_TO_FEATURES), 0);
+    assert_int_equal(front_end_set_mem_table(&nic->fe, &nic->ram), 0);
+    for (unsigned i = 0; i < 2; i++)
+        front_end_start_ring(&nic->fe, i, nic->ring[i]);
     set(bed, "nic0.link", "down");
     set(bed, "nic0.speed", "2500");
     expect_no_notice(&nic->fe);
@@ -367,6 +370,48 @@ static void VU_BR_01_channels_that_are_full_closed_or_none(void **state)
     testbed_finish(bed);
 }
 
+/* VU-BR-02: a machine that is paused hears of it when it goes on. */
+static void VU_BR_02_nothing_is_said_while_all_rings_are_stopped(void **state)
+{
+    struct testbed *bed = bed_of(state, FEATURES);
+    struct testbed_nic *nic = &bed->nic[VICTIM];
+
+    front_end_stop_vring(&nic->fe, 0);
+    set(bed, "nic0.link", "down");
+    expect_notice(&nic->fe); /* the transmit ring runs */
+    front_end_stop_vring(&nic->fe, 1);
+    set(bed, "nic0.link", "up");
+    set(bed, "nic0.link", "down");
+    expect_no_notice(&nic->fe);
+    testbed_restart_rings(nic, 0);
+    front_end_start_ring(&nic->fe, 0, nic->ring[0]);
+    expect_notice(&nic->fe);
+    front_end_start_ring(&nic->fe, 1, nic->ring[1]);
+    expect_no_notice(&nic->fe);
+    assert_int_equal(config_of(&nic->fe).status, 0);
+    set(bed, "nic0.link", "up");
+    expect_notice(&nic->fe);
+    testbed_exchange_fresh(nic, 0);
+    testbed_finish(bed);
+}
+
+static void VU_BR_03_changes_without_a_channel_are_counted(void **state)
+{
+    struct testbed_options options = {.nic = "endpoint=loopback",
+                                      .features = FEATURES,
+                                      .pf = VU_PF_REPLY_ACK | VU_PF_BACKEND_REQ | VU_PF_STATUS};
+    struct testbed *bed = testbed_start(state, &options);
+    struct testbed_nic *nic = &bed->nic[VICTIM];
+
+    set(bed, "nic0.link", "down");
+    set(bed, "nic0.link", "up");
+    expect_no_notice(&nic->fe);
+    assert_int_equal(daemon_number(&bed->daemon, "nic0/vhost_user/config_changes"), 2);
+    assert_int_equal(daemon_number(&bed->daemon, "nic0/vhost_user/config_notices"), 0);
+    testbed_exchange(nic, 0, 100);
+    testbed_finish(bed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -383,6 +428,8 @@ int main(void)
         TESTBED_TEST(NET_CFG_02_an_mtu_that_no_driver_goes_by_may_change),
         TESTBED_TEST(NET_CFG_09_a_new_address_is_noticed),
         TESTBED_TEST(CTL_ANN_01_says_why_it_can_not_be_asked_for),
+        TESTBED_TEST(VU_BR_02_nothing_is_said_while_all_rings_are_stopped),
+        TESTBED_TEST(VU_BR_03_changes_without_a_channel_are_counted),
         TESTBED_TEST(VU_BR_01_channels_that_are_full_closed_or_none),
     };
 
