@@ -46,7 +46,8 @@ static void loopback_close(struct endpoint *endpoint)
     free(endpoint);
 }
 
-/* Frames are left as they are: the NIC cuts and completes what a guest sends and refuses to take. */
+/* Frames are left as they are: the NIC cuts and completes what a guest sends and refuses to take.
+ */
 static void loopback_capabilities(struct endpoint *endpoint, struct endpoint_caps *ret_caps)
 {
     (void)endpoint;

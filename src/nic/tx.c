@@ -219,7 +219,7 @@ static void run_send(struct pair *pair, struct run *run)
 }
 
 /* The chain behind a run, whose frame was parsed with it. 1: done with. */
-static int alone_send(struct pair *pair, uint32_t at, struct frame *frame)
+NEEDS_DATA static int alone_send(struct pair *pair, uint32_t at, struct frame *frame)
 {
     struct run run = {.from = at, .parsed = 1};
     unsigned verdict;
@@ -239,7 +239,7 @@ static int alone_send(struct pair *pair, uint32_t at, struct frame *frame)
 }
 
 /* One batch of popped chains; returns how many of them it finished with. */
-static uint32_t batch_send(struct pair *pair)
+NEEDS_DATA static uint32_t batch_send(struct pair *pair)
 {
     struct pair_scratch *scratch = pair->scratch;
     uint32_t done = 0;

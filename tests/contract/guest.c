@@ -82,7 +82,39 @@ static void guest_drop(struct endpoint_rx *rx, int error)
     guest->drop_count++;
 }
 
-static const struct endpoint_rx_ops guest_rx_ops = {guest_reserve, guest_commit, guest_drop};
+static unsigned guest_deliver(struct endpoint_rx *rx, const struct frame *frames, unsigned count)
+{
+    struct guest *guest = (struct guest *)rx;
+    struct reservation room;
+
+    for (unsigned i = 0; i < count; i++) {
+        int result = guest_reserve(rx, frames[i].len, frames[i].len, &room);
+
+        if (result == -EAGAIN)
+            return i;
+        if (result < 0) {
+            guest_drop(rx, result);
+            continue;
+        }
+        for (uint32_t done = 0, at = 0, span = 0; done < frames[i].len; done++) {
+            while (at == frames[i].iov[span].iov_len) {
+                span++;
+                at = 0;
+            }
+            ((uint8_t *)guest->iov[done / guest->buffer_len].iov_base)[done % guest->buffer_len] =
+                ((uint8_t *)frames[i].iov[span].iov_base)[at++];
+        }
+        guest_commit(rx, frames[i].len, &frames[i].offload);
+    }
+    return count;
+}
+
+static const struct endpoint_rx_ops guest_rx_ops = {
+    .reserve = guest_reserve,
+    .commit = guest_commit,
+    .drop = guest_drop,
+    .deliver = guest_deliver,
+};
 
 /* ---- life ---------------------------------------------------------------------------------------
  */

@@ -51,10 +51,13 @@ static int owns_span(const void *context, const struct iovec *span, int writable
 {
     const struct pair_bed *bed = context;
     const uint8_t *first = span->iov_base;
-    const uint8_t *gathered = scratch_get()->gathered;
+    const struct pair_scratch *scratch = scratch_get();
+    const uint8_t *segments = (const uint8_t *)&scratch->tx_segmenter;
 
-    if (!writable && first == gathered && span->iov_len <= FRAME_LEN_MAX)
+    if (!writable && first == scratch->gathered && span->iov_len <= FRAME_LEN_MAX)
         return 1;
+    if (!writable && first >= segments && first < segments + sizeof(scratch->tx_segmenter))
+        return span->iov_len <= (size_t)(segments + sizeof(scratch->tx_segmenter) - first);
     for (unsigned i = 0; i < BED_REGIONS; i++) {
         if (first >= bed->bytes[i] && first < bed->bytes[i] + layout[i].len)
             return span->iov_len <= (size_t)(bed->bytes[i] + layout[i].len - first) &&
@@ -209,6 +212,7 @@ static void rules_set(struct pair_bed *bed, const struct bed_options *options)
         .in_order = (options->features & VIRTQUEUE_BATCH_USED) != 0,
         .link_up = 1,
         .tx_offloads = options->tx_offloads,
+        .tx_passed = options->tx_offloads,
         .rx_offloads = options->rx_offloads,
         .frame_max = options->frame_max,
     };
