@@ -2,26 +2,25 @@
 /*
  * Receive hash: the published answers, which bytes of a frame count, and frames cut short anywhere.
  */
-#include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/checked.h"
 #include "check.h"
 #include "nic/hash.h"
+#include "packet.h"
 
 enum {
-    ETHERNET = 14,
-    IPV4 = 20,
-    IPV6 = 40,
-    TCP = 6,
-    UDP = 17,
-    GRE = 47,
-    NO_PORTS = 0xfd, /* a protocol that has none */
-    HOP_BY_HOP = 0,
-    ROUTING = 43,
-    FRAGMENT = 44,
-    DESTINATION = 60,
+    ETHERNET = PACKET_ETHERNET_LEN,
+    IPV4 = PACKET_IPV4_LEN,
+    IPV6 = PACKET_IPV6_LEN,
+    TCP = PACKET_TCP,
+    UDP = PACKET_UDP,
+    NO_PORTS = PACKET_NO_PORTS,
+    HOP_BY_HOP = PACKET_HOP_BY_HOP,
+    ROUTING = PACKET_ROUTING,
+    FRAGMENT = PACKET_FRAGMENT,
+    DESTINATION = PACKET_DESTINATION,
     V4_ALL = HASH_IPV4 | HASH_TCPV4 | HASH_UDPV4,
     V6_ALL = HASH_IPV6 | HASH_TCPV6 | HASH_UDPV6,
     EX_ALL = HASH_IPV6_EX | HASH_TCPV6_EX | HASH_UDPV6_EX,
@@ -43,74 +42,13 @@ static const uint8_t known_key[HASH_KEY_MAX] = {
 
 /* ---- frames ---- */
 
-struct packet {
-    uint8_t bytes[HASH_PEEK_LEN + 64];
-    uint32_t len;
-};
-
-static void put(struct packet *packet, const void *bytes, uint32_t len)
-{
-    assert_true(range_within(packet->len, len, sizeof(packet->bytes)));
-    memcpy(packet->bytes + packet->len, bytes, len);
-    packet->len += len;
-}
-
-static void put_be16(struct packet *packet, unsigned value)
-{
-    put(packet, (uint8_t[]){(uint8_t)(value >> 8), (uint8_t)value}, 2);
-}
-
-static void put_zeros(struct packet *packet, uint32_t len)
-{
-    static const uint8_t zeros[64];
-
-    put(packet, zeros, len);
-}
-
-static void put_ethernet(struct packet *packet, unsigned ethertype)
-{
-    put_zeros(packet, 12);
-    put_be16(packet, ethertype);
-}
-
-static void put_address(struct packet *packet, const char *text)
-{
-    uint8_t address[16];
-    int family = strchr(text, ':') != NULL ? AF_INET6 : AF_INET;
-
-    assert_int_equal(inet_pton(family, text, address), 1);
-    put(packet, address, family == AF_INET6 ? 16 : 4);
-}
-
-static void put_ipv4(struct packet *packet, uint8_t protocol, const char *from, const char *to)
-{
-    put(packet, (uint8_t[]){0x45, 0, 0, 0, 0, 0, 0, 0, 64, protocol, 0, 0}, 12);
-    put_address(packet, from);
-    put_address(packet, to);
-}
-
-static void put_ipv6(struct packet *packet, uint8_t next, const char *from, const char *to)
-{
-    put(packet, (uint8_t[]){0x60, 0, 0, 0, 0, 0, next, 64}, 8);
-    put_address(packet, from);
-    put_address(packet, to);
-}
-
-/* A transport header of either kind: 20 bytes. */
-static void put_ports(struct packet *packet, unsigned from, unsigned to)
-{
-    put_be16(packet, from);
-    put_be16(packet, to);
-    put_zeros(packet, 16);
-}
-
 static struct packet v4(uint8_t protocol)
 {
     struct packet packet = {.len = 0};
 
-    put_ethernet(&packet, 0x0800);
-    put_ipv4(&packet, protocol, "66.9.149.187", "161.142.100.80");
-    put_ports(&packet, 2794, 1766);
+    packet_put_ethernet(&packet, NULL, 0x0800);
+    packet_put_ip(&packet, protocol, "66.9.149.187", "161.142.100.80");
+    packet_put_ports(&packet, 2794, 1766);
     return packet;
 }
 
@@ -119,8 +57,8 @@ static struct packet v6(uint8_t next)
 {
     struct packet packet = {.len = 0};
 
-    put_ethernet(&packet, 0x86dd);
-    put_ipv6(&packet, next, "3ffe:2501:200:1fff::7", "3ffe:2501:200:3::1");
+    packet_put_ethernet(&packet, NULL, 0x86dd);
+    packet_put_ip(&packet, next, "3ffe:2501:200:1fff::7", "3ffe:2501:200:3::1");
     return packet;
 }
 
@@ -206,9 +144,9 @@ static void NET_HASH_01_published_answers(void **state)
         unsigned family = is_v6 ? REPORT_IPV6 : REPORT_IPV4;
         struct packet packet = {.len = 0};
 
-        put_ethernet(&packet, is_v6 ? 0x86dd : 0x0800);
-        (is_v6 ? put_ipv6 : put_ipv4)(&packet, TCP, known[i].from, known[i].to);
-        put_ports(&packet, known[i].from_port, known[i].to_port);
+        packet_put_ethernet(&packet, NULL, is_v6 ? 0x86dd : 0x0800);
+        packet_put_ip(&packet, TCP, known[i].from, known[i].to);
+        packet_put_ports(&packet, known[i].from_port, known[i].to_port);
         assert_hash(hash_of(HASH_TYPES_ALL, &packet), known[i].ports, family + 1);
         assert_hash(hash_of(HASH_IPV4 | HASH_IPV6, &packet), known[i].addresses, family);
     }
@@ -230,7 +168,7 @@ static void NET_HASH_01_random_keys_and_frames(void **state)
         for (unsigned i = 0; i < HASH_KEY_MAX; i++)
             key[i] = (uint8_t)(rand_r(&seed) >> 3);
         if (round % 2 != 0)
-            put_ports(&packet, 0, 0);
+            packet_put_ports(&packet, 0, 0);
         for (unsigned i = 0; i < input_len; i++)
             packet.bytes[input_at + i] = (uint8_t)(rand_r(&seed) >> 3);
         hash_set_key(&made, key, sizeof(key));
@@ -274,11 +212,11 @@ static void NET_HASH_02_options_of_v4_are_skipped(void **state)
     struct packet packet = {.len = 0};
 
     (void)state;
-    put_ethernet(&packet, 0x0800);
-    put_ipv4(&packet, TCP, "66.9.149.187", "161.142.100.80");
+    packet_put_ethernet(&packet, NULL, 0x0800);
+    packet_put_ip(&packet, TCP, "66.9.149.187", "161.142.100.80");
     packet.bytes[ETHERNET] = 0x4f;
-    put_zeros(&packet, 40);
-    put_ports(&packet, 2794, 1766);
+    packet_put_zeros(&packet, 40);
+    packet_put_ports(&packet, 2794, 1766);
     assert_hash(hash_of(V4_ALL, &packet), 0x51ccc178, REPORT_TCPV4);
 }
 
@@ -288,14 +226,15 @@ static struct packet mobile(uint8_t protocol)
 {
     struct packet packet = {.len = 0};
 
-    put_ethernet(&packet, 0x86dd);
-    put_ipv6(&packet, HOP_BY_HOP, "2001:db8::1", "2001:db8::2");
-    put(&packet, (uint8_t[]){ROUTING, 0, 1, 4, 0, 0, 0, 0}, 8);
-    put(&packet, (uint8_t[]){DESTINATION, 2, 2, 1, 0, 0, 0, 0}, 8);
-    put_address(&packet, "3ffe:2501:200:3::1");
-    put(&packet, (uint8_t[]){protocol, 2, 0, 1, 1, 0, 201, 16}, 8); /* Pad1, PadN, home address */
-    put_address(&packet, "3ffe:2501:200:1fff::7");
-    put_ports(&packet, 2794, 1766);
+    packet_put_ethernet(&packet, NULL, 0x86dd);
+    packet_put_ip(&packet, HOP_BY_HOP, "2001:db8::1", "2001:db8::2");
+    packet_put(&packet, (uint8_t[]){ROUTING, 0, 1, 4, 0, 0, 0, 0}, 8);
+    packet_put(&packet, (uint8_t[]){DESTINATION, 2, 2, 1, 0, 0, 0, 0}, 8);
+    packet_put_address(&packet, "3ffe:2501:200:3::1");
+    packet_put(&packet, (uint8_t[]){protocol, 2, 0, 1, 1, 0, 201, 16},
+               8); /* Pad1, PadN, home address */
+    packet_put_address(&packet, "3ffe:2501:200:1fff::7");
+    packet_put_ports(&packet, 2794, 1766);
     return packet;
 }
 
@@ -317,9 +256,9 @@ static void NET_HASH_02_extension_headers_are_skipped_without_ex_types(void **st
     struct frame_hash as_tcp, as_ip;
 
     (void)state;
-    put_ethernet(&plain, 0x86dd);
-    put_ipv6(&plain, TCP, "2001:db8::1", "2001:db8::2");
-    put_ports(&plain, 2794, 1766);
+    packet_put_ethernet(&plain, NULL, 0x86dd);
+    packet_put_ip(&plain, TCP, "2001:db8::1", "2001:db8::2");
+    packet_put_ports(&plain, 2794, 1766);
     as_tcp = hash_of(V6_ALL, &plain);
     as_ip = hash_of(HASH_IPV6, &plain);
     assert_int_equal(as_tcp.report, REPORT_TCPV6);
@@ -334,11 +273,11 @@ static void NET_HASH_02_plain_addresses_where_extensions_name_none(void **state)
     struct packet packet = v6(HOP_BY_HOP);
 
     (void)state;
-    put(&packet, (uint8_t[]){ROUTING, 0, 1, 4, 0, 0, 0, 0}, 8);
-    put(&packet, (uint8_t[]){DESTINATION, 2, 0, 1, 0, 0, 0, 0}, 8); /* routing type 0 */
-    put_address(&packet, "2001:db8::3");
-    put(&packet, (uint8_t[]){TCP, 0, 1, 4, 0, 0, 0, 0}, 8);
-    put_ports(&packet, 2794, 1766);
+    packet_put(&packet, (uint8_t[]){ROUTING, 0, 1, 4, 0, 0, 0, 0}, 8);
+    packet_put(&packet, (uint8_t[]){DESTINATION, 2, 0, 1, 0, 0, 0, 0}, 8); /* routing type 0 */
+    packet_put_address(&packet, "2001:db8::3");
+    packet_put(&packet, (uint8_t[]){TCP, 0, 1, 4, 0, 0, 0, 0}, 8);
+    packet_put_ports(&packet, 2794, 1766);
     assert_hash(hash_of(HASH_TYPES_ALL, &packet), 0x40207d3d, REPORT_TCPV6_EX);
     assert_hash(hash_of(V6_ALL, &packet), 0x40207d3d, REPORT_TCPV6);
 }
@@ -348,7 +287,7 @@ static void NET_HASH_02_ex_types_need_extension_headers(void **state)
     struct packet packet = v6(TCP);
 
     (void)state;
-    put_ports(&packet, 2794, 1766);
+    packet_put_ports(&packet, 2794, 1766);
     assert_hash(hash_of(HASH_TYPES_ALL, &packet), 0x40207d3d, REPORT_TCPV6);
     assert_hash(hash_of(EX_ALL, &packet), 0, HASH_REPORT_NONE);
 }
@@ -373,8 +312,8 @@ static void NET_HASH_03_fragments_of_v6_have_no_ports(void **state)
     struct packet packet = v6(FRAGMENT);
 
     (void)state;
-    put(&packet, (uint8_t[]){UDP, 0, 0, 1, 0, 0, 0, 7}, 8);
-    put_ports(&packet, 2794, 1766);
+    packet_put(&packet, (uint8_t[]){UDP, 0, 0, 1, 0, 0, 0, 7}, 8);
+    packet_put_ports(&packet, 2794, 1766);
     assert_hash(hash_of(HASH_TYPES_ALL, &packet), 0x2cc18cd5, REPORT_IPV6_EX);
     assert_hash(hash_of(V6_ALL, &packet), 0x2cc18cd5, REPORT_IPV6);
     assert_hash(hash_of(HASH_UDPV6 | HASH_UDPV6_EX, &packet), 0, HASH_REPORT_NONE);
@@ -387,7 +326,7 @@ static void NET_HASH_04_short_key_goes_on_with_zeros(void **state)
     struct hash_config made = config(V6_ALL);
 
     (void)state;
-    put_ports(&packet, 2794, 1766);
+    packet_put_ports(&packet, 2794, 1766);
     memcpy(padded, known_key, 13);
     hash_set_key(&made, known_key, 13); /* after a whole one: nothing of it stays */
     assert_hash(hash_cut(&made, &packet, packet.len),
@@ -405,12 +344,12 @@ static void NET_HASH_02_vlan_tags_are_skipped(void **state)
     for (unsigned i = 0; i < ARRAY_COUNT(tags); i++) {
         struct packet packet = {.len = 0};
 
-        put_zeros(&packet, 12);
+        packet_put_zeros(&packet, 12);
         for (const unsigned *tag = tags[i]; *tag != 0; tag++) {
-            put_be16(&packet, *tag);
-            put_be16(&packet, 7);
+            packet_put_be16(&packet, *tag);
+            packet_put_be16(&packet, 7);
         }
-        put(&packet, inside.bytes + 12, inside.len - 12);
+        packet_put(&packet, inside.bytes + 12, inside.len - 12);
         assert_hash(hash_of(V4_ALL, &packet), 0x51ccc178, REPORT_TCPV4);
     }
 }
@@ -471,7 +410,8 @@ static void NET_HASH_07_v6_cut_at_every_length(void **state)
 /* Whatever the headers say, and wherever the frame ends: nothing behind the end is read. */
 static void NET_HASH_07_noise_of_every_length(void **state)
 {
-    static const uint8_t protocols[] = {TCP, UDP, GRE, 4, ROUTING, FRAGMENT, DESTINATION, 51};
+    static const uint8_t protocols[] = {TCP,     UDP,      PACKET_GRE,  4,
+                                        ROUTING, FRAGMENT, DESTINATION, 51};
     struct hash_config made = config(HASH_TYPES_ALL);
     unsigned seed = 7;
 
@@ -518,9 +458,9 @@ static void NET_HASH_07_extension_headers_without_end(void **state)
 
     (void)state;
     while (packet.len + 8 <= HASH_PEEK_LEN - 10)
-        put(&packet, (uint8_t[]){HOP_BY_HOP, 0, 1, 4, 0, 0, 0, 0}, 8);
-    put(&packet, (uint8_t[]){TCP, 0, 1, 4, 0, 0, 0, 0}, 8);
-    put_ports(&packet, 2794, 1766);
+        packet_put(&packet, (uint8_t[]){HOP_BY_HOP, 0, 1, 4, 0, 0, 0, 0}, 8);
+    packet_put(&packet, (uint8_t[]){TCP, 0, 1, 4, 0, 0, 0, 0}, 8);
+    packet_put_ports(&packet, 2794, 1766);
     peek = packet;
     peek.len = HASH_PEEK_LEN;
     assert_true(packet.len > HASH_PEEK_LEN);

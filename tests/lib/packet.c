@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+#include "packet.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+
+#include "check.h"
+
+void packet_put(struct packet *packet, const void *bytes, uint32_t len)
+{
+    assert_true(len <= PACKET_ROOM - packet->len);
+    if (bytes != NULL)
+        memcpy(packet->bytes + packet->len, bytes, len);
+    else
+        memset(packet->bytes + packet->len, 0, len);
+    packet->len += len;
+}
+
+void packet_put_be16(struct packet *packet, unsigned value)
+{
+    packet_put(packet, (uint8_t[]){(uint8_t)(value >> 8), (uint8_t)value}, 2);
+}
+
+void packet_put_zeros(struct packet *packet, uint32_t len)
+{
+    packet_put(packet, NULL, len);
+}
+
+void packet_put_ethernet(struct packet *packet, const uint8_t to[6], unsigned ethertype)
+{
+    packet_put(packet, to, 6);
+    packet_put_zeros(packet, 6);
+    packet_put_be16(packet, ethertype);
+}
+
+void packet_put_address(struct packet *packet, const char *text)
+{
+    int family = strchr(text, ':') != NULL ? AF_INET6 : AF_INET;
+    uint8_t address[16];
+
+    assert_int_equal(inet_pton(family, text, address), 1);
+    packet_put(packet, address, family == AF_INET6 ? 16 : 4);
+}
+
+void packet_put_ip(struct packet *packet, uint8_t protocol, const char *from, const char *to)
+{
+    if (strchr(from, ':') != NULL)
+        packet_put(packet, (uint8_t[]){0x60, 0, 0, 0, 0, 0, protocol, 64}, 8);
+    else
+        packet_put(packet, (uint8_t[]){0x45, 0, 0, 0, 0, 0, 0, 0, 64, protocol, 0, 0}, 12);
+    packet_put_address(packet, from);
+    packet_put_address(packet, to);
+}
+
+void packet_put_ports(struct packet *packet, unsigned from, unsigned to)
+{
+    packet_put_be16(packet, from);
+    packet_put_be16(packet, to);
+    packet_put_zeros(packet, PACKET_PORTS_LEN - 4);
+}
+
+void packet_put_udp(struct packet *packet, unsigned to)
+{
+    packet_put_be16(packet, 50000);
+    packet_put_be16(packet, to);
+    packet_put_zeros(packet, 4);
+}
