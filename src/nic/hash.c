@@ -45,13 +45,12 @@ void hash_set_key(struct hash_config *config, const uint8_t *key, unsigned key_l
     if (key_len != 0)
         memcpy(config->key, key, MIN(key_len, HASH_KEY_MAX));
     for (unsigned half = 0; half < ARRAY_COUNT(config->window); half++) {
-        for (unsigned value = 0; value < 16; value++) {
-            uint32_t sum = 0;
+        uint32_t *window = config->window[half];
 
-            for (unsigned bit = 0; bit < 4; bit++)
-                sum ^= value & 8u >> bit ? key_window(config->key, half * 4 + bit) : 0;
-            config->window[half][value] = sum;
-        }
+        window[0] = 0;
+        for (unsigned value = 1; value < 16; value++) /* its lowest bit and the others */
+            window[value] = key_window(config->key, half * 4 + 3 - (unsigned)__builtin_ctz(value)) ^
+                            window[value & (value - 1)];
     }
 }
 
