@@ -26,13 +26,14 @@ TARGETS = {
 
 SOURCES = ["src/base/*.c", "src/memory/*.c", "src/ring/*.c", "src/nic/*.c"]
 TEST_LIB = ["tests/cross/cmocka.c", "tests/lib/clockwork.c", "tests/lib/driver_*.c",
-            "tests/lib/guest_ram.c", "tests/unit/*_bed.c", "tests/unit/*_sample.c",
-            "tests/property/ring_[!s]*.c", "tests/property/ring_schedule.c"]
+            "tests/lib/guest_ram.c", "tests/lib/packet.c", "tests/unit/*_bed.c",
+            "tests/unit/*_sample.c", "tests/property/ring_[!s]*.c",
+            "tests/property/ring_schedule.c"]
 TESTS = ["tests/unit/test_*.c", "tests/property/test_*.c"]
 NOT_HERE = {"test_ring_threads"}  # a million sleeps: not under an emulator
 FUZZ_LIB = ["tests/fuzz/fuzz.c", "tests/fuzz/replay.c", "tests/fuzz/fuzz_endpoint.c",
             "tests/fuzz/pair_bed.c", "tests/fuzz/ring_input.c"]
-FUZZ = ["split_ring", "packed_ring", "net_header", "ring_schedule"]
+FUZZ = ["split_ring", "packed_ring", "hash", "net_header", "ring_schedule"]
 FLAGS = ["-std=gnu17", "-O1", "-g", "-pthread", "-D_GNU_SOURCE", "-D_FILE_OFFSET_BITS=64",
          "-fno-strict-aliasing", "-Wall", "-Wextra", "-Werror", "-Wno-missing-field-initializers",
          "-Wno-format-truncation", "-Wno-maybe-uninitialized", "-Wno-psabi", "-Itests/cross",

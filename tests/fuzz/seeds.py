@@ -182,6 +182,34 @@ def net_header_seeds():
     }
 
 
+# ---- hash: see target_hash.c -----------------------------------------------------------------
+
+
+def hash_seeds():
+    head = u16(0x1FF) + u16(0x1FF) + u8(0, 3) + bytes(range(16))
+    ports = bytes(range(20))
+    options = u8(60, 0, 1, 4, 0, 0, 0, 0) + u8(43, 2, 0, 1, 1, 0, 201, 16) + bytes(range(16))
+    mobile = options + u8(6, 2, 2, 1, 0, 0, 0, 0) + bytes(range(16)) + ports
+    udp = lambda port: bytes(2) + struct.pack(">H", port) + bytes(4)
+    inner = ipv4(6, ports)
+    return {
+        "tcp4": head + ipv4(6, ports),
+        "udp6": head + ipv6(17, ports),
+        "mobile": head + ipv6(0, mobile),
+        "fragment": head + ipv6(44, u8(17, 0, 0, 1) + bytes(4) + ports),
+        "authentication": head + ipv6(51, u8(6, 4) + bytes(22) + ports),
+        "gre": head + ipv4(47, u8(0xB0, 0, 8, 0) + bytes(12) + inner[14:]),
+        "nvgre": head + ipv6(47, u8(0x20, 0, 0x65, 0x58) + bytes(4) + inner),
+        "gre_udp": head + ipv4(17, udp(4754) + u8(0, 0, 8, 0) + inner[14:]),
+        "vxlan": head + ipv4(17, udp(4789) + u8(8) + bytes(7) + inner),
+        "vxlan_gpe": head + ipv4(17, udp(4790) + u8(0x0C, 0, 0, 1) + bytes(4) + inner[14:]),
+        "geneve": head + ipv6(17, udp(6081) + u8(1, 0, 0x65, 0x58) + bytes(8) + inner),
+        "ipip": head + ipv4(4, inner[14:]),
+        "tagged": head + ETHERNET + b"\x88\xa8\x00\x06\x81\x00\x00\x05" + inner[12:],
+        "some_types": u16(0x09) + u16(0) + u8(0x2A, 7) + bytes(16) + ipv4(6, ports),
+    }
+
+
 # ---- vhost_user: see target_vhost_user.c -----------------------------------------------------
 
 MESSAGE, WRITE_MEMORY, KICK, INSPECT, RAW_BYTES, RECONNECT, SETTLE = 0, 3, 4, 5, 6, 7, 8
@@ -465,6 +493,7 @@ TARGETS = {
     "split_ring": lambda: ring_seeds(packed=False),
     "packed_ring": lambda: ring_seeds(packed=True),
     "ring_schedule": ring_schedule_seeds,
+    "hash": hash_seeds,
     "net_header": net_header_seeds,
     "vhost_user": vhost_user_seeds,
     "config": config_seeds,
