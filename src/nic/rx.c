@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "base/checked.h"
-#include "nic/checksum.h"
+#include "base/checksum.h"
 
 static struct pair *pair_of(struct endpoint_rx *rx)
 {

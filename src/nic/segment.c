@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "base/checked.h"
-#include "nic/checksum.h"
+#include "base/checksum.h"
 #include "nic/offload.h"
 
 enum {

@@ -5,7 +5,7 @@
 
 #include "base/checked.h"
 #include "check.h"
-#include "nic/checksum.h"
+#include "base/checksum.h"
 #include "nic/features.h"
 #include "nic/offload.h"
 

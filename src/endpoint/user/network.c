@@ -8,6 +8,7 @@
 #include <sys/epoll.h>
 
 #include "base/checked.h"
+#include "base/checksum.h"
 #include "base/clock.h"
 #include "base/span_copy.h"
 
@@ -243,13 +244,25 @@ static int network_frame_releases_others(const uint8_t *frame, uint32_t len)
            (memcmp(frame + 12, ipv6, 2) == 0 && len > 20 && frame[20] == IPPROTO_ICMPV6);
 }
 
+/* In one piece and with its checksum, which libslirp looks at; a TCP segment as large as the guest
+ * made it, because libslirp has no use for smaller ones. */
+static void network_prepare(struct user *user, const struct frame *frame)
+{
+    struct iovec whole = {.iov_base = user->frame, .iov_len = frame->len};
+
+    span_copy_out(user->frame, frame->iov, frame->len);
+    if (frame->offload.flags & FRAME_NEEDS_CSUM)
+        checksum_complete(&whole, 1, frame->len, frame->offload.csum_start,
+                          frame->offload.csum_offset);
+}
+
 unsigned network_send(struct user *user, const struct frame *frames, unsigned count)
 {
     int poll_soon = 0;
 
     network_enter(user, UINT32_MAX);
     for (unsigned i = 0; i < count; i++) {
-        span_copy_out(user->frame, frames[i].iov, frames[i].len);
+        network_prepare(user, &frames[i]);
         slirp_input(user->slirp, user->frame, (int)frames[i].len);
         poll_soon |= network_frame_releases_others(user->frame, frames[i].len);
     }

@@ -57,6 +57,7 @@ static void user_capabilities(struct endpoint *endpoint, struct endpoint_caps *r
     const struct user *user = (struct user *)endpoint;
 
     *ret_caps = (struct endpoint_caps){
+        .tx_offloads = ENDPOINT_CSUM | ENDPOINT_TSO4 | ENDPOINT_TSO6 | ENDPOINT_ECN,
         .queue_pairs_max = 1,
         .mtu = (uint32_t)user->config.mtu,
     };

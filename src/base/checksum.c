@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "nic/checksum.h"
+#include "base/checksum.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
