@@ -99,7 +99,6 @@ static int nic_open(struct vionic *vionic, const struct vionic_nic_config *confi
         .name = name,
         .endpoint = &spec,
         .pool = vionic->pool,
-        .first_worker = vionic->added % worker_pool_count(vionic->pool),
         .loop = vionic->loop,
     };
     struct vhost_user_settings socket = {

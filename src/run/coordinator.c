@@ -66,8 +66,9 @@ static void fault_ready(struct loop_source *source, uint32_t events)
 
 /* ---- open and close --------------------------------------------------------------------- */
 
-static int pairs_create(struct coordinator *coordinator, unsigned first_worker)
+static int pairs_create(struct coordinator *coordinator, const struct worker_wish *wish)
 {
+    uint64_t workers = worker_pool_choose(coordinator->pool, wish);
     unsigned count = coordinator->nic.config.queue_pairs;
     int result = 0;
 
@@ -79,8 +80,7 @@ static int pairs_create(struct coordinator *coordinator, unsigned first_worker)
         return -ENOMEM;
     memset(coordinator->pairs, 0, count * sizeof(struct worker_pair));
     for (unsigned i = 0; i < count && result == 0; i++) {
-        unsigned index = (first_worker + i) % worker_pool_count(coordinator->pool);
-        struct worker *worker = worker_pool_get(coordinator->pool, index);
+        struct worker *worker = worker_pool_place(coordinator->pool, workers);
 
         pair_init(&coordinator->pairs[i].pair, i);
         worker_pause(worker);
@@ -149,7 +149,7 @@ static int coordinator_init(struct coordinator *coordinator,
         result = nic_control_init(&coordinator->control, &coordinator->nic,
                                   &coordinator_control_ops, coordinator);
     if (result == 0)
-        result = pairs_create(coordinator, config->first_worker);
+        result = pairs_create(coordinator, &config->workers);
     if (result < 0)
         return error_set(err, -result, "%s can't be set up: %s", config->name, strerror(-result));
     coordinator_update_link(coordinator);
@@ -268,6 +268,7 @@ static void inspect_pair(struct coordinator *coordinator, unsigned index, struct
     worker_resume(coordinator->pairs[index].worker);
     inspect_enter_index(visitor, index);
     pair_inspect(copy, visitor);
+    worker_inspect(coordinator->pairs[index].worker, visitor);
     inspect_leave(visitor);
     free(copy);
 }

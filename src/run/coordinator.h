@@ -29,7 +29,7 @@ struct coordinator_config {
     struct nic_config nic;
     const struct endpoint_spec *endpoint; /* copied */
     struct worker_pool *pool;             /* borrowed */
-    unsigned first_worker;                /* pair i runs on worker first_worker + i, modulo */
+    struct worker_wish workers;           /* one of them is in the pool */
     struct loop *loop;                    /* borrowed */
 };
 

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-#include "run/worker.h"
+#include "run/worker_parts.h"
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/stat.h>
@@ -22,45 +20,8 @@ enum {
     WORKER_LOOK_NS = 10000, /* between two looks at the fds while pairs are runnable */
     WORKER_REST_MS = 1,     /* between two looks at idle rings that have no kick */
     WORKER_DRAIN_READS =
-        2048,             /* a megabyte: more than a pipe holds, less than a writer can keep up */
-    WORKER_ATTENTION = 1, /* event bit: look at pause_requests and stopping */
-    WORKER_ROUNDS = 16,   /* of a worker without a thread before it lets the loop go on */
-};
-
-struct worker {
-    pthread_t thread;
-    int started;
-    int epoll_fd;                /* owned */
-    int hold_fd;                 /* owned: a timer, for interrupts that are held back */
-    struct event_bits attention; /* raised by the control thread */
-    struct pair_scratch scratch; /* owned; the thread's, or the control thread's while paused */
-    uint64_t poll_ns;
-    uint64_t now_ns;    /* at the start of the round */
-    uint64_t looked_ns; /* when the fds were looked at */
-
-    struct worker_pair **runnable; /* owned array of borrowed pairs */
-    unsigned runnable_count;
-    int resting; /* every runnable pair is polled and had nothing: a look may take a while */
-    unsigned pair_count; /* attached; both arrays have room for as many */
-
-    struct worker_pair **holders; /* owned array of borrowed pairs that hold an interrupt back */
-    unsigned holder_count;
-    uint64_t hold_until_ns; /* what the timer is set to; 0: not set */
-
-    struct loop *loop;              /* borrowed; NULL: the worker has a thread */
-    struct loop_source loop_source; /* its epoll_fd, in the loop */
-    struct loop_timer again;        /* its next round, in the loop */
-
-    pthread_mutex_t lock; /* of what follows; never taken while the worker moves packets */
-    pthread_cond_t changed;
-    unsigned pause_requests;
-    int paused;
-    int stopping;
-};
-
-struct worker_pool {
-    unsigned count;
-    struct worker worker[];
+        2048,           /* a megabyte: more than a pipe holds, less than a writer can keep up */
+    WORKER_ROUNDS = 16, /* of a worker without a thread before it lets the loop go on */
 };
 
 /* ---- the thread ------------------------------------------------------------------------- */
@@ -319,7 +280,7 @@ NEEDS_DATA static int look_if_due(struct worker *worker)
 }
 
 /* Has the data role, but while it attends. */
-ROLE_UNCHECKED static void *worker_main(void *argument)
+ROLE_UNCHECKED void *worker_main(void *argument)
 {
     struct worker *worker = argument;
 
@@ -361,7 +322,7 @@ static void inline_again(struct loop_timer *timer)
     inline_run(CONTAINER_OF(timer, struct worker, again));
 }
 
-static int inline_launch(struct worker *worker, struct loop *loop)
+int worker_launch_inline(struct worker *worker, struct loop *loop)
 {
     int result;
 
@@ -371,116 +332,6 @@ static int inline_launch(struct worker *worker, struct loop *loop)
     if (result == 0)
         worker->loop = loop;
     return result;
-}
-
-/* ---- pool ------------------------------------------------------------------------------- */
-
-static int worker_init(struct worker *worker, const struct worker_pool_config *config)
-{
-    struct epoll_event attention = {.events = EPOLLIN, .data.ptr = &worker->attention};
-    struct epoll_event hold = {.events = EPOLLIN | EPOLLET, .data.ptr = &worker->hold_fd};
-
-    worker->epoll_fd = -1;
-    worker->hold_fd = -1;
-    worker->attention.fd = -1;
-    worker->poll_ns = config->workers == 0 ? 0 : config->poll_us * 1000ull;
-    pthread_mutex_init(&worker->lock, NULL);
-    pthread_cond_init(&worker->changed, NULL);
-    worker->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    worker->hold_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-    if (worker->epoll_fd < 0 || worker->hold_fd < 0)
-        return -errno;
-    if (event_bits_init(&worker->attention) < 0 ||
-        epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, worker->attention.fd, &attention) < 0 ||
-        epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, worker->hold_fd, &hold) < 0)
-        return -errno;
-    return pair_scratch_init(&worker->scratch, config->queue_size_max);
-}
-
-/* Signals are the control thread's, but for the one of an access to memory that has gone
- * (memory/guard.h). */
-static int worker_launch(struct worker *worker, unsigned index)
-{
-    sigset_t all, before;
-    char name[16];
-    int result;
-
-    sigfillset(&all);
-    sigdelset(&all, SIGBUS);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    result = pthread_create(&worker->thread, NULL, worker_main, worker);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (result != 0)
-        return -result;
-    worker->started = 1;
-    snprintf(name, sizeof(name), "worker%u", index);
-    pthread_setname_np(worker->thread, name);
-    return 0;
-}
-
-static void worker_destroy(struct worker *worker)
-{
-    if (worker->started) {
-        pthread_mutex_lock(&worker->lock);
-        worker->stopping = 1;
-        pthread_mutex_unlock(&worker->lock);
-        event_bits_raise(&worker->attention, WORKER_ATTENTION);
-        pthread_join(worker->thread, NULL);
-    }
-    if (worker->loop != NULL) {
-        loop_timer_stop(worker->loop, &worker->again);
-        loop_remove(worker->loop, &worker->loop_source);
-    }
-    pair_scratch_free(&worker->scratch);
-    free(worker->runnable);
-    free(worker->holders);
-    event_bits_free(&worker->attention);
-    fd_close(&worker->hold_fd);
-    fd_close(&worker->epoll_fd);
-    pthread_cond_destroy(&worker->changed);
-    pthread_mutex_destroy(&worker->lock);
-}
-
-int worker_pool_create(const struct worker_pool_config *config, struct worker_pool **ret_pool)
-{
-    unsigned workers = MAX(config->workers, 1);
-    struct worker_pool *pool = calloc(1, sizeof(*pool) + workers * sizeof(pool->worker[0]));
-    int result = 0;
-
-    if (pool == NULL)
-        return -ENOMEM;
-    for (unsigned i = 0; i < workers && result == 0; i++) {
-        pool->count++;
-        result = worker_init(&pool->worker[i], config);
-        if (result == 0)
-            result = config->workers == 0 ? inline_launch(&pool->worker[i], config->loop)
-                                          : worker_launch(&pool->worker[i], i);
-    }
-    if (result < 0) {
-        worker_pool_free(pool);
-        return result;
-    }
-    *ret_pool = pool;
-    return 0;
-}
-
-void worker_pool_free(struct worker_pool *pool)
-{
-    if (pool == NULL)
-        return;
-    for (unsigned i = 0; i < pool->count; i++)
-        worker_destroy(&pool->worker[i]);
-    free(pool);
-}
-
-unsigned worker_pool_count(const struct worker_pool *pool)
-{
-    return pool->count;
-}
-
-struct worker *worker_pool_get(struct worker_pool *pool, unsigned index)
-{
-    return &pool->worker[index];
 }
 
 /* ---- pause ------------------------------------------------------------------------------ */

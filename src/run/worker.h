@@ -16,7 +16,8 @@
 #include "nic/pair.h"
 
 enum {
-    WORKERS_MAX = 64,
+    WORKERS_MAX = 64, /* sets of workers are words of 64 bits, by index */
+    WORKER_CPU_ANY = -1,
 };
 
 enum worker_fault {
@@ -59,7 +60,15 @@ struct worker_pool_config {
     unsigned workers; /* threads; 0: one worker without a thread, which runs inside `loop` */
     unsigned poll_us;
     unsigned queue_size_max;
-    struct loop *loop; /* borrowed; the control plane's */
+    struct loop *loop;    /* borrowed; the control plane's */
+    const unsigned *cpus; /* worker i is pinned to the i-th, modulo; borrowed while creating */
+    unsigned cpu_count;   /* 0: not pinned */
+};
+
+/* Which workers may serve a NIC's pairs. */
+struct worker_wish {
+    uint64_t among; /* 0: all */
+    unsigned most;  /* of those, the ones with the fewest pairs; 0: no limit */
 };
 
 int worker_pool_create(const struct worker_pool_config *config,
@@ -67,7 +76,12 @@ int worker_pool_create(const struct worker_pool_config *config,
 /* All pairs are detached. NULL is fine. */
 void worker_pool_free(struct worker_pool *pool) CONTROL_ONLY;
 unsigned worker_pool_count(const struct worker_pool *pool);
-struct worker *worker_pool_get(struct worker_pool *pool, unsigned index);
+/* The set that the wish means now; not empty if one of its workers is there. */
+uint64_t worker_pool_choose(struct worker_pool *pool, const struct worker_wish *wish) CONTROL_ONLY;
+/* The worker for one more pair: the one of the set with the fewest, among equals the next in turn.
+ */
+struct worker *worker_pool_place(struct worker_pool *pool, uint64_t set) CONTROL_ONLY;
+void worker_inspect(struct worker *worker, struct inspect *visitor) CONTROL_ONLY;
 
 void worker_pause(struct worker *worker) TAKES_DATA;
 void worker_resume(struct worker *worker) DROPS_DATA;
