@@ -24,10 +24,19 @@ struct coordinator_listener {
     void *context; /* borrowed */
 };
 
+/* How the endpoint comes to be, now and after it went away; endpoint_open (endpoint/catalog.h) has
+ * the same shape, but for the context. */
+struct endpoint_opener {
+    int (*open)(void *context, const struct endpoint_spec *spec, struct endpoint **ret_endpoint,
+                struct error *err);
+    void *context; /* borrowed */
+};
+
 struct coordinator_config {
     const char *name; /* copied */
     struct nic_config nic;
     const struct endpoint_spec *endpoint; /* copied */
+    struct endpoint_opener opener;        /* zeroes: the catalog opens what the spec names */
     struct worker_pool *pool;             /* borrowed */
     struct worker_wish workers;           /* one of them is in the pool */
     struct loop *loop;                    /* borrowed */
