@@ -64,7 +64,11 @@ void coordinator_set_order(struct coordinator *coordinator, enum byte_order orde
 void coordinator_set_memory(struct coordinator *coordinator,
                             const struct guest_memory *memory) CONTROL_ONLY;
 
-/* kick_fd is borrowed until the queue is stopped; -1: the ring is polled for ever. */
+/* Could the queue start like this, with what was agreed and the memory that there is? */
+int coordinator_check_queue(struct coordinator *coordinator, unsigned queue,
+                            const struct virtqueue_config *config, struct error *err) CONTROL_ONLY;
+/* Of config->features only VIRTQUEUE_FROM_ZERO is the caller's to say.
+ * kick_fd is borrowed until the queue is stopped; -1: the ring is polled for ever. */
 int coordinator_start_queue(struct coordinator *coordinator, unsigned queue,
                             const struct virtqueue_config *config, int kick_fd,
                             struct error *err) CONTROL_ONLY;
