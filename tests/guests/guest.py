@@ -90,6 +90,10 @@ class Guest:
         output = self.console[begin:answer.start()].decode(errors="replace").replace("\r\n", "\n")
         return int(answer.group(1)), output.strip("\n")
 
+    def hear(self, pattern, timeout=30):
+        """Waits for output of the command that was begun; finish() gives only what comes after it."""
+        self._wait_for(re.compile(pattern), timeout, f"say {pattern}")
+
     def is_alive(self):
         return self._process.poll() is None
 

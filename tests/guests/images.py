@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Builds the guests' initramfs images: busybox, virtio drivers, iperf3 and ethtool.
+"""Builds the guests' initramfs images: busybox, drivers, iperf3, ethtool and frames.c.
 
 An image lies in .cache/guests/ and is built again when anything that it is made of changes.
 
@@ -26,7 +26,8 @@ KERNEL = os.path.join(CACHE, "kernel", "vmlinuz")
 # In the order that their symbols need each other; those that a kernel has built in are passed over.
 QEMU_MODULES = ["failover", "net_failover", "virtio_ring", "virtio", "virtio_pci_legacy_dev",
                 "virtio_pci_modern_dev", "virtio_pci", "virtio_mmio", "virtio_net"]
-UML_MODULES = ["crc-ccitt", "ipv6", "failover", "net_failover", "virtio_net"]
+UML_MODULES = ["crc-ccitt", "ipv6", "failover", "net_failover", "virtio_net",
+               "llc", "stp", "garp", "mrp", "8021q", "macvlan"]
 
 # Programs beside busybox; the demo does without them.
 PROGRAMS = ["iperf3", "ethtool"]
@@ -57,8 +58,21 @@ def _inputs(kind):
             program = _program(name)
             inputs[f"bin/{name}"] = program
             inputs.update((library.lstrip("/"), library) for library in _libraries(program))
+    inputs["bin/frames"] = _frames()
     inputs.update(_modules(kind))
     return inputs
+
+
+def _frames():
+    """frames.c as a static program."""
+    source = os.path.join(HERE, "frames.c")
+    path = os.path.join(CACHE, "guests", "frames")
+    if not os.path.exists(path) or os.stat(path).st_mtime < os.stat(source).st_mtime:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        scratch = f"{path}.{os.getpid()}"
+        subprocess.run(["cc", "-O2", "-static", "-o", scratch, source], check=True)
+        os.rename(scratch, path)
+    return path
 
 
 def _search_path():
