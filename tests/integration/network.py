@@ -2,9 +2,18 @@
 """A network of the test's own: a namespace that goes away when the test ends, however it ends."""
 
 import os
+import socket
 import subprocess
 
 import cases
+
+# Makes a socket and hands it over.
+OPEN_SOCKET = """
+import socket, sys
+family, kind, protocol, channel = map(int, sys.argv[1:])
+made = socket.socket(family, kind, protocol)
+socket.send_fds(socket.socket(fileno=channel), [b"+"], [made.fileno()])
+"""
 
 HOLD = "mount -t sysfs sysfs /sys; ip link set lo up && echo ready && exec cat"
 
@@ -52,6 +61,17 @@ class Network:
     def popen(self, *command, **arguments):
         """Starts a command inside; the process is the command itself."""
         return subprocess.Popen([*self.prefix, *command], **arguments)
+
+    def socket(self, family, kind, protocol=0):
+        """A socket of this network, for use in this process: where a socket is made is where it stays."""
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            command = ["python3", "-c", OPEN_SOCKET,
+                       *(str(int(word)) for word in (family, kind, protocol, theirs.fileno()))]
+            subprocess.run([*self.prefix, *command], pass_fds=[theirs.fileno()], timeout=30,
+                           check=True)
+            fds = socket.recv_fds(ours, 1, 1)[1]
+        return socket.socket(fileno=fds[0])
 
     def add_tap(self, name, *flags):
         """A tap that stays when nobody has it open, for a daemon that attaches."""
