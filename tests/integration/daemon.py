@@ -109,6 +109,17 @@ class Daemon:
     def nic(self, name):
         return self.inspect(name)
 
+    def set(self, *assignments):
+        """`vionic set`: returns (exit status, what it complains about)."""
+        done = subprocess.run([executable(), "set", *assignments, "--control", self.control],
+                              capture_output=True, text=True, timeout=30, check=False,
+                              env=sanitizer_environment())
+        return done.returncode, done.stderr
+
+    def must_set(self, *assignments):
+        status, complaint = self.set(*assignments)
+        cases.expect(status == 0, f"vionic set {' '.join(assignments)}: {complaint}")
+
     def pair(self, name, index=0):
         """What queue pair `index` of a NIC shows."""
         return self.nic(name)["queues"][str(index)]
