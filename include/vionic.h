@@ -36,14 +36,23 @@ extern "C" {
 struct vionic;     /* made by vionic_create, freed by vionic_free */
 struct vionic_nic; /* made by vionic_add_nic, freed by vionic_remove_nic and vionic_free */
 
+struct vionic_endpoint_ops; /* vionic_endpoint.h */
+
 struct vionic_error {
     char text[512]; /* one sentence that names the thing and the mend */
 };
 
+enum vionic_threads {
+    VIONIC_THREADS_WORKERS, /* packets are moved by threads of the library */
+    VIONIC_THREADS_NONE,    /* packets are moved inside vionic_dispatch() and vionic_poll() */
+};
+
 struct vionic_config {
     size_t size;      /* sizeof(struct vionic_config) */
-    unsigned workers; /* data threads, 1 … 64; 0: one */
-    unsigned poll_us; /* how long a worker looks on after its last packet before it sleeps */
+    unsigned workers; /* data threads, 1 … 64; 0: one. With VIONIC_THREADS_NONE: 0 */
+    unsigned poll_us; /* how long a worker looks on after its last packet before it sleeps, up to
+                         1000000. With VIONIC_THREADS_NONE: 0 */
+    enum vionic_threads threads;
 };
 
 enum vionic_socket_mode {
@@ -68,9 +77,12 @@ struct vionic_nic_config {
     uint32_t speed_mbps;  /* 0: what the endpoint says, or unknown */
     unsigned queue_pairs; /* 1 … 128; 0: one */
     unsigned queue_size;  /* largest ring that a driver may choose, 1 … 32768; 0: 1024 */
-    const char *endpoint; /* kind: "user", "tap", … */
+    const char *endpoint; /* kind: "user", "tap", …; NULL with endpoint_ops */
     const struct vionic_option *endpoint_options;
     size_t endpoint_option_count;
+    /* An endpoint of yours (vionic_endpoint.h). The calls are copied. */
+    const struct vionic_endpoint_ops *endpoint_ops;
+    void *endpoint_context; /* what its open() is given; borrowed until the NIC is removed */
 };
 
 /* "0.1.0"; static. */
@@ -85,9 +97,13 @@ VIONIC_API void vionic_free(struct vionic *vionic);
 /* The fd that is readable while vionic_dispatch() has something to do. Owned by `vionic` and the
  * same for its whole life; never read or close it. */
 VIONIC_API int vionic_fd(const struct vionic *vionic);
-/* Does what there is to do on the control plane: front-ends, control queues, endpoints that come
- * and go. Waits for up to timeout_ms (-1: for ever) if there is nothing. */
+/* Does what there is to do: front-ends, control queues, endpoints that come and go, and without
+ * threads packets too. Waits for up to timeout_ms (-1: for ever) if there is nothing. */
 VIONIC_API int vionic_dispatch(struct vionic *vionic, int timeout_ms);
+/* The same in bounded pieces, never waiting: up to `budget` rounds, in each of which everything
+ * that is ready has its turn (with VIONIC_THREADS_NONE a queue pair moves up to 4096 frames each
+ * way in one). 1: there is more to do; 0: nothing, vionic_fd() will become readable; or -errno. */
+VIONIC_API int vionic_poll(struct vionic *vionic, unsigned budget);
 
 /* Opens the endpoint and lets a driver come. *ret_nic (ret_nic may be NULL) belongs to `vionic`.
  * -EEXIST: there is a NIC of that name; -EINVAL: the config or the endpoint's options; else what

@@ -75,14 +75,14 @@ static int nic_config_build(const struct vionic_nic_config *config, struct nic_c
     return mac_choose(config->mac, ret_config->mac, err);
 }
 
-static int spec_build(const struct vionic_nic_config *config, struct endpoint_spec *ret_spec,
-                      struct error *err)
+static int spec_build(const struct vionic_nic_config *config, const char *kind,
+                      struct endpoint_spec *ret_spec, struct error *err)
 {
     int result;
 
-    if (config->endpoint == NULL)
+    if (kind == NULL)
         return error_set(err, EINVAL, "no endpoint is named");
-    result = endpoint_spec_parse(ret_spec, config->endpoint, err);
+    result = endpoint_spec_parse(ret_spec, kind, err);
     for (size_t i = 0; i < config->endpoint_option_count && result == 0; i++)
         result = endpoint_spec_add(ret_spec, config->endpoint_options[i].key,
                                    config->endpoint_options[i].value, err);
@@ -91,9 +91,27 @@ static int spec_build(const struct vionic_nic_config *config, struct endpoint_sp
     return result;
 }
 
-static int nic_open(struct vionic *vionic, const struct vionic_nic_config *config, const char *name,
-                    struct vionic_nic *nic, struct error *err)
+/* The endpoint as the coordinator takes it: what to open, and by whom. */
+static int endpoint_choose(const struct vionic_nic_config *config, struct vionic_nic *nic,
+                           struct endpoint_spec *ret_spec, struct error *err)
 {
+    int result;
+
+    if (config->endpoint_ops == NULL)
+        return spec_build(config, config->endpoint, ret_spec, err);
+    if (config->endpoint != NULL)
+        return error_set(err, EINVAL, "endpoint %s and endpoint_ops: a NIC has one endpoint",
+                         config->endpoint);
+    result = outside_kind_init(&nic->outside, config->endpoint_ops, config->endpoint_context, err);
+    if (result == 0)
+        result = spec_build(config, nic->outside.ops.kind, ret_spec, err);
+    return result;
+}
+
+static int nic_open_coordinator(struct vionic_nic *nic, const struct vionic_nic_config *config,
+                                const char *name, struct error *err)
+{
+    struct vionic *vionic = nic->vionic;
     struct endpoint_spec spec = {0};
     struct coordinator_config settings = {
         .name = name,
@@ -101,22 +119,28 @@ static int nic_open(struct vionic *vionic, const struct vionic_nic_config *confi
         .pool = vionic->pool,
         .loop = vionic->loop,
     };
-    struct vhost_user_settings socket = {
-        .path = config->socket_path,
-        .mode = config->socket_mode == VIONIC_SOCKET_CLIENT ? VHOST_USER_CLIENT : VHOST_USER_SERVER,
-        .loop = vionic->loop,
-    };
     int result = nic_config_build(config, &settings.nic, err);
 
     if (result == 0)
-        result = spec_build(config, &spec, err);
-    if (result < 0)
-        return result;
-    result = coordinator_open(&settings, &nic->coordinator, err);
+        result = endpoint_choose(config, nic, &spec, err);
+    if (config->endpoint_ops != NULL)
+        settings.opener = (struct endpoint_opener){outside_endpoint_open, &nic->outside};
+    if (result == 0)
+        result = coordinator_open(&settings, &nic->coordinator, err);
     endpoint_spec_clear(&spec);
-    if (result < 0)
-        return result;
-    socket.coordinator = nic->coordinator;
+    return result;
+}
+
+static int nic_open_socket(struct vionic_nic *nic, const struct vionic_nic_config *config,
+                           struct error *err)
+{
+    const struct vhost_user_settings socket = {
+        .path = config->socket_path,
+        .mode = config->socket_mode == VIONIC_SOCKET_CLIENT ? VHOST_USER_CLIENT : VHOST_USER_SERVER,
+        .coordinator = nic->coordinator,
+        .loop = nic->vionic->loop,
+    };
+
     return vhost_user_open(&socket, &nic->vhost_user, err);
 }
 
@@ -124,6 +148,7 @@ static void nic_free(struct vionic_nic *nic)
 {
     vhost_user_close(nic->vhost_user);
     coordinator_close(nic->coordinator);
+    outside_kind_free(&nic->outside);
     free(nic);
 }
 
@@ -149,7 +174,9 @@ static int nic_add(struct vionic *vionic, const struct vionic_nic_config *config
     if (nic == NULL)
         return error_set(err, ENOMEM, "out of memory");
     nic->vionic = vionic;
-    result = nic_open(vionic, config, name, nic, err);
+    result = nic_open_coordinator(nic, config, name, err);
+    if (result == 0)
+        result = nic_open_socket(nic, config, err);
     if (result < 0) {
         nic_free(nic);
         return result;

@@ -4,6 +4,7 @@
 #include "api/vionic_parts.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -52,6 +53,11 @@ static int config_check(const struct vionic_config *config, struct error *err)
 {
     if (config->workers > WORKERS_MAX)
         return error_set(err, EINVAL, "workers=%u is more than %d", config->workers, WORKERS_MAX);
+    if (config->threads != VIONIC_THREADS_WORKERS && config->threads != VIONIC_THREADS_NONE)
+        return error_set(err, EINVAL, "vionic_config.threads is none of enum vionic_threads");
+    if (config->threads == VIONIC_THREADS_NONE && (config->workers != 0 || config->poll_us != 0))
+        return error_set(err, EINVAL,
+                         "workers and poll mean nothing without threads: leave them 0");
     if (config->poll_us > POLL_US_MAX)
         return error_set(err, EINVAL, "poll=%u is more than %d microseconds", config->poll_us,
                          POLL_US_MAX);
@@ -77,7 +83,7 @@ int vionic_create(const struct vionic_config *given, struct vionic **ret_vionic,
     result = loop_create(&vionic->loop);
     if (result == 0)
         result = memory_lost_watch(vionic);
-    pool.workers = config.workers == 0 ? 1 : config.workers;
+    pool.workers = config.threads == VIONIC_THREADS_NONE ? 0 : MAX(config.workers, 1);
     pool.poll_us = config.poll_us;
     pool.loop = vionic->loop;
     if (result == 0)
@@ -112,4 +118,19 @@ int vionic_fd(const struct vionic *vionic)
 int vionic_dispatch(struct vionic *vionic, int timeout_ms)
 {
     return loop_dispatch(vionic->loop, timeout_ms);
+}
+
+int vionic_poll(struct vionic *vionic, unsigned budget)
+{
+    struct pollfd waiting = {.fd = loop_fd(vionic->loop), .events = POLLIN};
+
+    for (unsigned i = 0; i < budget; i++) {
+        int result = loop_dispatch(vionic->loop, 0);
+
+        if (result < 0)
+            return result;
+        if (poll(&waiting, 1, 0) == 0)
+            return 0;
+    }
+    return 1;
 }

@@ -5,11 +5,13 @@
  *   vionic.c    create, free, dispatch
  *   nics.c      NICs come and go
  *   inspect.c   the visitor, and the kinds of endpoints
+ *   outside_endpoint.c  endpoints of the embedder (vionic_endpoint.h)
  *   settings.c  what of a running card can be set by name
  *   sized.c     structs of callers with older and newer headers
  */
 #pragma once
 
+#include "api/outside_endpoint.h"
 #include "base/error.h"
 #include "base/event_bits.h"
 #include "base/loop.h"
@@ -21,6 +23,7 @@ struct vionic_nic {
     struct vionic *vionic;           /* back-pointer */
     struct coordinator *coordinator; /* owned */
     struct vhost_user *vhost_user;   /* owned; borrows the coordinator */
+    struct outside_kind outside;     /* the embedder's endpoint; zeroes: one of the catalog */
     struct vionic_nic *next;         /* owned: the list */
 };
 

@@ -63,6 +63,11 @@ void nic_init(struct nic *nic, const struct nic_config *config, const struct end
     nic_reset(nic);
 }
 
+void nic_offer(struct nic *nic, enum feature_bit bit)
+{
+    features_add(&nic->offered, bit);
+}
+
 void nic_reset(struct nic *nic)
 {
     nic->agreed = (struct features){0};
@@ -86,19 +91,35 @@ int nic_agree(struct nic *nic, const struct features *accepted, struct error *er
     return result;
 }
 
+/* The driver suspends the device with SUSPEND and lets it go on with DRIVER_OK: one of the two is
+ * set (GEN-SU-01, GEN-SU-03). Returns what is left of its write. */
+static uint8_t suspend_write(struct nic *nic, uint8_t value)
+{
+    if (!features_has(&nic->agreed, F_SUSPEND) || nic->status & NIC_STATUS_FAILED)
+        return value;
+    if (nic->status & NIC_STATUS_SUSPEND && value & NIC_STATUS_DRIVER_OK) {
+        nic->status ^= NIC_STATUS_SUSPEND | NIC_STATUS_DRIVER_OK;
+    } else if (nic->status & NIC_STATUS_DRIVER_OK && value & NIC_STATUS_SUSPEND) {
+        nic->status ^= NIC_STATUS_SUSPEND | NIC_STATUS_DRIVER_OK;
+        value &= (uint8_t)~NIC_STATUS_DRIVER_OK;
+    }
+    return value;
+}
+
 /* virtio 1.4, 2.1.2, 3.1.1. A driver adds bits; what it leaves out stays; 32 and the device's own
  * bit are not its to write. FEATURES_OK is judged before DRIVER_OK of the same write. */
 uint8_t nic_write_status(struct nic *nic, uint8_t value, const struct features *accepted)
 {
-    uint8_t added = value &
-                    (NIC_STATUS_ACKNOWLEDGE | NIC_STATUS_DRIVER | NIC_STATUS_DRIVER_OK |
-                     NIC_STATUS_FEATURES_OK | NIC_STATUS_FAILED) &
-                    (uint8_t)~nic->status;
+    uint8_t added;
 
     if (value == 0) {
         nic_reset(nic);
         return 0;
     }
+    added = suspend_write(nic, value) &
+            (NIC_STATUS_ACKNOWLEDGE | NIC_STATUS_DRIVER | NIC_STATUS_DRIVER_OK |
+             NIC_STATUS_FEATURES_OK | NIC_STATUS_FAILED) &
+            (uint8_t)~nic->status;
     if (added & NIC_STATUS_FEATURES_OK && (accepted == NULL || nic_agree(nic, accepted, NULL) < 0))
         added &= (uint8_t) ~(NIC_STATUS_FEATURES_OK | NIC_STATUS_DRIVER_OK);
     if (added & NIC_STATUS_DRIVER_OK && nic->status & NIC_STATUS_FAILED)

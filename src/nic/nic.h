@@ -94,6 +94,9 @@ struct nic {
 
 void nic_init(struct nic *nic, const struct nic_config *config, const struct endpoint_caps *caps);
 
+/* Adds to the offer what is the transport's to do; before there is a driver. */
+void nic_offer(struct nic *nic, enum feature_bit bit);
+
 /* Back to power-up; identity and link stay. The queues are stopped already. */
 void nic_reset(struct nic *nic);
 

@@ -101,9 +101,9 @@ int packed_start(struct virtqueue *queue, uint32_t base)
 
     /* Bases that front-ends really send: DPDK leaves the upper half 0 and means "as the lower",
      * User Mode Linux sends 0 for a fresh ring, whose wrap counters start at 1. */
-    if (avail == 0 && never_used(queue))
+    if (queue->features & VIRTQUEUE_FROM_ZERO || (avail == 0 && never_used(queue)))
         avail = PACKED_BASE_FRESH;
-    if (used == 0)
+    if (queue->features & VIRTQUEUE_FROM_ZERO || used == 0)
         used = avail;
     queue->next_avail = avail & (PACKED_BASE_WRAP - 1);
     queue->avail_wrap = avail >> 15;

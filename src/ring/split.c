@@ -49,6 +49,8 @@ int split_start(struct virtqueue *queue, uint32_t base)
 
     if (base > UINT16_MAX)
         return -EINVAL;
+    if (queue->features & VIRTQUEUE_FROM_ZERO)
+        base = used_idx = 0;
     queue->next_avail = (uint16_t)base;
     queue->seen_avail = queue->next_avail;
     queue->next_used = used_idx;

@@ -114,6 +114,16 @@ static int ring_map(struct virtqueue *queue, const struct guest_memory *memory, 
     return is_packed(queue) ? packed_map(queue, memory, err) : split_map(queue, memory, err);
 }
 
+int virtqueue_check(const struct virtqueue_config *config, const struct guest_memory *memory,
+                    struct error *err)
+{
+    struct virtqueue queue = {
+        .config = *config, .size = config->size, .features = (uint16_t)config->features};
+    int result = size_check(config, err);
+
+    return result == 0 ? ring_map(&queue, memory, err) : result;
+}
+
 int virtqueue_start(struct virtqueue *queue, const struct virtqueue_config *config,
                     const struct guest_memory *memory, struct error *err)
 {

@@ -38,6 +38,8 @@ enum virtqueue_features {
     VIRTQUEUE_PACKED = 1u << 2,
     /* IN_ORDER, and all completions have length 0: one used entry stands for a batch. */
     VIRTQUEUE_BATCH_USED = 1u << 3,
+    /* A ring that was never used, whatever base says and whatever lies in its memory. */
+    VIRTQUEUE_FROM_ZERO = 1u << 4,
 };
 
 /* Why a queue latched. */
@@ -173,6 +175,9 @@ struct virtqueue {
     counter kicks;                 /* wake-ups by the driver; written by the worker */
 };
 
+/* Could a queue start like this? Its memory is not looked at. */
+int virtqueue_check(const struct virtqueue_config *config, const struct guest_memory *memory,
+                    struct error *err);
 /* Checks everything, then starts. On failure the queue stays stopped. */
 int virtqueue_start(struct virtqueue *queue, const struct virtqueue_config *config,
                     const struct guest_memory *memory, struct error *err);

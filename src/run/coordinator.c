@@ -136,6 +136,7 @@ static int coordinator_init(struct coordinator *coordinator,
     if (result < 0)
         return error_set(err, -result, "out of memory");
     coordinator->spec.queue_pairs = config->nic.queue_pairs;
+    coordinator->opener = config->opener;
     result = coordinator_take_endpoint(coordinator, err);
     if (result == 0)
         result = capabilities_apply(coordinator, &config->nic, err);

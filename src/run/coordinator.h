@@ -24,10 +24,19 @@ struct coordinator_listener {
     void *context; /* borrowed */
 };
 
+/* How the endpoint comes to be, now and after it went away; endpoint_open (endpoint/catalog.h) has
+ * the same shape, but for the context. */
+struct endpoint_opener {
+    int (*open)(void *context, const struct endpoint_spec *spec, struct endpoint **ret_endpoint,
+                struct error *err);
+    void *context; /* borrowed */
+};
+
 struct coordinator_config {
     const char *name; /* copied */
     struct nic_config nic;
     const struct endpoint_spec *endpoint; /* copied */
+    struct endpoint_opener opener;        /* zeroes: the catalog opens what the spec names */
     struct worker_pool *pool;             /* borrowed */
     struct worker_wish workers;           /* one of them is in the pool */
     struct loop *loop;                    /* borrowed */
@@ -55,7 +64,11 @@ void coordinator_set_order(struct coordinator *coordinator, enum byte_order orde
 void coordinator_set_memory(struct coordinator *coordinator,
                             const struct guest_memory *memory) CONTROL_ONLY;
 
-/* kick_fd is borrowed until the queue is stopped; -1: the ring is polled for ever. */
+/* Could the queue start like this, with what was agreed and the memory that there is? */
+int coordinator_check_queue(struct coordinator *coordinator, unsigned queue,
+                            const struct virtqueue_config *config, struct error *err) CONTROL_ONLY;
+/* Of config->features only VIRTQUEUE_FROM_ZERO is the caller's to say.
+ * kick_fd is borrowed until the queue is stopped; -1: the ring is polled for ever. */
 int coordinator_start_queue(struct coordinator *coordinator, unsigned queue,
                             const struct virtqueue_config *config, int kick_fd,
                             struct error *err) CONTROL_ONLY;

@@ -87,10 +87,20 @@ void coordinator_drop_endpoint(struct coordinator *coordinator)
     coordinator->endpoint = NULL;
 }
 
+static int open_endpoint(struct coordinator *coordinator, struct endpoint **ret_endpoint,
+                         struct error *err)
+{
+    const struct endpoint_opener *opener = &coordinator->opener;
+
+    if (opener->open != NULL)
+        return opener->open(opener->context, &coordinator->spec, ret_endpoint, err);
+    return endpoint_open(&coordinator->spec, ret_endpoint, err);
+}
+
 int coordinator_take_endpoint(struct coordinator *coordinator, struct error *err)
 {
     struct endpoint *endpoint;
-    int result = endpoint_open(&coordinator->spec, &endpoint, err);
+    int result = open_endpoint(coordinator, &endpoint, err);
 
     if (result < 0)
         return result;

@@ -28,6 +28,7 @@ struct coordinator {
     const struct guest_memory *memory; /* borrowed from the transport */
 
     struct endpoint_spec spec; /* owned */
+    struct endpoint_opener opener;
     struct endpoint *endpoint; /* owned; NULL while it is gone */
     struct loop_source endpoint_source;
     struct loop_timer retry; /* runs while the endpoint is gone */

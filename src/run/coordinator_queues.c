@@ -122,7 +122,7 @@ static void ring_config(const struct coordinator *coordinator, unsigned queue,
 {
     const struct features *agreed = &coordinator->nic.agreed;
 
-    config->features = 0;
+    config->features &= VIRTQUEUE_FROM_ZERO;
     if (features_has(agreed, F_INDIRECT_DESC))
         config->features |= VIRTQUEUE_INDIRECT;
     if (features_has(agreed, F_EVENT_IDX))
@@ -198,17 +198,37 @@ NEEDS_DATA static int pair_start(struct coordinator *coordinator, unsigned queue
     return 0;
 }
 
-int coordinator_start_queue(struct coordinator *coordinator, unsigned queue,
-                            const struct virtqueue_config *config, int kick_fd, struct error *err)
+static int start_check(const struct coordinator *coordinator, unsigned queue,
+                       const struct virtqueue_config *config, struct error *err)
 {
-    struct virtqueue_config complete = *config;
-    int result;
-
     if (coordinator->memory == NULL)
         return error_set(err, EINVAL, "queue %u was started before there is guest memory", queue);
     if (config->size > coordinator->nic.config.queue_size_max)
         return error_set(err, EINVAL, "queue %u has %u entries, the most are %u", queue,
                          config->size, coordinator->nic.config.queue_size_max);
+    return 0;
+}
+
+int coordinator_check_queue(struct coordinator *coordinator, unsigned queue,
+                            const struct virtqueue_config *config, struct error *err)
+{
+    struct virtqueue_config complete = *config;
+    int result = start_check(coordinator, queue, config, err);
+
+    if (result < 0)
+        return result;
+    ring_config(coordinator, queue, &complete);
+    return virtqueue_check(&complete, coordinator->memory, err);
+}
+
+int coordinator_start_queue(struct coordinator *coordinator, unsigned queue,
+                            const struct virtqueue_config *config, int kick_fd, struct error *err)
+{
+    struct virtqueue_config complete = *config;
+    int result = start_check(coordinator, queue, config, err);
+
+    if (result < 0)
+        return result;
     if (is_inert(coordinator, queue))
         return 0;
     coordinator_stop_queue(coordinator, queue);

@@ -30,8 +30,10 @@ struct registers_queue {
     unsigned index;
     uint16_t size; /* as written, perhaps impossible: judged when the queue is made ready */
     uint8_t ready;
+    uint8_t running;               /* as far as the coordinator knows */
+    uint8_t begun;                 /* ran since it became ready */
     uint64_t desc, driver, device; /* guest addresses */
-    uint32_t base;                 /* where to go on after a pause */
+    uint32_t base;                 /* where to go on, if it ran */
     int kick_fd;                   /* owned; an eventfd */
     counter notifies;              /* kicks by register; those by eventfd are the ring's */
 };

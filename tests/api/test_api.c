@@ -136,6 +136,48 @@ static void nics_are_handles_with_names(void **state)
     assert_int_equal(access(path[2], F_OK), -1);
 }
 
+static void without_threads_there_is_nothing_to_tune(void **state)
+{
+    struct vionic_config config = {.size = sizeof(config), .threads = VIONIC_THREADS_NONE};
+    struct vionic_error err;
+    struct vionic *vionic;
+
+    (void)state;
+    config.workers = 1;
+    assert_int_equal(vionic_create(&config, &vionic, &err), -EINVAL);
+    config.workers = 0;
+    config.poll_us = 1;
+    assert_int_equal(vionic_create(&config, &vionic, &err), -EINVAL);
+    config.poll_us = 0;
+    config.threads = (enum vionic_threads)7;
+    assert_int_equal(vionic_create(&config, &vionic, &err), -EINVAL);
+}
+
+static int is_readable(int fd)
+{
+    struct pollfd waiting = {.fd = fd, .events = POLLIN};
+
+    return poll(&waiting, 1, 0);
+}
+
+static void poll_ends_by_itself_or_by_its_budget(void **state)
+{
+    struct vionic_config config = {.size = sizeof(config), .threads = VIONIC_THREADS_NONE};
+    struct vionic_nic_config nic = null_nic(NULL, "/tmp/vionic-api-poll");
+    struct vionic_error err;
+    struct vionic *vionic;
+
+    (void)state;
+    check(vionic_create(&config, &vionic, &err) == 0, "%s", err.text);
+    check(vionic_add_nic(vionic, &nic, NULL, &err) == 0, "%s", err.text);
+    assert_int_equal(is_readable(vionic_fd(vionic)), 1); /* a pair that is new has a turn */
+    assert_int_equal(vionic_poll(vionic, 0), 1);
+    assert_int_equal(vionic_poll(vionic, 100), 0);
+    assert_int_equal(is_readable(vionic_fd(vionic)), 0);
+    assert_int_equal(vionic_poll(vionic, 1), 0);
+    vionic_free(vionic);
+}
+
 /* No global state: what one holds, the other does not see. */
 static void two_libraries_live_side_by_side(void **state)
 {
@@ -194,6 +236,8 @@ int main(void)
         cmocka_unit_test(a_size_that_was_never_set_is_refused),
         cmocka_unit_test(a_struct_that_is_filled_in_ends_where_the_caller_said),
         cmocka_unit_test(nics_are_handles_with_names),
+        cmocka_unit_test(without_threads_there_is_nothing_to_tune),
+        cmocka_unit_test(poll_ends_by_itself_or_by_its_budget),
         cmocka_unit_test(two_libraries_live_side_by_side),
         cmocka_unit_test(inspect_calls_only_what_the_visitor_has),
     };

@@ -69,7 +69,7 @@ def needed(program):
 
 def test_meson_install_puts_everything_in_its_place():
     run("meson", "install", "-C", BUILD, "--no-rebuild", "--destdir", ROOT)
-    for name in ("vionic.h", "vionic.pc", "libvionic.so", "libvionic.so.0", "libvionic.a", "vionic", "vionic.1"):
+    for name in ("vionic.h", "vionic_endpoint.h", "vionic.pc", "libvionic.so", "libvionic.so.0", "libvionic.a", "vionic", "vionic.1"):
         installed(name)
 
 

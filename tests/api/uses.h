@@ -4,7 +4,7 @@
  * against the installed headers and libraries, with nothing else of the tree in sight. Exits 0 if
  * all went well.
  */
-#include <vionic.h>
+#include <vionic_endpoint.h>
 
 #include <stdio.h>
 #include <string.h>
@@ -27,9 +27,27 @@ static int complain(const char *what, const struct vionic_error *err)
     return 1;
 }
 
+static int sink_queue_open(void *endpoint, unsigned index, struct vionic_rx *rx, void **ret_queue,
+                           struct vionic_error *err)
+{
+    (void)index;
+    (void)rx;
+    (void)err;
+    *ret_queue = endpoint;
+    return 0;
+}
+
+static unsigned sink_send(void *queue, const struct vionic_frame *frames, unsigned count)
+{
+    (void)queue;
+    (void)frames;
+    return count;
+}
+
 static int nic_comes_and_goes(struct vionic *vionic, const char *socket_path)
 {
     struct vionic_nic_config config;
+    struct vionic_endpoint_ops sink;
     struct vionic_visitor visitor;
     struct vionic_nic *nic;
     struct vionic_error err;
@@ -38,7 +56,12 @@ static int nic_comes_and_goes(struct vionic *vionic, const char *socket_path)
     config.size = sizeof(config);
     config.name = "card";
     config.socket_path = socket_path;
-    config.endpoint = "null";
+    memset(&sink, 0, sizeof(sink));
+    sink.size = sizeof(sink);
+    sink.kind = "sink";
+    sink.queue_open = sink_queue_open;
+    sink.send = sink_send;
+    config.endpoint_ops = &sink;
     if (vionic_add_nic(vionic, &config, &nic, &err) != 0)
         return complain("vionic_add_nic", &err);
     if (vionic_dispatch(vionic, 0) != 0 || vionic_find_nic(vionic, "card") != nic)

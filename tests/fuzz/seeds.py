@@ -210,6 +210,60 @@ def hash_seeds():
     }
 
 
+# ---- segment: see target_segment.c -----------------------------------------------------------
+
+
+def ip_whole(frame, filler):
+    """The frame with the IP length that it has with its filler."""
+    network = 12
+    while frame[network : network + 2] in (b"\x81\x00", b"\x88\xa8"):
+        network += 4
+    network += 2
+    length = len(frame) + filler - network
+    if frame[network] >> 4 == 4:
+        at, value = network + 2, length
+    else:
+        at, value = network + 4, length - 40
+    return frame[:at] + struct.pack(">H", value) + frame[at + 2 :]
+
+
+def segment_seeds():
+    cuts = u8(200, 100, 50, 25, 12, 60)
+    small = u8(20, 13, 12, 14, 18, 40)
+    tcp = bytes(range(12)) + b"\x50\x99" + bytes(6) + bytes(range(50))
+    udp = bytes(8) + bytes(range(60))
+    options = u8(6, 0, 1, 4, 0, 0, 0, 0) + tcp
+
+    def one(takes, cut, header, frame, filler=900, changes=bytes(8)):
+        return u8(takes) + cut + header + u16(filler) + changes + ip_whole(frame, filler)
+
+    def tagged(frame):
+        return ETHERNET + b"\x88\xa8\x00\x05\x81\x00\x00\x06" + frame[12:]
+
+    return {
+        "plain_checksum": one(0, cuts, net_header(1, start=34, offset=16), ipv4(6, tcp)),
+        "odd_checksum": one(0, small, net_header(1, start=35, offset=9), ipv4(6, tcp), 1),
+        "tso4": one(0, small, net_header(1, 1, 54, 100, 34, 16), ipv4(6, tcp)),
+        "tso4_partial": one(1, cuts, net_header(1, 1, 54, 100, 34, 16), ipv4(6, tcp), 20000),
+        "tso6_ecn": one(0, cuts, net_header(1, 0x84, 74, 600, 54, 16), ipv6(6, tcp), 3000),
+        "tso6_options": one(0, cuts, net_header(1, 4, 74, 99, 62, 16), ipv6(60, options)),
+        "uso4": one(0, small, net_header(1, 5, 42, 77, 34, 6), ipv4(17, udp)),
+        "uso6_tagged": one(1, cuts, net_header(1, 5, 42, 77, 62, 6), tagged(ipv6(17, udp))),
+        "ufo4": one(0, cuts, net_header(1, 3, 42, 500, 34, 6), ipv4(17, udp), 5000),
+        "ufo6": one(1, small, net_header(1, 3, 62, 300, 54, 6), ipv6(17, udp), 5001),
+        "changes": one(
+            0,
+            small,
+            net_header(1, 1, 54, 100, 34, 16),
+            ipv4(6, tcp),
+            900,
+            u8(14, 0x4F, 16, 0xFF, 12, 0x86, 13, 0xDD),
+        ),
+        "padded": one(0, cuts, net_header(1, 5, 42, 2, 34, 6), ipv4(17, bytes(8) + b"12345"), 0)
+        + bytes(13),
+    }
+
+
 # ---- vhost_user: see target_vhost_user.c -----------------------------------------------------
 
 MESSAGE, WRITE_MEMORY, KICK, INSPECT, RAW_BYTES, RECONNECT, SETTLE = 0, 3, 4, 5, 6, 7, 8
@@ -495,6 +549,7 @@ TARGETS = {
     "ring_schedule": ring_schedule_seeds,
     "hash": hash_seeds,
     "net_header": net_header_seeds,
+    "segment": segment_seeds,
     "vhost_user": vhost_user_seeds,
     "config": config_seeds,
     "control": control_seeds,

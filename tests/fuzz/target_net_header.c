@@ -52,7 +52,7 @@ static void case_read(struct fuzz_input *input, struct net_case *ret)
             ret->cut[queue][i] = fuzz_u8(input);
     }
     memset(&ret->header, 0, sizeof(ret->header));
-    count = fuzz_bytes(input, sizeof(ret->header), &at);
+    count = fuzz_bytes(input, NET_HEADER_LEN, &at);
     if (count != 0)
         memcpy(&ret->header, at, count);
     ret->len = (uint32_t)fuzz_bytes(input, LEN_MAX, &ret->bytes);

@@ -11,8 +11,11 @@ void driver_ring_kick(struct driver_ring *ring)
 {
     uint64_t one = 1;
 
-    check(write(ring->kick_fd, &one, sizeof(one)) == sizeof(one), "the kick failed");
     ring->kick_count++;
+    if (ring->kick != NULL)
+        ring->kick(ring->kick_context);
+    else
+        check(write(ring->kick_fd, &one, sizeof(one)) == sizeof(one), "the kick failed");
 }
 
 void driver_ring_flush(struct driver_ring *ring)

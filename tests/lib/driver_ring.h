@@ -77,15 +77,17 @@ struct driver_ring {
     struct guest_ram *ram; /* borrowed */
     unsigned size;
     enum wire_order order;
-    int event_idx; /* EVENT_IDX was negotiated */
-    int kick_fd;   /* borrowed from the front-end, -1: none */
-    int call_fd;   /* borrowed from the front-end, -1: none */
+    int event_idx;               /* EVENT_IDX was negotiated */
+    int kick_fd;                 /* borrowed from the front-end, -1: none */
+    int call_fd;                 /* borrowed from the front-end, -1: none */
+    void (*kick)(void *context); /* instead of kick_fd, when kick_count has grown; NULL: none */
+    void *kick_context;          /* borrowed */
     unsigned kick_count;
     uint64_t desc_area, driver_area, device_area; /* gpa of the three parts */
     struct driver_order in_order;
 };
 
-/* Writes the kick eventfd whether the device wants it or not. */
+/* Writes the kick eventfd (or calls kick) whether the device wants it or not. */
 void driver_ring_kick(struct driver_ring *ring);
 /* Publishes, and kicks if the device asked for it. */
 void driver_ring_flush(struct driver_ring *ring);

@@ -15,7 +15,7 @@ CHAIN = ["daemon", "api", "transport", "run", "nic", "ring", "memory", "base"]
 EXCEPTIONS = {
     "nic": {"endpoint/endpoint.h"},
     "run": {"endpoint/endpoint.h", "endpoint/catalog.h", "endpoint/spec.h"},
-    "api": {"endpoint/catalog.h", "endpoint/spec.h"},
+    "api": {"endpoint/endpoint.h", "endpoint/catalog.h", "endpoint/spec.h"},
 }
 PUBLIC = {"vionic.h", "vionic_endpoint.h"}
 # The daemon is a client of the library: it lives on the public header and base.

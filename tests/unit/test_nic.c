@@ -234,7 +234,7 @@ static void NET_TX_08_header_length_is_only_a_hint(void **state)
         header.hdr_len = le16_make(hint[i]);
         assert_int_equal(offload_from_header(&header, BYTE_ORDER_LITTLE, ALL_TX, &frame, &offload),
                          0);
-        assert_true(offload.hdr_len <= frame.len);
+        assert_int_equal(offload.hdr_len, start + 20); /* what follows does rely on it */
     }
 }
 
@@ -256,6 +256,104 @@ static void NET_TX_06_truncated_gso_frames(void **state)
         iov.iov_base = exact;
         assert_int_equal(passes(&header, ALL_TX, &frame), len >= start + 20u);
         test_free(exact);
+    }
+}
+
+/* Headers that stand in front of the transport header are walked, to where it is. */
+static void NET_TX_07_extension_headers_are_walked(void **state)
+{
+    struct frame frame;
+    struct iovec iov;
+    uint16_t start = make_frame(&frame, &iov, 6, 60, 3000);
+    struct net_header header;
+
+    (void)state;
+    bytes[start] = 43;
+    bytes[start + 1] = 2;
+    bytes[start + 24] = TCP;
+    for (unsigned wrong = 0; wrong < 300; wrong++) {
+        header = gso_header(4, 1000, (uint16_t)wrong);
+        assert_int_equal(passes(&header, ALL_TX, &frame), wrong == start + 32u);
+    }
+    header = gso_header(4, 1000, (uint16_t)(start + 32));
+    for (unsigned type = 0; type < 256; type++) { /* of those, only these can be stepped over */
+        bytes[start] = (uint8_t)type;
+        assert_int_equal(passes(&header, ALL_TX, &frame), type == 0 || type == 43 || type == 60);
+    }
+    memset(bytes + start, 0, 3000 - start); /* a chain without an end */
+    for (unsigned wrong = 0; wrong < 3000; wrong++) {
+        header = gso_header(4, 1000, (uint16_t)wrong);
+        assert_false(passes(&header, ALL_TX, &frame));
+    }
+}
+
+static void NET_TX_07_tagged_frames(void **state)
+{
+    struct frame frame;
+    struct iovec iov;
+    struct net_header header;
+
+    (void)state;
+    for (uint32_t tags = 0; tags < 4; tags++) {
+        uint16_t start = (uint16_t)(make_frame(&frame, &iov, 4, TCP, 3000) + 4 * tags);
+
+        memmove(bytes + 12 + 4 * tags, bytes + 12, 100);
+        for (uint32_t i = 0; i < tags; i++)
+            memcpy(bytes + 12 + 4 * i, i + 1 == tags ? "\x81\0\0\1" : "\x88\xa8\0\1", 4);
+        header = gso_header(1, 1000, start);
+        assert_int_equal(passes(&header, ALL_TX, &frame), tags <= 2);
+        header = gso_header(1, 1000, (uint16_t)(start - 4));
+        assert_false(passes(&header, ALL_TX, &frame));
+    }
+}
+
+static void NET_TX_07_fragments_have_no_segments(void **state)
+{
+    struct frame frame;
+    struct iovec iov;
+    uint16_t start = make_frame(&frame, &iov, 4, TCP, 3000);
+    struct net_header header = gso_header(1, 1000, start);
+
+    (void)state;
+    for (unsigned bit = 0; bit < 16; bit++) {
+        bytes[ETHERNET + 6] = (uint8_t)(1u << bit >> 8);
+        bytes[ETHERNET + 7] = (uint8_t)(1u << bit);
+        assert_int_equal(passes(&header, ALL_TX, &frame), bit >= 14);
+    }
+}
+
+static void NET_TX_07_checksum_fields_of_other_protocols(void **state)
+{
+    struct frame frame;
+    struct iovec iov;
+    uint16_t start = make_frame(&frame, &iov, 4, TCP, 3000);
+
+    (void)state;
+    for (unsigned offset = 0; offset < 300; offset++) {
+        struct net_header header = gso_header(1, 1000, start);
+
+        header.csum_offset = le16_make((uint16_t)offset);
+        assert_int_equal(passes(&header, ALL_TX, &frame), offset == 16);
+    }
+}
+
+static void NET_TX_05_datagrams_need_the_bit_of_their_family(void **state)
+{
+    uint32_t both = ENDPOINT_USO4 | ENDPOINT_USO6;
+    struct frame frame;
+    struct iovec iov;
+
+    (void)state;
+    for (unsigned version = 4; version <= 6; version += 2) {
+        uint32_t own = version == 4 ? ENDPOINT_USO4 : ENDPOINT_USO6;
+        uint16_t start = make_frame(&frame, &iov, version, UDP, 3000);
+        struct net_header header = gso_header(5, 1000, start);
+
+        assert_true(passes(&header, ENDPOINT_CSUM | own, &frame));
+        assert_false(passes(&header, ALL_TX & ~own, &frame));
+        header = gso_header(3, 1000, start);
+        assert_true(passes(&header, ENDPOINT_CSUM | ENDPOINT_UFO, &frame));
+        assert_false(passes(&header, ENDPOINT_CSUM | both, &frame));
     }
 }
 
@@ -298,6 +396,21 @@ static void NET_TX_03_checksum_over_any_spans(void **state)
     }
 }
 
+/* Every length and alignment, with the bytes that overflow most. */
+static void NET_TX_03_sums_of_every_length(void **state)
+{
+    uint8_t data[300];
+
+    (void)state;
+    for (uint32_t from = 0; from < 33; from++) {
+        for (uint32_t len = 0; from + len <= sizeof(data); len++) {
+            for (unsigned i = 0; i < sizeof(data); i++)
+                data[i] = len % 2 == 0 ? 0xff : (uint8_t)(i * 41 + len);
+            assert_int_equal(checksum_bytes(data + from, len), fold(data + from, len));
+        }
+    }
+}
+
 static void NET_TX_03_checksum_of_zero_becomes_ffff(void **state)
 {
     uint8_t frame[60] = {0};
@@ -334,8 +447,14 @@ int main(void)
         cmocka_unit_test(NET_TX_06_H03_gso_sizes_and_starts_that_lie),
         cmocka_unit_test(NET_TX_06_truncated_gso_frames),
         cmocka_unit_test(NET_TX_07_gso_type_must_be_what_the_frame_is),
+        cmocka_unit_test(NET_TX_07_extension_headers_are_walked),
+        cmocka_unit_test(NET_TX_07_tagged_frames),
+        cmocka_unit_test(NET_TX_07_fragments_have_no_segments),
+        cmocka_unit_test(NET_TX_07_checksum_fields_of_other_protocols),
+        cmocka_unit_test(NET_TX_05_datagrams_need_the_bit_of_their_family),
         cmocka_unit_test(NET_TX_08_header_length_is_only_a_hint),
         cmocka_unit_test(NET_TX_03_checksum_over_any_spans),
+        cmocka_unit_test(NET_TX_03_sums_of_every_length),
         cmocka_unit_test(NET_TX_03_checksum_of_zero_becomes_ffff),
         cmocka_unit_test(NET_TX_04_checksum_outside_the_frame_is_refused),
     };
