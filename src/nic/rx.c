@@ -278,28 +278,6 @@ static void rx_drop(struct endpoint_rx *rx, int error)
                        error == -EMSGSIZE ? PAIR_RX_DROP_TOO_BIG : PAIR_RX_DROP_LINK_DOWN);
 }
 
-/* Makes the frame one that this driver agreed to take; the checksum is finished in its own buffers.
- */
-static int adapt(struct pair *pair, uint32_t len, struct frame_offload *offload)
-{
-    const struct iovec *iov = &pair->scratch->rx.iov[pair->window_iov];
-    const struct chain_batch *window = &pair->scratch->rx;
-    uint32_t allowed = pair->rules.rx_offloads;
-
-    if (offload->gso_type != FRAME_GSO_NONE)
-        return (offload_needs(offload) & ~allowed) == 0 ? 0 : -EINVAL;
-    if (allowed & ENDPOINT_CSUM)
-        return 0;
-    if (offload->flags & FRAME_NEEDS_CSUM) {
-        if (checksum_complete(iov, window->iov_used - pair->window_iov, len, offload->csum_start,
-                              offload->csum_offset) < 0)
-            return -EINVAL;
-        counter_add(&pair->stats.rx_csum_completed, 1);
-    }
-    *offload = (struct frame_offload){0};
-    return 0;
-}
-
 static void count_offload(struct pair *pair, uint32_t len, const struct frame_offload *offload)
 {
     struct pair_stats *stats = &pair->stats;
@@ -312,6 +290,31 @@ static void count_offload(struct pair *pair, uint32_t len, const struct frame_of
         counter_add(&stats->rx_gso_packets, 1);
         counter_add(&stats->rx_gso_bytes, len);
     }
+}
+
+/* Finishes a partial checksum in the driver's own buffers. */
+static int complete(struct pair *pair, uint32_t len, const struct frame_offload *offload)
+{
+    const struct chain_batch *window = &pair->scratch->rx;
+
+    counter_add(&pair->stats.rx_csum_completed, 1);
+    return checksum_complete(&window->iov[pair->window_iov], window->iov_used - pair->window_iov,
+                             len, offload->csum_start, offload->csum_offset);
+}
+
+/* Makes the frame one that this driver agreed to take, with the header for it. */
+static int adapt(struct pair *pair, uint32_t len, const struct frame_offload *offload,
+                 struct net_header *ret_header)
+{
+    uint32_t allowed = pair->rules.rx_offloads;
+
+    if (offload->gso_type != FRAME_GSO_NONE && (offload_needs(offload) & ~allowed) != 0)
+        return -EINVAL;
+    if (!(allowed & ENDPOINT_CSUM))
+        return offload->flags & FRAME_NEEDS_CSUM ? complete(pair, len, offload) : 0;
+    offload_to_header(offload, pair->rules.order, ret_header);
+    count_offload(pair, len, offload);
+    return 0;
 }
 
 /* Copies the header to where window_strip found room for it. */
@@ -373,25 +376,18 @@ static void hash_to_header(struct frame_hash hash, enum byte_order order, struct
 void pair_rx_place(struct pair *pair, uint32_t len, const struct frame_offload *offload,
                    struct frame_hash hash)
 {
-    struct frame_offload adapted = *offload;
-    int plain = offload->flags == 0 && offload->gso_type == FRAME_GSO_NONE;
-    struct net_header header;
-    uint16_t buffers;
+    struct net_header header = {0};
 
     if (offload->gso_type == FRAME_GSO_NONE && oversize(pair, len)) {
         pair_rx_count_drop(pair, PAIR_RX_DROP_OVERSIZE);
         return;
     }
-    if (!plain && adapt(pair, len, &adapted) < 0) {
+    if (__builtin_expect((offload->flags | offload->gso_type) != 0, 0) &&
+        adapt(pair, len, offload, &header) < 0) {
         pair_rx_count_drop(pair, PAIR_RX_DROP_OFFLOAD);
         return;
     }
-    buffers = buffers_push(pair, len);
-    header = (struct net_header){.num_buffers = word16_make(buffers, pair->rules.order)};
-    if (!plain) {
-        offload_to_header(&adapted, pair->rules.order, &header);
-        count_offload(pair, len, &adapted);
-    }
+    header.num_buffers = word16_make(buffers_push(pair, len), pair->rules.order);
     if (__builtin_expect(pair->rules.hash_report, 0))
         hash_to_header(hash, pair->rules.order, &header);
     header_write(pair, &header);

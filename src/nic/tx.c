@@ -72,16 +72,17 @@ static unsigned chain_parse(struct pair *pair, const struct chain *chain, struct
         return PAIR_TX_DROP_LINK_DOWN;
     header_strip(chain, header_len, ret_frame, &header);
     ret_frame->len = chain->readable_len - header_len;
-    if (__builtin_expect(offload_is_plain(&header), 1))
-        ret_frame->offload = (struct frame_offload){0};
-    else if (offload_from_header(&header, pair->rules.order, pair->rules.tx_offloads, ret_frame,
-                                 &ret_frame->offload) < 0)
+    ret_frame->offload = (struct frame_offload){0};
+    if (__builtin_expect(!offload_is_plain(&header), 0) &&
+        offload_from_header(&header, pair->rules.order, pair->rules.tx_offloads, ret_frame,
+                            &ret_frame->offload) < 0)
         return PAIR_TX_DROP_BAD_HEADER;
     if (oversize(pair, ret_frame))
         return PAIR_TX_DROP_OVERSIZE;
     if (__builtin_expect(ret_frame->iov_count > FRAME_SPANS_MAX, 0))
         return pair->ops->reap != NULL ? PAIR_TX_DROP_SCATTERED : PAIR_TX_ALONE;
-    if (__builtin_expect((offload_needs(&ret_frame->offload) & ~pair->rules.tx_passed) != 0, 0))
+    if (__builtin_expect(ret_frame->offload.flags != 0, 0) &&
+        (offload_needs(&ret_frame->offload) & ~pair->rules.tx_passed) != 0)
         return PAIR_TX_ALONE;
     return PAIR_TX_FRAME;
 }
@@ -98,16 +99,22 @@ struct run {
     uint64_t gso_bytes;
 };
 
+static void run_add_offload(struct run *run, const struct frame *frame)
+{
+    run->needs_csum++; /* GSO needs it too */
+    if (frame->offload.gso_type != FRAME_GSO_NONE) {
+        run->gso++;
+        run->gso_bytes += frame->len;
+    }
+}
+
 static void run_add(struct run *run, const struct frame *frame)
 {
     run->frames++;
     run->bytes += frame->len;
     run->largest = MAX(run->largest, frame->len);
-    run->needs_csum += frame->offload.flags & FRAME_NEEDS_CSUM;
-    if (frame->offload.gso_type != FRAME_GSO_NONE) {
-        run->gso++;
-        run->gso_bytes += frame->len;
-    }
+    if (__builtin_expect(frame->offload.flags != 0, 0))
+        run_add_offload(run, frame);
 }
 
 static struct run run_parse(struct pair *pair, uint32_t from)
@@ -153,12 +160,11 @@ static void account(struct pair *pair, const struct run *run)
     counter_add(&stats->tx_packets, run->frames);
     counter_add(&stats->tx_bytes, run->bytes);
     counter_raise(&stats->tx_largest, run->largest);
-    if (run->needs_csum != 0)
-        counter_add(&stats->tx_needs_csum, run->needs_csum);
-    if (run->gso != 0) {
-        counter_add(&stats->tx_gso_packets, run->gso);
-        counter_add(&stats->tx_gso_bytes, run->gso_bytes);
-    }
+    if (run->needs_csum == 0)
+        return;
+    counter_add(&stats->tx_needs_csum, run->needs_csum);
+    counter_add(&stats->tx_gso_packets, run->gso);
+    counter_add(&stats->tx_gso_bytes, run->gso_bytes);
 }
 
 static void drop_count(struct pair *pair, const struct chain *chain, unsigned verdict)
