@@ -65,13 +65,24 @@ static int get_features(struct call *call)
     return reply_u64(call, nic_of(call)->offered.word[0] | VHOST_USER_F_PROTOCOL_FEATURES);
 }
 
-/* MQ without CTRL_VQ means that the VMM ends the control queue itself (VU-MQ-02). */
+/* Without CTRL_VQ the VMM ends the control queue itself (VU-MQ-02): what is commanded by it is not
+ * ours to keep to, though front-ends pass some of its features on. HASH_REPORT stays: it is in each
+ * header. */
 static struct features features_from_wire(const struct nic *nic, uint64_t wire)
 {
+    static const enum feature_bit commanded[] = {
+        NET_F_CTRL_GUEST_OFFLOADS, NET_F_CTRL_RX,   NET_F_CTRL_VLAN,     NET_F_CTRL_RX_EXTRA,
+        NET_F_GUEST_ANNOUNCE,      NET_F_MQ,        NET_F_CTRL_MAC_ADDR, NET_F_DEVICE_STATS,
+        NET_F_VQ_NOTF_COAL,        NET_F_NOTF_COAL, NET_F_RSS,
+    };
     struct features features = {.word = {wire & ~VHOST_USER_F_PROTOCOL_FEATURES}};
 
-    if (features_has(&nic->offered, NET_F_MQ) && !features_has(&features, NET_F_CTRL_VQ))
-        features_remove(&features, NET_F_MQ);
+    if (features_has(&features, NET_F_CTRL_VQ))
+        return features;
+    for (size_t i = 0; i < ARRAY_COUNT(commanded); i++) {
+        if (features_has(&nic->offered, commanded[i]))
+            features_remove(&features, commanded[i]);
+    }
     return features;
 }
 
