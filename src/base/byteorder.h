@@ -72,6 +72,10 @@ static inline le32 word32_make(uint32_t v, enum byte_order order)
 {
     return (le32){order == BYTE_ORDER_BIG ? htobe32(v) : htole32(v)};
 }
+static inline le64 word64_make(uint64_t v, enum byte_order order)
+{
+    return (le64){order == BYTE_ORDER_BIG ? htobe64(v) : htole64(v)};
+}
 
 /* Words that the other side writes while we look: read exactly once, with the named ordering. */
 static inline le16 le16_load_relaxed(const le16 *p)

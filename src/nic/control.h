@@ -3,6 +3,12 @@
  * The control queue (virtio 1.4, 5.1.6.5): every command is answered, in order; one that is
  * unknown, not negotiated or malformed is answered with an error and changes nothing. Runs on the
  * control thread.
+ *
+ *   control.c       from descriptors to messages, the table of commands, the answers
+ *   control_rx.c    which frames are received: modes, addresses, VLANs; announcements
+ *   control_mq.c    which queues are used: pairs, RSS, hash
+ *   control_tune.c  receive offloads, interrupt coalescing
+ *   stats.c         device statistics
  */
 #pragma once
 
@@ -27,6 +33,8 @@ struct nic_control {
     const struct nic_control_ops *ops;
     void *context;            /* borrowed */
     struct chain_batch batch; /* owned */
+    uint8_t *message;         /* owned: a private copy of the command at work */
+    int changed;              /* commands of this batch changed the device model */
     counter commands;
     counter failed;    /* answered with an error */
     counter malformed; /* no room for an answer, or a bad chain */

@@ -18,36 +18,72 @@ static const struct {
     {NET_F_HOST_TSO6, ENDPOINT_TSO6, 0},
     {NET_F_HOST_ECN, ENDPOINT_ECN, 0},
     {NET_F_HOST_USO, ENDPOINT_USO4 | ENDPOINT_USO6, 0},
+    {NET_F_HOST_UFO, ENDPOINT_UFO, 0},
     {NET_F_GUEST_CSUM, 0, ENDPOINT_CSUM},
     {NET_F_GUEST_TSO4, 0, ENDPOINT_TSO4},
     {NET_F_GUEST_TSO6, 0, ENDPOINT_TSO6},
     {NET_F_GUEST_ECN, 0, ENDPOINT_ECN},
     {NET_F_GUEST_USO4, 0, ENDPOINT_USO4},
     {NET_F_GUEST_USO6, 0, ENDPOINT_USO6},
+    {NET_F_GUEST_UFO, 0, ENDPOINT_UFO},
 };
+
+enum {
+    OFFLOAD_FEATURES_TX = 6 /* the first ones of the table */
+};
+
+static int offload_offered(const struct nic *nic, size_t index)
+{
+    return nic->config.software_offloads ||
+           ((offload_features[index].tx & ~nic->caps.tx_offloads) == 0 &&
+            (offload_features[index].rx & ~nic->caps.rx_offloads) == 0);
+}
 
 static struct features features_offer(const struct nic *nic)
 {
     static const enum feature_bit always[] = {
-        NET_F_MAC,    NET_F_STATUS,    NET_F_MRG_RXBUF, NET_F_SPEED_DUPLEX,
-        F_ANY_LAYOUT, F_INDIRECT_DESC, F_EVENT_IDX,     F_VERSION_1,
-        F_RING_RESET, F_RING_PACKED,   F_IN_ORDER,      F_NOTIFICATION_DATA,
+        NET_F_MAC,
+        NET_F_STATUS,
+        NET_F_MRG_RXBUF,
+        NET_F_SPEED_DUPLEX,
+        NET_F_CTRL_VQ,
+        NET_F_CTRL_RX,
+        NET_F_CTRL_RX_EXTRA,
+        NET_F_CTRL_VLAN,
+        NET_F_CTRL_MAC_ADDR,
+        NET_F_CTRL_GUEST_OFFLOADS,
+        NET_F_GUEST_ANNOUNCE,
+        NET_F_NOTF_COAL,
+        NET_F_VQ_NOTF_COAL,
+        NET_F_DEVICE_STATS,
+        NET_F_HASH_REPORT,
+        NET_F_HASH_TUNNEL,
+        NET_F_GUEST_HDRLEN,
+        F_ANY_LAYOUT,
+        F_INDIRECT_DESC,
+        F_EVENT_IDX,
+        F_VERSION_1,
+        F_RING_RESET,
+        F_RING_PACKED,
+        F_IN_ORDER,
+        F_NOTIFICATION_DATA,
     };
     struct features offer = {0};
 
     for (size_t i = 0; i < ARRAY_COUNT(always); i++)
         features_add(&offer, always[i]);
     for (size_t i = 0; i < ARRAY_COUNT(offload_features); i++) {
-        if ((offload_features[i].tx & ~nic->caps.tx_offloads) == 0 &&
-            (offload_features[i].rx & ~nic->caps.rx_offloads) == 0)
+        if (offload_offered(nic, i))
             features_add(&offer, offload_features[i].bit);
     }
     if (nic->config.mtu != 0)
         features_add(&offer, NET_F_MTU);
     if (nic->config.queue_pairs > 1) {
         features_add(&offer, NET_F_MQ);
-        features_add(&offer, NET_F_CTRL_VQ);
+        features_add(&offer, NET_F_RSS);
     }
+    for (unsigned i = 0; i < ARRAY_COUNT(offer.word); i++)
+        offer.word[i] &= ~nic->config.masked.word[i];
     features_close(&offer);
     return offer;
 }
@@ -77,6 +113,7 @@ void nic_reset(struct nic *nic)
     memcpy(nic->mac, nic->config.mac, sizeof(nic->mac));
     nic->rx_offloads_off = 0;
     nic->rx_rules = (struct rx_rules){0};
+    rx_filter_init(&nic->rx_rules.filter, nic->mac);
     nic->coalesce_rx = nic->coalesce_tx = (struct nic_coalesce){0};
     memset(nic->coalesce, 0, sizeof(nic->coalesce));
     nic->announce = 0;
@@ -141,6 +178,47 @@ enum byte_order nic_byte_order(const struct nic *nic)
     return features_has(&nic->agreed, F_VERSION_1) ? BYTE_ORDER_LITTLE : nic->order;
 }
 
+/* ---- what commands change --------------------------------------------------------------- */
+
+void nic_set_driver_mac(struct nic *nic, const uint8_t mac[6])
+{
+    memcpy(nic->mac, mac, sizeof(nic->mac));
+    memcpy(nic->rx_rules.filter.mac, mac, sizeof(nic->mac));
+    nic->config_changed = 1;
+}
+
+void nic_announced(struct nic *nic)
+{
+    nic->config_changed |= nic->announce;
+    nic->announce = 0;
+}
+
+/* virtio 1.4, 5.1.6.5.6: the bits are those of the features. */
+int nic_set_guest_offloads(struct nic *nic, uint64_t wanted)
+{
+    uint32_t off = 0;
+
+    for (size_t i = OFFLOAD_FEATURES_TX; i < ARRAY_COUNT(offload_features); i++) {
+        uint64_t bit = 1ull << offload_features[i].bit;
+
+        if (!features_has(&nic->agreed, offload_features[i].bit))
+            continue;
+        if (!(wanted & bit))
+            off |= offload_features[i].rx;
+        wanted &= ~bit;
+    }
+    if (wanted != 0)
+        return -EINVAL;
+    nic->rx_offloads_off = off;
+    return 0;
+}
+
+void nic_queue_started(struct nic *nic, unsigned queue)
+{
+    if (queue < ARRAY_COUNT(nic->coalesce))
+        nic->coalesce[queue] = queue % 2 == 0 ? nic->coalesce_rx : nic->coalesce_tx;
+}
+
 /* ---- config space (virtio 1.4, 5.1.4) --------------------------------------------------- */
 
 struct net_config {
@@ -158,25 +236,39 @@ struct net_config {
 
 _Static_assert(sizeof(struct net_config) == NIC_CONFIG_LEN, "virtio 1.4, 5.1.4");
 
+static uint16_t net_status(const struct nic *nic)
+{
+    return (uint16_t)((nic_link_up(nic) ? NIC_NET_LINK_UP : 0) |
+                      (nic->announce ? NIC_NET_ANNOUNCE : 0));
+}
+
 /* A field is 0 while the feature that brings it is not offered. Legacy drivers read the multi-byte
  * ones in their own order. */
 static struct net_config config_build(const struct nic *nic)
 {
     const struct nic_config *config = &nic->config;
+    const struct features *offered = &nic->offered;
     enum byte_order order = nic_byte_order(nic);
     uint32_t speed = config->speed_mbps != 0 ? config->speed_mbps : (uint32_t)NIC_SPEED_UNKNOWN;
+    int rss = features_has(offered, NET_F_RSS);
     struct net_config space = {0};
 
     memcpy(space.mac, nic->mac, sizeof(space.mac));
-    space.status = word16_make((uint16_t)((nic_link_up(nic) ? NIC_NET_LINK_UP : 0) |
-                                          (nic->announce ? NIC_NET_ANNOUNCE : 0)),
-                               order);
-    if (features_has(&nic->offered, NET_F_MQ))
+    space.status = word16_make(net_status(nic), order);
+    if (rss || features_has(offered, NET_F_MQ))
         space.max_virtqueue_pairs = word16_make((uint16_t)config->queue_pairs, order);
-    if (features_has(&nic->offered, NET_F_MTU))
+    if (features_has(offered, NET_F_MTU))
         space.mtu = word16_make(config->mtu, order);
     space.speed = word32_make(speed, order);
     space.duplex = nic->duplex;
+    if (rss)
+        space.rss_max_indirection_table_length = word16_make(RSS_TABLE_MAX, order);
+    if (rss || features_has(offered, NET_F_HASH_REPORT)) {
+        space.rss_max_key_size = HASH_KEY_MAX;
+        space.supported_hash_types = word32_make(HASH_TYPES_ALL, order);
+    }
+    if (features_has(offered, NET_F_HASH_TUNNEL))
+        space.supported_tunnel_types = word32_make(HASH_TUNNELS_ALL, order);
     return space;
 }
 
@@ -203,11 +295,18 @@ uint32_t nic_config_generation(struct nic *nic)
 
 /* ---- what follows from the agreement ---------------------------------------------------- */
 
+unsigned nic_pairs_agreed(const struct nic *nic)
+{
+    return features_has(&nic->agreed, NET_F_MQ) || features_has(&nic->agreed, NET_F_RSS)
+               ? nic->config.queue_pairs
+               : 1;
+}
+
 unsigned nic_control_queue(const struct nic *nic)
 {
     if (!features_has(&nic->agreed, NET_F_CTRL_VQ))
         return UINT_MAX;
-    return features_has(&nic->agreed, NET_F_MQ) ? 2 * nic->config.queue_pairs : 2;
+    return 2 * nic_pairs_agreed(nic);
 }
 
 unsigned nic_queue_count(const struct nic *nic)
@@ -215,64 +314,61 @@ unsigned nic_queue_count(const struct nic *nic)
     return 2 * nic->config.queue_pairs + (unsigned)features_has(&nic->offered, NET_F_CTRL_VQ);
 }
 
-static uint32_t offloads_agreed(const struct nic *nic, size_t from, size_t to)
+static uint32_t tx_offloads_agreed(const struct nic *nic)
 {
     uint32_t agreed = 0;
 
-    for (size_t i = from; i < to; i++) {
+    for (size_t i = 0; i < OFFLOAD_FEATURES_TX; i++) {
         if (features_has(&nic->agreed, offload_features[i].bit))
-            agreed |= offload_features[i].tx | offload_features[i].rx;
+            agreed |= offload_features[i].tx;
     }
     return agreed;
 }
 
-enum {
-    OFFLOAD_FEATURES_TX = 5 /* the first ones of the table */
-};
+/* Less what the driver switched off. Without checksums there is no segmentation either. */
+static uint32_t rx_offloads_wanted(const struct nic *nic)
+{
+    uint32_t agreed = 0;
+
+    for (size_t i = OFFLOAD_FEATURES_TX; i < ARRAY_COUNT(offload_features); i++) {
+        if (features_has(&nic->agreed, offload_features[i].bit))
+            agreed |= offload_features[i].rx;
+    }
+    agreed &= ~nic->rx_offloads_off;
+    return agreed & ENDPOINT_CSUM ? agreed : 0;
+}
 
 uint32_t nic_rx_offloads(const struct nic *nic)
 {
-    return offloads_agreed(nic, OFFLOAD_FEATURES_TX, ARRAY_COUNT(offload_features)) &
-           nic->caps.rx_offloads;
+    return rx_offloads_wanted(nic) & nic->caps.rx_offloads;
+}
+
+/* virtio 1.4, 5.1.6: through the last field that an accepted feature brings. */
+static uint8_t header_len(const struct nic *nic)
+{
+    if (features_has(&nic->agreed, NET_F_HASH_REPORT))
+        return NET_HEADER_LEN_HASH;
+    if (features_has(&nic->agreed, F_VERSION_1) || features_has(&nic->agreed, NET_F_MRG_RXBUF))
+        return NET_HEADER_LEN;
+    return NET_HEADER_LEN_LEGACY;
 }
 
 void nic_pair_rules(const struct nic *nic, struct pair_rules *ret_rules)
 {
-    int modern = features_has(&nic->agreed, F_VERSION_1);
-    int mergeable = features_has(&nic->agreed, NET_F_MRG_RXBUF);
+    uint32_t tx_offloads = tx_offloads_agreed(nic);
+    uint32_t tx_passed = tx_offloads & nic->caps.tx_offloads;
 
     *ret_rules = (struct pair_rules){
         .order = nic_byte_order(nic),
-        .header_len = modern || mergeable ? NET_HEADER_LEN : NET_HEADER_LEN_LEGACY,
-        .mergeable = (uint8_t)mergeable,
+        .header_len = header_len(nic),
+        .mergeable = (uint8_t)features_has(&nic->agreed, NET_F_MRG_RXBUF),
+        .hash_report = (uint8_t)features_has(&nic->agreed, NET_F_HASH_REPORT),
         .in_order = (uint8_t)features_has(&nic->agreed, F_IN_ORDER),
         .link_up = (uint8_t)nic_link_up(nic),
-        .tx_offloads = offloads_agreed(nic, 0, OFFLOAD_FEATURES_TX) & nic->caps.tx_offloads,
-        .tx_passed = nic->caps.tx_offloads,
-        .rx_offloads = offloads_agreed(nic, OFFLOAD_FEATURES_TX, ARRAY_COUNT(offload_features)),
+        .tx_offloads = nic->config.software_offloads ? tx_offloads : tx_passed,
+        .tx_passed = tx_passed,
+        .rx_offloads = rx_offloads_wanted(nic),
         .frame_max =
             features_has(&nic->agreed, NET_F_MTU) ? nic->config.mtu + FRAME_LEN_MIN : FRAME_LEN_MAX,
     };
-}
-
-void nic_inspect(const struct nic *nic, struct inspect *visitor)
-{
-    const uint8_t *mac = nic->config.mac;
-
-    inspect_text(visitor, "mac_address", "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2],
-                 mac[3], mac[4], mac[5]);
-    inspect_number(visitor, "max_queues", nic->config.queue_pairs);
-    inspect_number(visitor, "active_queues", nic->active_pairs);
-    inspect_text(visitor, "link", "%s", nic_link_up(nic) ? "up" : "down");
-    inspect_text(visitor, "link_wanted", "%s", nic->link_admin ? "up" : "down");
-    if (nic->config.mtu != 0)
-        inspect_number(visitor, "mtu", nic->config.mtu);
-    if (nic->config.speed_mbps != 0)
-        inspect_number(visitor, "speed_mbps", nic->config.speed_mbps);
-    inspect_text(visitor, "duplex", "%s", nic->duplex == NIC_DUPLEX_FULL ? "full" : "half");
-    inspect_flag(visitor, "announce_pending", nic->announce);
-    inspect_hex(visitor, "device_status", nic->status);
-    inspect_number(visitor, "config_generation", nic->generation);
-    features_inspect(&nic->offered, "offered_features", visitor);
-    features_inspect(&nic->agreed, "agreed_features", visitor);
 }

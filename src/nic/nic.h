@@ -55,6 +55,10 @@ struct nic_config {
     uint32_t speed_mbps; /* 0: unknown */
     unsigned queue_pairs;
     unsigned queue_size_max;
+    struct features masked; /* what this transport can't carry is never offered */
+    /* Checksums and segmentation stand in for what the endpoint can't do: every offload is offered.
+     */
+    uint8_t software_offloads;
 };
 
 /* virtio 1.4, 5.1.6.5.6.1; both 0: an interrupt for each batch that is shown. */
@@ -110,6 +114,17 @@ int nic_agree(struct nic *nic, const struct features *accepted, struct error *er
 uint8_t nic_write_status(struct nic *nic, uint8_t value, const struct features *accepted);
 void nic_needs_reset(struct nic *nic);
 
+/* The driver's own address, until the next reset. */
+void nic_set_driver_mac(struct nic *nic, const uint8_t mac[6]);
+/* The driver says that it told the network where it is (virtio 1.4, 5.1.6.5.4). */
+void nic_announced(struct nic *nic);
+/* The receive offloads that the driver wants from now on, as bits of GUEST_OFFLOADS_SET. -EINVAL:
+ * one of them is unknown or was not agreed on. */
+int nic_set_guest_offloads(struct nic *nic, uint64_t wanted);
+/* A queue starts anew: how its interrupts are coalesced is what was last said for all of its kind
+ * (virtio 1.4, 5.1.6.5.10). */
+void nic_queue_started(struct nic *nic, unsigned queue);
+
 /* Of the words that the driver shares: little unless it is a legacy one that said otherwise. */
 enum byte_order nic_byte_order(const struct nic *nic);
 
@@ -119,6 +134,8 @@ uint32_t nic_config_generation(struct nic *nic);
 
 /* Index of the control queue as negotiated (virtio 1.4, 5.1.2), or UINT_MAX without one. */
 unsigned nic_control_queue(const struct nic *nic);
+/* Pairs that this driver can use: one without MQ and RSS. */
+unsigned nic_pairs_agreed(const struct nic *nic);
 /* Queues that a transport shows before negotiation is final. */
 unsigned nic_queue_count(const struct nic *nic);
 

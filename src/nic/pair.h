@@ -94,7 +94,8 @@ const char *pair_rx_drop_name(enum pair_rx_drop reason);
 struct pair_stats {
     counter tx_packets, tx_bytes, tx_largest; /* largest: bytes of a frame */
     counter tx_gso_packets, tx_gso_bytes, tx_needs_csum;
-    counter tx_segmented, tx_segments, tx_segment_bytes; /* frames cut here, and what they became */
+    counter tx_segmented, tx_segmented_bytes; /* frames cut here */
+    counter tx_segments, tx_segment_bytes;    /* what they became */
     counter rx_packets, rx_bytes, rx_largest;
     counter rx_gso_packets, rx_gso_bytes, rx_needs_csum, rx_data_valid;
     counter rx_csum_completed; /* here, for a driver that takes no partial checksums */

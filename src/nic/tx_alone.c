@@ -36,6 +36,7 @@ static unsigned send_segments(struct pair *pair, const struct frame *frame)
             return PAIR_TX_BLOCKED;
     }
     counter_add(&pair->stats.tx_segmented, 1);
+    counter_add(&pair->stats.tx_segmented_bytes, frame->len);
     return PAIR_TX_FRAME;
 }
 

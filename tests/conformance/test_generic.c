@@ -342,8 +342,27 @@ static void GEN_CFG_07_fields_of_what_is_not_offered_are_0(void **state)
     assert_int_equal(wire_get16(config + 8, WIRE_LITTLE), 0);
     assert_int_equal(wire_get16(config + 10, WIRE_LITTLE), 0);
     assert_true(wire_get32(config + 12, WIRE_LITTLE) == UINT32_MAX); /* speed unknown */
-    for (unsigned i = 17; i < 64; i++)
+    assert_int_equal(wire_get16(config + 18, WIRE_LITTLE), 0);       /* no RSS with one pair */
+    for (unsigned i = 28; i < 64; i++)
         assert_int_equal(config[i], 0);
+    testbed_finish(bed);
+}
+
+static void NET_CFG_04_NET_CFG_09_what_can_be_hashed(void **state)
+{
+    struct testbed_options options = {.nic = "queues=2,endpoint=loopback"};
+    struct testbed *bed = bed_hello(state, &options);
+    uint8_t config[64];
+
+    config_of(&bed->nic[VICTIM].fe, config);
+    assert_int_equal(config[17], 40);
+    assert_int_equal(wire_get16(config + 18, WIRE_LITTLE), 128);
+    assert_int_equal(wire_get32(config + 20, WIRE_LITTLE), 0x1ff);
+    assert_int_equal(wire_get32(config + 24, WIRE_LITTLE), 0x1ff);
+    config_of(&bed->nic[BYSTANDER].fe, config); /* one pair: HASH_REPORT alone */
+    assert_int_equal(config[17], 40);
+    assert_int_equal(wire_get16(config + 18, WIRE_LITTLE), 0);
+    assert_int_equal(wire_get32(config + 20, WIRE_LITTLE), 0x1ff);
     testbed_finish(bed);
 }
 
@@ -556,7 +575,7 @@ static void GEN_NT_03_VU_SEC_05_rings_that_do_not_exist(void **state)
 {
     static const uint32_t request[] = {VU_SET_VRING_NUM, VU_SET_VRING_BASE, VU_SET_VRING_ENABLE,
                                        VU_SET_VRING_ENDIAN};
-    static const uint32_t index[] = {2, 3, 255, 256, 0x80000000, UINT32_MAX};
+    static const uint32_t index[] = {3, 4, 255, 256, 0x80000000, UINT32_MAX};
     struct testbed *bed = testbed_start(state, NULL);
     struct testbed_nic *nic = &bed->nic[VICTIM];
 
@@ -587,6 +606,7 @@ int main(void)
         TESTBED_TEST(VU_ST_12_features_ok_does_not_stick_after_refused_features),
         TESTBED_TEST(GEN_FT_09_offer_is_stable),
         TESTBED_TEST(NET_CFG_fields_have_their_values),
+        TESTBED_TEST(NET_CFG_04_NET_CFG_09_what_can_be_hashed),
         TESTBED_TEST(GEN_CFG_07_fields_of_what_is_not_offered_are_0),
         TESTBED_TEST(GEN_CFG_06_reads_of_every_offset_and_width),
         TESTBED_TEST(GEN_CFG_06_writes_are_refused),

@@ -185,7 +185,7 @@ static void VU_MQ_01_queue_num_counts_rings(void **state)
 {
     static const char *const nic[] = {"endpoint=loopback", "queues=2,endpoint=loopback",
                                       "queues=8,endpoint=loopback"};
-    static const uint64_t rings[] = {2, 5, 17};
+    static const uint64_t rings[] = {3, 5, 17}; /* the control queue is one */
 
     for (unsigned i = 0; i < 3; i++) {
         struct testbed_options options = {.nic = nic[i]};
