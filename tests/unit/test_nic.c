@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "base/checked.h"
-#include "check.h"
 #include "base/checksum.h"
+#include "check.h"
 #include "nic/features.h"
 #include "nic/offload.h"
 
