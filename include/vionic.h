@@ -53,6 +53,8 @@ struct vionic_config {
     unsigned poll_us; /* how long a worker looks on after its last packet before it sleeps, up to
                          1000000. With VIONIC_THREADS_NONE: 0 */
     enum vionic_threads threads;
+    const char *cpus; /* "0-1,4": worker i runs on the i-th of these, modulo; NULL: on any.
+                         With VIONIC_THREADS_NONE: NULL */
 };
 
 enum vionic_socket_mode {
@@ -83,6 +85,8 @@ struct vionic_nic_config {
     /* An endpoint of yours (vionic_endpoint.h). The calls are copied. */
     const struct vionic_endpoint_ops *endpoint_ops;
     void *endpoint_context; /* what its open() is given; borrowed until the NIC is removed */
+    const char *workers;    /* "2": on two workers, those with the fewest pairs; "0-1,3", "3-3": on
+                               these; NULL: on all */
 };
 
 /* "0.1.0"; static. */

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "api/placement.h"
 #include "api/sized.h"
 #include "endpoint/spec.h"
 
@@ -121,6 +122,9 @@ static int nic_open_coordinator(struct vionic_nic *nic, const struct vionic_nic_
     };
     int result = nic_config_build(config, &settings.nic, err);
 
+    if (result == 0 && config->workers != NULL)
+        result = placement_workers(config->workers, worker_pool_count(vionic->pool),
+                                   &settings.workers, err);
     if (result == 0)
         result = endpoint_choose(config, nic, &spec, err);
     if (config->endpoint_ops != NULL)

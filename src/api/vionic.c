@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 
+#include "api/placement.h"
 #include "api/sized.h"
 #include "base/checked.h"
 #include "memory/guard.h"
@@ -55,9 +56,10 @@ static int config_check(const struct vionic_config *config, struct error *err)
         return error_set(err, EINVAL, "workers=%u is more than %d", config->workers, WORKERS_MAX);
     if (config->threads != VIONIC_THREADS_WORKERS && config->threads != VIONIC_THREADS_NONE)
         return error_set(err, EINVAL, "vionic_config.threads is none of enum vionic_threads");
-    if (config->threads == VIONIC_THREADS_NONE && (config->workers != 0 || config->poll_us != 0))
+    if (config->threads == VIONIC_THREADS_NONE &&
+        (config->workers != 0 || config->poll_us != 0 || config->cpus != NULL))
         return error_set(err, EINVAL,
-                         "workers and poll mean nothing without threads: leave them 0");
+                         "workers, poll and cpus mean nothing without threads: leave them 0");
     if (config->poll_us > POLL_US_MAX)
         return error_set(err, EINVAL, "poll=%u is more than %d microseconds", config->poll_us,
                          POLL_US_MAX);
@@ -67,15 +69,19 @@ static int config_check(const struct vionic_config *config, struct error *err)
 int vionic_create(const struct vionic_config *given, struct vionic **ret_vionic,
                   struct vionic_error *err)
 {
-    struct worker_pool_config pool = {.queue_size_max = VIRTQUEUE_SIZE_MAX};
+    unsigned cpus[PLACEMENT_CPUS_MAX];
+    struct worker_pool_config pool = {.queue_size_max = VIRTQUEUE_SIZE_MAX, .cpus = cpus};
     struct vionic_config config;
     struct vionic *vionic;
     int result = sized_read(given, "vionic_config", &config, sizeof(config), error_of(err));
 
     if (result == 0)
         result = config_check(&config, error_of(err));
+    if (result == 0 && config.cpus != NULL)
+        result = placement_cpus(config.cpus, cpus, error_of(err));
     if (result < 0)
         return result;
+    pool.cpu_count = (unsigned)result;
     vionic = calloc(1, sizeof(*vionic));
     if (vionic == NULL)
         return error_set(error_of(err), ENOMEM, "out of memory");

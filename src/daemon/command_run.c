@@ -20,6 +20,7 @@ enum {
     OPTION_NIC,
     OPTION_CONTROL,
     OPTION_WORKERS,
+    OPTION_CPUS,
     OPTION_POLL,
     OPTION_LOG_LEVEL,
     OPTION_CAPABILITIES,
@@ -39,6 +40,8 @@ static const struct argp_option options[] = {
      "Control socket; default: /run/vionic/control.sock for root, "
      "$XDG_RUNTIME_DIR/vionic/control.sock for others"},
     {"workers", OPTION_WORKERS, "N", 0, "Threads that move packets, 1 to 64; default: 1"},
+    {"cpus", OPTION_CPUS, "LIST", 0,
+     "CPUs for the workers, one each in this order and then again, such as 0-1,4; default: any"},
     {"poll", OPTION_POLL, "USEC", 0,
      "How long a worker looks on for packets before it sleeps, in microseconds; default: 0"},
     {"log-level", OPTION_LOG_LEVEL, "LEVEL", 0, "error, warning, info (default) or debug"},
@@ -102,6 +105,8 @@ static int take(int key, const char *value, void *input, struct error *err)
         return set_setting(run, "control", value, err);
     case OPTION_WORKERS:
         return set_setting(run, "workers", value, err);
+    case OPTION_CPUS:
+        return set_setting(run, "cpus", value, err);
     case OPTION_POLL:
         return set_setting(run, "poll", value, err);
     case OPTION_LOG_LEVEL:
@@ -163,6 +168,7 @@ const struct command command_run = {
         "  queues=N           queue pairs, 1 to 128; default: 1\n"
         "  queue-size=N       largest ring, 1 to 32768; default: 1024\n"
         "  speed=MBIT         link speed that the guest sees; default: the endpoint's\n"
+        "  workers=N          queue pairs go to at most N workers; 0-1+3 or 3-3: to just these\n"
         "  endpoint=KIND:...  where packets go (needed, and last); its own options follow the\n"
         "                     colon and may repeat; `vionic endpoints` lists them\n"
         "\n"
@@ -173,8 +179,8 @@ const struct command command_run = {
         "  The same, with the guest's ssh at port 2222 of this host:\n"
         "    vionic run --nic socket=/tmp/vm0.sock,endpoint=user:hostfwd=tcp:127.0.0.1:2222-:22\n"
         "\n"
-        "  Two NICs with jumbo frames and four queues each on two workers:\n"
-        "    vionic run --workers 2 \\\n"
+        "  Two NICs with jumbo frames and four queues each on two workers, on CPUs of their own:\n"
+        "    vionic run --workers 2 --cpus 2-3 \\\n"
         "      --nic socket=/tmp/a.sock,queues=4,mtu=9000,endpoint=tap:ifname=tap0 \\\n"
         "      --nic socket=/tmp/b.sock,queues=4,mtu=9000,endpoint=tap:ifname=tap1\n"
         "\n"

@@ -97,6 +97,22 @@ static unsigned number_of(json_t *object, const char *key)
     return (unsigned)json_integer_value(json_object_get(object, key));
 }
 
+/* A count may be a number in the file. */
+static int nic_set_workers(struct config *config, struct config_nic *entry, json_t *workers,
+                           struct error *err)
+{
+    json_t *text = json_incref(workers);
+
+    if (json_is_integer(workers)) {
+        json_decref(text);
+        text = json_sprintf("%lld", (long long)json_integer_value(workers));
+    }
+    if (json_array_append_new(config->kept, text) < 0)
+        return out_of_memory(err);
+    entry->nic.workers = json_string_value(text);
+    return 0;
+}
+
 /* The schema holds for the object already. */
 static int nic_fill(struct config *config, struct config_nic *entry, json_t *object,
                     struct error *err)
@@ -104,6 +120,7 @@ static int nic_fill(struct config *config, struct config_nic *entry, json_t *obj
     struct vionic_nic_config *nic = &entry->nic;
     const char *mode = json_string_value(json_object_get(object, "mode"));
     const char *mac = json_string_value(json_object_get(object, "mac"));
+    json_t *workers = json_object_get(object, "workers");
     int ret = nic_check_required(object, entry->place, err);
 
     nic->size = sizeof(*nic);
@@ -121,6 +138,8 @@ static int nic_fill(struct config *config, struct config_nic *entry, json_t *obj
         ret = mac_parse(mac, entry->place, nic->mac, err);
     else if (ret == 0)
         mac_choose(nic->socket_path, nic->mac);
+    if (ret == 0 && workers != NULL)
+        ret = nic_set_workers(config, entry, workers, err);
     if (ret == 0)
         ret = config_endpoint_fill(config, entry, json_object_get(object, "endpoint"), err);
     return ret;
@@ -184,6 +203,7 @@ static int apply_settings(struct config *config, json_t *object, const char *pla
     json_t *control = json_object_get(object, "control");
     json_t *workers = json_object_get(object, "workers");
     json_t *poll = json_object_get(object, "poll");
+    json_t *cpus = json_object_get(object, "cpus");
     int ret = schema_check(schema_daemon, object, place, err);
 
     if (ret < 0)
@@ -194,6 +214,8 @@ static int apply_settings(struct config *config, json_t *object, const char *pla
         config->control_path = json_string_value(control);
     if (workers != NULL)
         config->workers = (unsigned)json_integer_value(workers);
+    if (cpus != NULL)
+        config->cpus = json_string_value(cpus);
     if (poll != NULL)
         config->poll_us = (unsigned)json_integer_value(poll);
     return 0;

@@ -25,6 +25,7 @@ struct config {
     const char *control_path; /* borrowed from kept; NULL: the default */
     unsigned workers;         /* 0: the library's default */
     unsigned poll_us;
+    const char *cpus;        /* borrowed from kept; NULL: any */
     struct config_nic *nics; /* owned */
     size_t nic_count;
 };
@@ -35,7 +36,7 @@ void config_clear(struct config *config);
 
 /* -EINVAL: what the operator wrote is wrong. Otherwise the -errno of reading. */
 int config_load_file(struct config *config, const char *path, struct error *err);
-/* {"control", "workers", "poll"} of the command line; they overrule the file's. */
+/* {"control", "workers", "cpus", "poll"} of the command line; they overrule the file's. */
 int config_add_settings(struct config *config, json_t *settings, struct error *err);
 /* The text of one --nic. */
 int config_add_nic(struct config *config, const char *text, struct error *err);

@@ -60,6 +60,7 @@ static int start_library(struct daemon *daemon, const struct config *config, str
         .size = sizeof(settings),
         .workers = config->workers,
         .poll_us = config->poll_us,
+        .cpus = config->cpus,
     };
     struct vionic_error reason = {{0}};
     int ret = vionic_create(&settings, &daemon->vionic, &reason);

@@ -16,11 +16,9 @@ enum {
 };
 
 const struct schema_key schema_daemon[] = {
-    {"control", SCHEMA_PATH, 0, 0},
-    {"workers", SCHEMA_NUMBER, 1, 64},
-    {"poll", SCHEMA_NUMBER, 0, 1000000},
-    {"nics", SCHEMA_ARRAY, 0, 0},
-    {NULL, 0, 0, 0},
+    {"control", SCHEMA_PATH, 0, 0}, {"workers", SCHEMA_NUMBER, 1, 64},
+    {"cpus", SCHEMA_TEXT, 0, 0},    {"poll", SCHEMA_NUMBER, 0, 1000000},
+    {"nics", SCHEMA_ARRAY, 0, 0},   {NULL, 0, 0, 0},
 };
 
 const struct schema_key schema_nic[] = {
@@ -32,6 +30,7 @@ const struct schema_key schema_nic[] = {
     {"queues", SCHEMA_NUMBER, 1, 128},
     {"queue-size", SCHEMA_NUMBER, 1, 32768},
     {"speed", SCHEMA_NUMBER, 1, INT32_MAX}, /* virtio 1.4, 5.1.4: 0 … 0x7fffffff Mbit/s */
+    {"workers", SCHEMA_WORKERS, 1, 64},
     {"endpoint", SCHEMA_ENDPOINT, 0, 0},
     {NULL, 0, 0, 0},
 };
@@ -70,6 +69,11 @@ static int refuse_value(const struct schema_key *key, const json_t *value, const
     case SCHEMA_NUMBER:
         return error_set(err, EINVAL, "%s%s: must be a whole number from %lld to %lld, not %s",
                          place, key->name, (long long)key->min, (long long)key->max, shown);
+    case SCHEMA_WORKERS:
+        return error_set(
+            err, EINVAL,
+            "%s%s: must be a count from %lld to %lld or a list such as \"0-1\", not %s", place,
+            key->name, (long long)key->min, (long long)key->max, shown);
     case SCHEMA_ARRAY:
         return error_set(err, EINVAL, "%s%s: must be an array of objects, not %s", place, key->name,
                          shown);
@@ -101,12 +105,19 @@ static int is_plain_text(const json_t *value)
     return 1;
 }
 
+static int number_fits(const struct schema_key *key, const json_t *value)
+{
+    return json_is_integer(value) && json_integer_value(value) >= key->min &&
+           json_integer_value(value) <= key->max;
+}
+
 static int value_fits(const struct schema_key *key, const json_t *value)
 {
     switch (key->type) {
     case SCHEMA_NUMBER:
-        return json_is_integer(value) && json_integer_value(value) >= key->min &&
-               json_integer_value(value) <= key->max;
+        return number_fits(key, value);
+    case SCHEMA_WORKERS:
+        return json_is_string(value) ? is_plain_text(value) : number_fits(key, value);
     case SCHEMA_ARRAY:
         return json_is_array(value);
     case SCHEMA_ENDPOINT:

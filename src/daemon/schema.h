@@ -11,6 +11,7 @@
 
 enum schema_type {
     SCHEMA_NUMBER,   /* a whole number in min … max */
+    SCHEMA_WORKERS,  /* a whole number in min … max, or a string that is not empty */
     SCHEMA_TEXT,     /* a string that is not empty */
     SCHEMA_PATH,     /* a string that fits into a unix socket's address */
     SCHEMA_ARRAY,    /* its items have a schema of their own */
@@ -20,8 +21,8 @@ enum schema_type {
 struct schema_key {
     const char *name;
     enum schema_type type;
-    json_int_t min; /* SCHEMA_NUMBER */
-    json_int_t max; /* SCHEMA_NUMBER */
+    json_int_t min; /* SCHEMA_NUMBER, SCHEMA_WORKERS */
+    json_int_t max;
 };
 
 extern const struct schema_key schema_daemon[]; /* ends with a NULL name */

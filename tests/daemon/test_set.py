@@ -24,7 +24,9 @@ def check_done(vionic, *arguments):
 
 
 def nic(vionic, name="front"):
-    return vionic.ask({"command": "inspect", "path": name})["result"]
+    tree = vionic.ask({"command": "inspect", "path": name})["result"]
+    del tree["queues"]  # workers use time by being asked
+    return tree
 
 
 def test_each_setting_shows_in_inspect():

@@ -11,6 +11,8 @@
 #include "base/event_bits.h"
 #include "base/fd.h"
 #include "base/inspect.h"
+#include "base/mac_text.h"
+#include "base/number_list.h"
 #include "check.h"
 #include "clockwork.h"
 
@@ -222,6 +224,43 @@ static void inspect_walks_in_order(void **state)
     assert_memory_equal(text, "wakes{0=0/2;1=0/2;2-3=1/2;4-7=0/2;", 34);
 }
 
+static void number_list_keeps_the_order(void **state)
+{
+    static const unsigned expected[] = {7, 0, 1, 2, 7, 3};
+    unsigned numbers[6];
+
+    (void)state;
+    assert_int_equal(number_list_parse("7,0-2+7,3-3", 7, numbers, 6), 6);
+    assert_memory_equal(numbers, expected, sizeof(expected));
+    assert_int_equal(number_list_parse("7,0-2+7,3-3", 7, numbers, 5), -E2BIG);
+    assert_int_equal(number_list_parse("7,0-2+7,3-3", 6, numbers, 6), -ERANGE);
+    assert_int_equal(number_list_parse("0-4294967295", 4294967295u, numbers, 6), -E2BIG);
+    assert_int_equal(number_list_parse("18446744073709551616", 9, numbers, 6), -ERANGE);
+}
+
+static void number_list_and_mac_refuse_other_text(void **state)
+{
+    static const char *const lists[] = {"",     " 1",   "1 ",    "-1", "1-", "2-1", "1,", ",1",
+                                        "1,,2", "1--2", "1-2-3", "x",  "1x", "+",   "1.5"};
+    static const char *const macs[] = {"",
+                                       "52:54:00:12:34:5",
+                                       "52:54:00:12:34:567",
+                                       "52:54:00-12:34:56",
+                                       "52.54.00.12.34.56",
+                                       "52:54:00:12:34:5g",
+                                       "525400123456xxxxx"};
+    unsigned numbers[8];
+    uint8_t mac[6];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(lists); i++)
+        check(number_list_parse(lists[i], 100, numbers, 8) == -EINVAL, "\"%s\"", lists[i]);
+    for (size_t i = 0; i < ARRAY_COUNT(macs); i++)
+        check(mac_text_parse(macs[i], mac) == -EINVAL, "\"%s\"", macs[i]);
+    assert_int_equal(mac_text_parse("0a-Bb-cC-00-fF-10", mac), 0);
+    assert_memory_equal(mac, "\x0a\xbb\xcc\x00\xff\x10", 6);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -237,6 +276,8 @@ int main(void)
         cmocka_unit_test(event_bits_are_taken_once),
         cmocka_unit_test(fd_take_moves_ownership),
         cmocka_unit_test(inspect_walks_in_order),
+        cmocka_unit_test(number_list_keeps_the_order),
+        cmocka_unit_test(number_list_and_mac_refuse_other_text),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
