@@ -258,7 +258,7 @@ static void status_write(struct mmio *mmio, uint32_t value)
 {
     if (value == 0)
         mmio_reset(mmio);
-    else
+    else if ((uint8_t)value != 0) /* bits above the lowest byte mean nothing */
         registers_write_status(&mmio->registers, (uint8_t)value);
 }
 

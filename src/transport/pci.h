@@ -55,7 +55,7 @@ void pci_write_config(struct pci *pci, uint32_t offset, unsigned width,
  * is disabled all bits read 1. */
 uint64_t pci_read_bar(struct pci *pci, uint64_t offset, unsigned width) CONTROL_ONLY;
 void pci_write_bar(struct pci *pci, uint64_t offset, unsigned width, uint64_t value) CONTROL_ONLY;
-/* Where the BAR is; 0: nowhere, memory space is disabled. */
+/* 1 and where the BAR is; 0: nowhere, memory space is disabled. */
 int pci_bar_address(const struct pci *pci, uint64_t *ret_address);
 
 unsigned pci_queue_count(const struct pci *pci);

@@ -92,6 +92,31 @@ void register_driver_init_mmio(struct register_driver *driver, const struct regi
 /* Places the BAR, enables memory and bus master, walks the capabilities. */
 void register_driver_init_pci(struct register_driver *driver, const struct register_port *port);
 
+/* The last part of that, for a function that lost its config space. */
+void register_driver_enable_pci(struct register_driver *driver);
+
+/* ---- interrupts of virtio-pci ---- */
+
+enum msix_control {
+    MSIX_CONTROL_MASK = 1 << 14,
+    MSIX_CONTROL_ENABLE = 1 << 15,
+    MSIX_NO_VECTOR = 0xffff,
+};
+
+/* Masked, written, unmasked. */
+void register_driver_put_msix(struct register_driver *driver, unsigned vector, uint64_t address,
+                              uint32_t data);
+void register_driver_mask_msix(struct register_driver *driver, unsigned vector, unsigned masked);
+unsigned register_driver_msix_pending(struct register_driver *driver, unsigned vector);
+void register_driver_set_msix(struct register_driver *driver, uint32_t control);
+/* What the vector register reads afterwards. */
+uint32_t register_driver_map_queue(struct register_driver *driver, uint32_t queue, uint32_t vector);
+uint32_t register_driver_map_config(struct register_driver *driver, uint32_t vector);
+/* Reads it, and thereby clears it. */
+uint32_t register_driver_isr(struct register_driver *driver);
+
+/* ---- both ---- */
+
 uint64_t register_driver_offer(struct register_driver *driver);
 /* Reset, ACKNOWLEDGE, DRIVER, features, FEATURES_OK; returns what the status reads then. */
 uint8_t register_driver_negotiate(struct register_driver *driver, uint64_t features);
