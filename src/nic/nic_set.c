@@ -83,5 +83,6 @@ void nic_set_mtu(struct nic *nic, uint16_t mtu)
         return;
     nic->config.mtu = mtu;
     nic->config_changed = 1;
-    features_add(&nic->offered, NET_F_MTU);
+    if (!features_has(&nic->config.masked, NET_F_MTU))
+        features_add(&nic->offered, NET_F_MTU);
 }

@@ -7,11 +7,14 @@
 
 #include "check.h"
 #include "clockwork.h"
+#include "control_driver.h"
 #include "testbed.h"
 
 #define NET_MTU          (1ull << 3)
 #define NET_MAC          (1ull << 5)
 #define NET_STATUS       (1ull << 16)
+#define NET_ANNOUNCE     (1ull << 21)
+#define NET_MAC_ADDR     (1ull << 23)
 #define NET_SPEED_DUPLEX (1ull << 63)
 
 #define FEATURES                                                                                   \
@@ -20,6 +23,7 @@
 enum {
     BACKEND_CONFIG_CHANGE = 2,
     LINK_UP = 1,
+    ANNOUNCE = 2,
     UP_TO_FEATURES = STATUS_ACKNOWLEDGE | STATUS_DRIVER | STATUS_FEATURES_OK,
     BLIP_MS = 200,
 };
@@ -346,6 +350,67 @@ static void CTL_ANN_01_says_why_it_can_not_be_asked_for(void **state)
     testbed_finish_anew(bed);
 }
 
+static struct testbed *bed_with_control(void **state, struct control_driver *ret_driver)
+{
+    struct testbed_options options = {.nic = "mtu=1500,speed=1000,endpoint=loopback",
+                                      .features = FEATURES | NET_ANNOUNCE | NET_MAC_ADDR,
+                                      .control = 1,
+                                      .start = front_end_start_crosvm};
+    struct testbed *bed = testbed_start(state, &options);
+
+    assert_int_equal(front_end_set_backend_req_fd(&bed->nic[VICTIM].fe), 0);
+    control_driver_init(ret_driver, bed->nic[VICTIM].ring[2], 0);
+    return bed;
+}
+
+static void CTL_ANN_01_asked_for_until_it_is_acknowledged(void **state)
+{
+    static const uint8_t acknowledge[] = {3, 0};
+    static struct control_driver driver;
+    struct testbed *bed = bed_with_control(state, &driver);
+    struct front_end *fe = &bed->nic[VICTIM].fe;
+
+    assert_int_equal(control_driver_ask(&driver, acknowledge, 2), CONTROL_ACK_OK);
+    expect_no_notice(fe);
+    for (unsigned i = 0; i < 3; i++) {
+        set(bed, "nic0.announce", "now");
+        expect_notice(fe);
+        assert_int_equal(config_of(fe).status, LINK_UP | ANNOUNCE);
+        set(bed, "nic0.announce", "now");
+        expect_no_notice(fe);
+        assert_int_equal(config_of(fe).status, LINK_UP | ANNOUNCE);
+        assert_int_equal(control_driver_ask(&driver, acknowledge, 2), CONTROL_ACK_OK);
+        assert_int_equal(config_of(fe).status, LINK_UP);
+    }
+    set(bed, "nic0.announce", "now");
+    expect_notice(fe);
+    assert_int_equal(front_end_set_status(fe, 0), 0);
+    assert_int_equal(config_of(fe).status, LINK_UP); /* the next driver was not asked */
+    testbed_disconnect(&bed->nic[VICTIM]);
+    testbed_connect(&bed->nic[VICTIM]);
+    testbed_finish_anew(bed);
+}
+
+/* CTL-MAC-02: the driver's word holds until it is reset, whatever the operator says. */
+static void an_address_that_the_driver_set_stays_until_its_reset(void **state)
+{
+    static const uint8_t command[] = {1, 1, 2, 3, 4, 5, 6, 7};
+    static struct control_driver driver;
+    struct testbed *bed = bed_with_control(state, &driver);
+    struct testbed_nic *nic = &bed->nic[VICTIM];
+
+    assert_int_equal(control_driver_ask(&driver, command, sizeof(command)), CONTROL_ACK_OK);
+    assert_memory_equal(config_of(&nic->fe).mac, command + 2, 6);
+    set(bed, "nic0.mac", "52:54:00:0a:0b:0c");
+    expect_no_notice(&nic->fe);
+    assert_memory_equal(config_of(&nic->fe).mac, command + 2, 6);
+    assert_int_equal(front_end_set_status(&nic->fe, 0), 0);
+    assert_memory_equal(config_of(&nic->fe).mac, "\x52\x54\x00\x0a\x0b\x0c", 6);
+    testbed_disconnect(nic);
+    testbed_connect(nic);
+    testbed_finish_anew(bed);
+}
+
 /* ---- the channel ---- */
 
 /* VU-BR-01: whatever becomes of the channel, settings go on and so do packets. */
@@ -428,6 +493,8 @@ int main(void)
         TESTBED_TEST(NET_CFG_02_an_mtu_that_no_driver_goes_by_may_change),
         TESTBED_TEST(NET_CFG_09_a_new_address_is_noticed),
         TESTBED_TEST(CTL_ANN_01_says_why_it_can_not_be_asked_for),
+        TESTBED_TEST(CTL_ANN_01_asked_for_until_it_is_acknowledged),
+        TESTBED_TEST(an_address_that_the_driver_set_stays_until_its_reset),
         TESTBED_TEST(VU_BR_02_nothing_is_said_while_all_rings_are_stopped),
         TESTBED_TEST(VU_BR_03_changes_without_a_channel_are_counted),
         TESTBED_TEST(VU_BR_01_channels_that_are_full_closed_or_none),
