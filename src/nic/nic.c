@@ -110,6 +110,8 @@ void nic_reset(struct nic *nic)
     nic->status = 0;
     nic->order = BYTE_ORDER_LITTLE;
     nic->active_pairs = 1;
+    nic->config_changed |=
+        nic->announce || memcmp(nic->mac, nic->config.mac, sizeof(nic->mac)) != 0;
     memcpy(nic->mac, nic->config.mac, sizeof(nic->mac));
     nic->rx_offloads_off = 0;
     nic->rx_rules = (struct rx_rules){0};

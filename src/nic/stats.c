@@ -234,11 +234,12 @@ static void put_queue(struct control_request *request, const struct wanted *want
 /* Everything that is asked for is there, or the whole command fails (virtio 1.4, 5.1.6.5.8.2). */
 enum control_ack control_stats_get(struct control_request *request)
 {
+    uint32_t end = request->len - request->len % WANTED_LEN;
     struct wanted wanted;
 
-    if (request->len == 0 || request->len % WANTED_LEN != 0)
+    if (end == 0)
         return CONTROL_ERR;
-    for (uint32_t offset = 0; offset < request->len; offset += WANTED_LEN) {
+    for (uint32_t offset = 0; offset < end; offset += WANTED_LEN) {
         enum queue_kind kind;
 
         wanted = wanted_read(request, offset);
@@ -246,7 +247,7 @@ enum control_ack control_stats_get(struct control_request *request)
         if (kind == KIND_NONE || (wanted.types & ~types_supported(request->nic, kind)) != 0)
             return CONTROL_ERR;
     }
-    for (uint32_t offset = 0; offset < request->len; offset += WANTED_LEN) {
+    for (uint32_t offset = 0; offset < end; offset += WANTED_LEN) {
         wanted = wanted_read(request, offset);
         put_queue(request, &wanted);
     }

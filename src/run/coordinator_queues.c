@@ -194,6 +194,7 @@ NEEDS_DATA static int pair_start(struct coordinator *coordinator, unsigned queue
     polled_update(worker_pair);
     if (!coordinator->enabled[queue])
         virtqueue_rest(virtqueue);
+    nic_queue_started(&coordinator->nic, queue);
     coordinator_update_pair(coordinator, queue / 2);
     return 0;
 }
