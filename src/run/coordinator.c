@@ -123,6 +123,8 @@ static int capabilities_apply(struct coordinator *coordinator, const struct nic_
         complete.mtu = (uint16_t)MIN(caps.mtu, UINT16_MAX);
     if (complete.speed_mbps == 0)
         complete.speed_mbps = caps.speed_mbps;
+    /* Segments are made in memory that is used again when send() returns. */
+    complete.software_offloads = coordinator->endpoint->ops->reap == NULL;
     nic_init(&coordinator->nic, &complete, &caps);
     return 0;
 }
