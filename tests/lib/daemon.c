@@ -68,8 +68,14 @@ static void run_child(struct daemon *daemon, const char *program)
 {
     const char *argument[ARGUMENTS] = {program, "run", "--control", daemon->control};
     unsigned count = 4;
+    char workers[16];
     int fd = open(daemon->log, O_WRONLY | O_CREAT | O_APPEND, 0600);
 
+    if (daemon->workers != 0) {
+        snprintf(workers, sizeof(workers), "%u", daemon->workers);
+        argument[count++] = "--workers";
+        argument[count++] = workers;
+    }
     for (unsigned i = 0; i < daemon->nic_count; i++) {
         argument[count++] = "--nic";
         argument[count++] = daemon->nic[i];

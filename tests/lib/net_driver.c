@@ -79,6 +79,11 @@ void net_header_put(void *at, const struct net_header *header, unsigned header_l
     wire_put16(byte + 8, header->csum_offset, order);
     if (header_len >= NET_HEADER_MODERN)
         wire_put16(byte + 10, header->num_buffers, order);
+    if (header_len >= NET_HEADER_HASH) {
+        wire_put32(byte + 12, header->hash_value, order);
+        wire_put16(byte + 16, header->hash_report, order);
+        wire_put16(byte + 18, 0, order);
+    }
 }
 
 static struct net_header header_get(const void *at, unsigned header_len, enum wire_order order)
@@ -93,6 +98,8 @@ static struct net_header header_get(const void *at, unsigned header_len, enum wi
         .csum_start = wire_get16(byte + 6, order),
         .csum_offset = wire_get16(byte + 8, order),
         .num_buffers = header_len >= NET_HEADER_MODERN ? wire_get16(byte + 10, order) : 1,
+        .hash_value = header_len >= NET_HEADER_HASH ? wire_get32(byte + 12, order) : 0,
+        .hash_report = header_len >= NET_HEADER_HASH ? wire_get16(byte + 16, order) : 0,
     };
 }
 
@@ -186,15 +193,17 @@ int net_driver_receive(struct net_driver *net, void *ret_frame, uint32_t room, i
     unsigned header_len = net->options.header_len;
     struct driver_used used;
     uint8_t *frame = ret_frame;
+    const uint8_t *header;
     uint32_t len;
 
     if (!driver_ring_wait(net->rx, timeout_ms, &used))
         return -1;
     check(used.len >= header_len + (net->options.mergeable ? 0 : 14), "received %u bytes",
           used.len);
-    net->last_header =
-        header_get(guest_ram_at(net->rx->ram, net->rx_gpa[net->rx_slot_of[used.id]], header_len),
-                   header_len, net->rx->order);
+    header = guest_ram_at(net->rx->ram, net->rx_gpa[net->rx_slot_of[used.id]], header_len);
+    net->last_header = header_get(header, header_len, net->rx->order);
+    check(header_len < NET_HEADER_HASH || (header[18] == 0 && header[19] == 0),
+          "reserved bytes of the header: %02x %02x", header[18], header[19]);
     len = buffer_take(net, &used, header_len, frame, room);
     net->last_buffers = 1;
     check(net->last_header.num_buffers >= 1, "num_buffers 0");

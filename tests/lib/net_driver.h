@@ -8,6 +8,7 @@
 #include "driver_ring.h"
 
 enum {
+    NET_HEADER_HASH = 20, /* HASH_REPORT was negotiated */
     NET_HEADER_MODERN = 12,
     NET_HEADER_LEGACY = 10,
     NET_RX_SLOTS = 1024,
@@ -24,6 +25,8 @@ struct net_header {
     uint16_t csum_start;
     uint16_t csum_offset;
     uint16_t num_buffers;
+    uint32_t hash_value;
+    uint16_t hash_report;
 };
 
 struct net_options {

@@ -65,3 +65,24 @@ void packet_put_udp(struct packet *packet, unsigned to)
     packet_put_be16(packet, to);
     packet_put_zeros(packet, 4);
 }
+
+const uint8_t packet_known_key[PACKET_KEY_LEN] = {
+    0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3,
+    0x8f, 0xb0, 0xd0, 0xca, 0x2b, 0xcb, 0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3,
+    0x80, 0x30, 0xf2, 0x0c, 0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa};
+
+uint32_t packet_toeplitz(const uint8_t key[PACKET_KEY_LEN], const uint8_t *input, unsigned len)
+{
+    uint32_t sum = 0;
+
+    for (unsigned bit = 0; bit < len * 8; bit++) {
+        if (!(input[bit / 8] >> (7 - bit % 8) & 1))
+            continue;
+        for (unsigned i = 0; i < 32; i++) {
+            unsigned at = bit + i;
+
+            sum ^= (uint32_t)(key[at / 8] >> (7 - at % 8) & 1) << (31 - i);
+        }
+    }
+    return sum;
+}

@@ -13,6 +13,7 @@ enum {
     PACKET_IPV4_LEN = 20,
     PACKET_IPV6_LEN = 40,
     PACKET_PORTS_LEN = 20,
+    PACKET_KEY_LEN = 40, /* of a Toeplitz hash */
     PACKET_TCP = 6,
     PACKET_UDP = 17,
     PACKET_GRE = 47,
@@ -41,3 +42,8 @@ void packet_put_address(struct packet *packet, const char *text);
 void packet_put_ports(struct packet *packet, unsigned from, unsigned to);
 /* A UDP header. */
 void packet_put_udp(struct packet *packet, unsigned to);
+
+/* The key of the published answers. */
+extern const uint8_t packet_known_key[PACKET_KEY_LEN];
+/* The definition, bit by bit: where the input has a one, the key's 32 bits at that place count. */
+uint32_t packet_toeplitz(const uint8_t key[PACKET_KEY_LEN], const uint8_t *input, unsigned len);

@@ -13,6 +13,7 @@
 
 #define USUAL_FEATURES (VIRTIO_F_VERSION_1 | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX)
 #define MRG_RXBUF      (1ull << 15)
+#define HASH_REPORT    (1ull << 57)
 #define CONTROL        ((1ull << 17) | (1ull << 22)) /* CTRL_VQ and MQ */
 #define USUAL_PF       (~(VU_PF_INBAND | VU_PF_CONFIGURE_MEM_SLOTS))
 
@@ -72,6 +73,8 @@ static void fill_in(struct testbed_options *options)
 
 static unsigned header_len_of(const struct testbed_options *options)
 {
+    if (options->features & HASH_REPORT)
+        return NET_HEADER_HASH;
     if ((options->features & VIRTIO_F_VERSION_1) || options->mergeable)
         return NET_HEADER_MODERN;
     return NET_HEADER_LEGACY;
@@ -145,6 +148,7 @@ struct testbed *testbed_start_daemon(void **state, const struct testbed_options 
 
     nic_prepare(bed, VICTIM, options != NULL ? options : &usual);
     nic_prepare(bed, BYSTANDER, &usual);
+    bed->daemon.workers = bed->nic[VICTIM].options.workers;
     daemon_start(&bed->daemon);
     bed->fds_at_rest = daemon_fd_count_settled(&bed->daemon);
     return bed;

@@ -38,6 +38,7 @@ struct testbed_options {
     uint32_t rx_buffer_len; /* usual: 2048 */
     unsigned rx_slots;      /* usual: the ring's size */
     int rx_unposted;        /* the receive ring stays empty */
+    unsigned workers;       /* of the daemon, the victim's only; usual: its default */
     int control;            /* the control queue is the device's: MQ and CTRL_VQ are agreed on */
     enum chain_shape shape; /* usual: CHAIN_DIRECT */
     enum wire_order order;

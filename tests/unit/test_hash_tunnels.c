@@ -23,11 +23,6 @@ enum {
     PAYLOAD_ETHERNET = 0x6558,
 };
 
-static const uint8_t known_key[HASH_KEY_MAX] = {
-    0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3,
-    0x8f, 0xb0, 0xd0, 0xca, 0x2b, 0xcb, 0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3,
-    0x80, 0x30, 0xf2, 0x0c, 0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa};
-
 /* A tunnel: IP version and protocol of the outer packet, the bytes between it and the inner one. */
 struct tunnel {
     const char *name;
@@ -129,7 +124,7 @@ static struct frame_hash hash_cut(uint32_t types, uint32_t enabled, const struct
 
     assert_non_null(exact);
     memcpy(exact + 1, packet->bytes, len);
-    hash_set_key(&config, known_key, sizeof(known_key));
+    hash_set_key(&config, packet_known_key, sizeof(packet_known_key));
     hash = hash_compute(&config, exact + 1, len);
     free(exact);
     return hash;
