@@ -62,6 +62,28 @@ enum vionic_socket_mode {
     VIONIC_SOCKET_CLIENT, /* connect to the path, again after each front-end */
 };
 
+/* How a driver reaches the card. */
+enum vionic_transport {
+    VIONIC_TRANSPORT_VHOST_USER, /* a front-end in another process, over socket_path */
+    VIONIC_TRANSPORT_MMIO,       /* registers of virtio-mmio in this one: vionic_mmio_read(), … */
+};
+
+/* Interrupts of a card whose registers are in this process. */
+struct vionic_interrupts {
+    size_t size; /* sizeof(struct vionic_interrupts) */
+    void *context;
+    /*
+     * The level of the card's interrupt line, 0 or 1. Called by the thread that dispatches and by
+     * workers, perhaps by several at a time; whatever their order, the last call to return told the
+     * level. It may come with level 1 while the line is high: something new happened, so an
+     * edge-triggered interrupt has to fire again. It must not call the library. NULL: not told.
+     */
+    void (*set_line)(void *context, int level);
+    /* An eventfd that gets 1 whenever set_line would be called with level 1: an irqfd of KVM, for
+     * an edge-triggered line. Borrowed until the NIC is removed. 0: none. */
+    int line_eventfd;
+};
+
 struct vionic_option {
     const char *key;
     const char *value;
@@ -71,7 +93,7 @@ struct vionic_option {
 struct vionic_nic_config {
     size_t size;             /* sizeof(struct vionic_nic_config) */
     const char *name;        /* [A-Za-z0-9_-]{1,31}, unique; NULL: nic0, nic1, … */
-    const char *socket_path; /* vhost-user, at most 107 bytes */
+    const char *socket_path; /* vhost-user: at most 107 bytes; else NULL */
     enum vionic_socket_mode socket_mode;
     uint8_t mac[6];       /* all zero: a random local one */
     uint16_t mtu;         /* bytes of IP packet, 68 … 65535; 0: what the endpoint says, or no MTU
@@ -87,6 +109,8 @@ struct vionic_nic_config {
     void *endpoint_context; /* what its open() is given; borrowed until the NIC is removed */
     const char *workers;    /* "2": on two workers, those with the fewest pairs; "0-1,3", "3-3": on
                                these; NULL: on all */
+    enum vionic_transport transport;
+    const struct vionic_interrupts *interrupts; /* copied; NULL: none, the driver polls */
 };
 
 /* "0.1.0"; static. */
@@ -120,6 +144,56 @@ VIONIC_API void vionic_remove_nic(struct vionic_nic *nic);
 VIONIC_API struct vionic_nic *vionic_find_nic(struct vionic *vionic, const char *name);
 /* Valid as long as the NIC. */
 VIONIC_API const char *vionic_nic_name(const struct vionic_nic *nic);
+
+/* ---- cards whose registers are in this process --------------------------------------------
+ *
+ * For a VMM: give the card the guest's memory, forward the guest's accesses to its registers, and
+ * take its interrupts. Offsets and widths are the guest's and may be anything: what no driver
+ * should do reads 0 and changes nothing. Calls for a card with another transport do the same.
+ *
+ * Kicks: a write to the notify register is forwarded like any other, or an ioeventfd carries it to
+ * vionic_nic_kick_fd() without a detour. Bind it to VIONIC_MMIO_NOTIFY, 4 bytes, with the queue's
+ * number as its data.
+ */
+
+enum {
+    VIONIC_MMIO_LEN = 0x200,    /* of the register region, in bytes */
+    VIONIC_MMIO_NOTIFY = 0x050, /* QueueNotify */
+};
+
+enum vionic_memory_flags {
+    VIONIC_MEMORY_READ_ONLY = 1 << 0, /* ROM: the card never writes there */
+};
+
+/* A piece of guest memory. */
+struct vionic_memory {
+    uint64_t gpa;   /* where the guest sees it */
+    uint64_t size;  /* bytes */
+    void *address;  /* where it is mapped in this process; borrowed until it was replaced */
+    uint32_t flags; /* VIONIC_MEMORY_… */
+};
+
+/* Replaces all memory that the card knows; `memory` itself is copied. When this returns the card
+ * uses nothing of what it had before and does not have now; rings in it are broken until the driver
+ * resets the card. -EINVAL, -EEXIST, -ENOSPC: a piece is empty or wraps, two overlap, more than 512
+ * pieces; -EOPNOTSUPP: the memory of this transport is the front-end's. */
+VIONIC_API int vionic_nic_set_memory(struct vionic_nic *nic, const struct vionic_memory *memory,
+                                     size_t count, struct vionic_error *err);
+/* As after power-up: for a reset of the whole machine. A vhost-user card is left alone. */
+VIONIC_API void vionic_nic_reset(struct vionic_nic *nic);
+
+/* virtio-mmio, version 2. Registers are 4 bytes wide; config space takes 1, 2, 4 and 8. */
+VIONIC_API uint64_t vionic_mmio_read(struct vionic_nic *nic, uint64_t offset, unsigned width);
+VIONIC_API void vionic_mmio_write(struct vionic_nic *nic, uint64_t offset, unsigned width,
+                                  uint64_t value);
+
+/* 0 for a vhost-user card. */
+VIONIC_API unsigned vionic_nic_queue_count(const struct vionic_nic *nic);
+/* The eventfd that stands for a kick of the queue; the same for the whole life of the NIC, which
+ * owns it. Any thread may write to it. -1: no such queue. */
+VIONIC_API int vionic_nic_kick_fd(const struct vionic_nic *nic, unsigned queue);
+
+/* ---- cards that run ----------------------------------------------------------------------- */
 
 /* Changes a card that runs. -EINVAL: no such key or value; otherwise the card or its driver can't
  * have it now, and `err` says why. */

@@ -64,7 +64,10 @@ static const struct inspect_ops visit_ops = {
 static void nic_show(struct vionic_nic *nic, struct inspect *inspect)
 {
     coordinator_inspect(nic->coordinator, inspect);
-    vhost_user_inspect(nic->vhost_user, inspect);
+    if (nic->vhost_user != NULL)
+        vhost_user_inspect(nic->vhost_user, inspect);
+    else
+        embedded_inspect(nic, inspect);
 }
 
 int vionic_inspect(struct vionic *vionic, const struct vionic_visitor *given)

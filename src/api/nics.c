@@ -151,9 +151,30 @@ static int nic_open_socket(struct vionic_nic *nic, const struct vionic_nic_confi
 static void nic_free(struct vionic_nic *nic)
 {
     vhost_user_close(nic->vhost_user);
+    embedded_close(nic);
     coordinator_close(nic->coordinator);
+    guest_memory_free(nic->memory);
     outside_kind_free(&nic->outside);
     free(nic);
+}
+
+/* What belongs to one transport only. */
+static int transport_check(const struct vionic_nic_config *config, const char *name,
+                           struct error *err)
+{
+    int has_socket = config->socket_path != NULL && config->socket_path[0] != '\0';
+
+    if (config->transport == VIONIC_TRANSPORT_VHOST_USER) {
+        if (config->interrupts != NULL)
+            return error_set(err, EINVAL, "%s: a front-end brings the interrupts itself", name);
+        return has_socket ? 0 : error_set(err, EINVAL, "%s: no socket is named", name);
+    }
+    if (config->transport != VIONIC_TRANSPORT_MMIO)
+        return error_set(err, EINVAL, "%s: transport is none of enum vionic_transport", name);
+    if (has_socket)
+        return error_set(err, EINVAL, "%s: socket %s is for vhost-user, not for registers", name,
+                         config->socket_path);
+    return 0;
 }
 
 static int nic_add(struct vionic *vionic, const struct vionic_nic_config *config,
@@ -168,19 +189,21 @@ static int nic_add(struct vionic *vionic, const struct vionic_nic_config *config
     if (name == NULL)
         name = automatic;
     result = name_check(name, err);
+    if (result == 0)
+        result = transport_check(config, name, err);
     if (result < 0)
         return result;
     if (*nic_find(vionic, name) != NULL)
         return error_set(err, EEXIST, "there is a NIC called %s already", name);
-    if (config->socket_path == NULL || config->socket_path[0] == '\0')
-        return error_set(err, EINVAL, "%s: no socket is named", name);
     nic = calloc(1, sizeof(*nic));
     if (nic == NULL)
         return error_set(err, ENOMEM, "out of memory");
     nic->vionic = vionic;
     result = nic_open_coordinator(nic, config, name, err);
     if (result == 0)
-        result = nic_open_socket(nic, config, err);
+        result = config->transport == VIONIC_TRANSPORT_VHOST_USER
+                     ? nic_open_socket(nic, config, err)
+                     : embedded_open(nic, config, err);
     if (result < 0) {
         nic_free(nic);
         return result;

@@ -34,7 +34,8 @@ static void memory_lost_ready(struct loop_source *source, uint32_t events)
     (void)events;
     event_bits_take(&vionic->memory_lost);
     for (struct vionic_nic *nic = vionic->nics; nic != NULL; nic = nic->next)
-        vhost_user_check_memory(nic->vhost_user);
+        if (nic->vhost_user != NULL)
+            vhost_user_check_memory(nic->vhost_user);
 }
 
 static int memory_lost_watch(struct vionic *vionic)

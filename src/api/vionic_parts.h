@@ -4,6 +4,7 @@
  *
  *   vionic.c    create, free, dispatch
  *   nics.c      NICs come and go
+ *   embedded.c  cards whose registers are in this process
  *   inspect.c   the visitor, and the kinds of endpoints
  *   outside_endpoint.c  endpoints of the embedder (vionic_endpoint.h)
  *   settings.c  what of a running card can be set by name
@@ -16,6 +17,7 @@
 #include "base/event_bits.h"
 #include "base/loop.h"
 #include "run/coordinator.h"
+#include "transport/mmio.h"
 #include "transport/vhost_user.h"
 #include "vionic.h"
 
@@ -23,8 +25,11 @@ struct vionic_nic {
     struct vionic *vionic;           /* back-pointer */
     struct coordinator *coordinator; /* owned */
     struct vhost_user *vhost_user;   /* owned; borrows the coordinator */
-    struct outside_kind outside;     /* the embedder's endpoint; zeroes: one of the catalog */
-    struct vionic_nic *next;         /* owned: the list */
+    struct mmio *mmio;               /* owned; borrows the coordinator */
+    struct vionic_interrupts interrupts;
+    struct guest_memory *memory; /* owned; of a card whose registers are in this process */
+    struct outside_kind outside; /* the embedder's endpoint; zeroes: one of the catalog */
+    struct vionic_nic *next;     /* owned: the list */
 };
 
 struct vionic {
@@ -37,6 +42,15 @@ struct vionic {
 };
 
 _Static_assert(sizeof(struct vionic_error) == sizeof(struct error), "one is passed as the other");
+
+/* ---- embedded.c ------------------------------------------------------------------------- */
+
+/* The transport of a NIC that has none yet: any but vhost-user. */
+int embedded_open(struct vionic_nic *nic, const struct vionic_nic_config *config,
+                  struct error *err);
+/* Half-built NICs and vhost-user ones too. */
+void embedded_close(struct vionic_nic *nic);
+void embedded_inspect(struct vionic_nic *nic, struct inspect *visitor);
 
 static inline struct error *error_of(struct vionic_error *err)
 {

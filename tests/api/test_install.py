@@ -96,6 +96,11 @@ def test_cpp_with_the_static_library():
     build_and_run(CXX, ["-std=c++11"], "uses.cc", static())
 
 
+def test_the_example_builds_from_what_is_installed():
+    run(CC, "-std=gnu17", *STRICT, *SANITIZE, *flags("--cflags"), SOURCE / "examples/embed.c", "-o",
+        SCRATCH / "embed", *shared())
+
+
 def test_headers_stand_alone_and_warn_of_nothing():
     for header in sorted((SOURCE / "include").glob("*.h")):
         for compiler, language in ((CC, "c"), (CXX, "c++")):

@@ -12,7 +12,7 @@ ROOT = pathlib.Path(sys.argv[1])
 
 
 def main():
-    files = sorted(path for folder in ("src", "include", "tests", "bench")
+    files = sorted(path for folder in ("src", "include", "tests", "examples", "bench")
                    for path in (ROOT / folder).rglob("*.[ch]"))
     said = subprocess.run(["clang-format", "--dry-run", "--Werror", *map(str, files)], text=True,
                           capture_output=True).stderr

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: MIT */
+/* Cards whose registers are in this process, through the public header. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+#include "clockwork.h"
+#include "machine.h"
+
+#define VERSION_1 (1ull << 32)
+#define EVENT_IDX (1ull << 29)
+
+enum {
+    NEEDS_RESET = 64
+};
+
+struct bed {
+    struct guest_machine guest;
+    struct machine machine;
+};
+
+static struct bed *bed_new(void)
+{
+    struct bed *bed = malloc(sizeof(*bed));
+    struct vionic_nic_config config = {0};
+
+    assert_non_null(bed);
+    guest_machine_init(&bed->guest);
+    machine_open(&bed->machine, &bed->guest, &config);
+    return bed;
+}
+
+static void bed_free(struct bed *bed)
+{
+    machine_close(&bed->machine);
+    guest_machine_free(&bed->guest);
+    free(bed);
+}
+
+/* ---- packets, kicks, interrupts --------------------------------------------------------- */
+
+static void a_driver_in_this_process_moves_packets(void **state)
+{
+    struct bed *bed = bed_new();
+
+    (void)state;
+    assert_int_equal(machine_read(&bed->machine, 0), 0x74726976);
+    assert_int_equal(vionic_nic_queue_count(bed->machine.nic), 3); /* with the control queue */
+    assert_true(machine_device_features(&bed->machine) & VERSION_1);
+    machine_start(&bed->machine, VERSION_1 | EVENT_IDX);
+    for (unsigned i = 0; i < 300; i++)
+        machine_exchange(&bed->machine, 60 + 6 * i);
+    bed_free(bed);
+}
+
+static void interrupts_come_as_level_and_by_eventfd(void **state)
+{
+    struct bed *bed = bed_new();
+
+    (void)state;
+    machine_start(&bed->machine, VERSION_1);
+    bed->guest.split[0].ring.ops->interrupts(&bed->guest.split[0].ring, INTERRUPTS_ON);
+    machine_exchange(&bed->machine, 200);
+    assert_true(wait_eventfd(bed->machine.line_fd, WAIT_LONG_MS) > 0);
+    assert_int_equal(__atomic_load_n(&bed->machine.line, __ATOMIC_ACQUIRE), 1);
+    assert_int_equal(machine_read(&bed->machine, REG_INTERRUPT_STATUS), 1);
+    machine_write(&bed->machine, REG_INTERRUPT_ACK, 1);
+    assert_int_equal(__atomic_load_n(&bed->machine.line, __ATOMIC_ACQUIRE), 0);
+    bed_free(bed);
+}
+
+static void a_kick_by_register_is_as_good(void **state)
+{
+    struct bed *bed = bed_new();
+    struct net_driver *net = &bed->guest.net;
+    uint8_t frame[100] = {0};
+
+    (void)state;
+    machine_start(&bed->machine, VERSION_1);
+    machine_exchange(&bed->machine, 200);
+    net_driver_queue(net, frame, sizeof(frame));
+    net->tx->ops->publish(net->tx);
+    machine_write(&bed->machine, REG_QUEUE_NOTIFY, 1);
+    net_driver_drain(net);
+    assert_int_equal(vionic_nic_kick_fd(bed->machine.nic, 3), -1);
+    bed_free(bed);
+}
+
+static void any_access_is_harmless(void **state)
+{
+    static const unsigned widths[] = {0, 1, 2, 3, 4, 5, 8, 16, UINT32_MAX};
+    struct bed *bed = bed_new();
+
+    (void)state;
+    machine_start(&bed->machine, VERSION_1);
+    for (uint64_t offset = 0; offset < 2 * VIONIC_MMIO_LEN; offset++) {
+        for (unsigned i = 0; i < sizeof(widths) / sizeof(widths[0]); i++) {
+            vionic_mmio_read(bed->machine.nic, offset, widths[i]);
+            if (widths[i] != 4 || offset >= VIONIC_MMIO_LEN)
+                vionic_mmio_write(bed->machine.nic, offset, widths[i], UINT64_MAX);
+        }
+    }
+    assert_int_equal(vionic_mmio_read(bed->machine.nic, UINT64_MAX, 8), 0);
+    machine_exchange(&bed->machine, 200);
+    bed_free(bed);
+}
+
+static void a_reset_of_the_machine_is_one_of_the_card(void **state)
+{
+    struct bed *bed = bed_new();
+
+    (void)state;
+    machine_start(&bed->machine, VERSION_1);
+    machine_exchange(&bed->machine, 200);
+    vionic_nic_reset(bed->machine.nic);
+    assert_int_equal(machine_read(&bed->machine, REG_STATUS), 0);
+    machine_start(&bed->machine, VERSION_1);
+    machine_exchange(&bed->machine, 200);
+    bed_free(bed);
+}
+
+/* ---- memory ----------------------------------------------------------------------------- */
+
+static void memory_may_be_replaced_under_a_running_card(void **state)
+{
+    struct bed *bed = bed_new();
+    static uint8_t rom[4096];
+    struct vionic_memory memory[2] = {
+        [1] = {.gpa = MACHINE_ROM_GPA,
+               .size = sizeof(rom),
+               .address = rom,
+               .flags = VIONIC_MEMORY_READ_ONLY},
+    };
+    struct vionic_error err;
+
+    (void)state;
+    machine_start(&bed->machine, VERSION_1);
+    memory[0] = (struct vionic_memory){.gpa = bed->guest.ram.region[0].gpa,
+                                       .size = bed->guest.ram.region[0].size,
+                                       .address = bed->guest.ram.region[0].map};
+    for (unsigned i = 0; i < 20; i++) {
+        machine_exchange(&bed->machine, 200);
+        check(vionic_nic_set_memory(bed->machine.nic, memory, 1 + i % 2, &err) == 0, "%s",
+              err.text);
+    }
+    bed_free(bed);
+}
+
+static void memory_that_goes_away_breaks_the_rings(void **state)
+{
+    struct bed *bed = bed_new();
+
+    (void)state;
+    machine_start(&bed->machine, VERSION_1);
+    machine_exchange(&bed->machine, 200);
+    assert_int_equal(vionic_nic_set_memory(bed->machine.nic, NULL, 0, NULL), 0);
+    machine_wait_status(&bed->machine, NEEDS_RESET);
+    machine_set_memory(&bed->machine);
+    machine_start(&bed->machine, VERSION_1);
+    machine_exchange(&bed->machine, 200);
+    bed_free(bed);
+}
+
+static void expect_no_memory(struct vionic_nic *nic, const struct vionic_memory *memory,
+                             size_t count, int error)
+{
+    struct vionic_error err = {""};
+
+    assert_int_equal(vionic_nic_set_memory(nic, memory, count, &err), error);
+    assert_true(err.text[0] != '\0');
+    assert_int_equal(vionic_nic_set_memory(nic, memory, count, NULL), error);
+}
+
+static void bad_memory_is_refused_and_changes_nothing(void **state)
+{
+    struct bed *bed = bed_new();
+    static uint8_t bytes[8192];
+    struct vionic_memory memory[2] = {
+        {.gpa = 0, .size = 4096, .address = bytes},
+        {.gpa = 2048, .size = 4096, .address = bytes + 4096},
+    };
+    struct vionic_nic *nic = bed->machine.nic;
+
+    (void)state;
+    machine_start(&bed->machine, VERSION_1);
+    expect_no_memory(nic, memory, 2, -EEXIST);
+    memory[0].size = 0;
+    expect_no_memory(nic, memory, 1, -EINVAL);
+    memory[0] = (struct vionic_memory){.gpa = UINT64_MAX - 100, .size = 4096, .address = bytes};
+    expect_no_memory(nic, memory, 1, -EINVAL);
+    memory[0] = (struct vionic_memory){.gpa = 0, .size = 4096};
+    expect_no_memory(nic, memory, 1, -EINVAL);
+    memory[0] = (struct vionic_memory){.gpa = 0, .size = 4096, .address = bytes, .flags = 2};
+    expect_no_memory(nic, memory, 1, -EINVAL);
+    machine_exchange(&bed->machine, 200);
+    bed_free(bed);
+}
+
+/* ---- what belongs to one transport only ------------------------------------------------- */
+
+static void expect_refusal(struct vionic *vionic, const struct vionic_nic_config *config)
+{
+    struct vionic_error err = {""};
+
+    assert_int_equal(vionic_add_nic(vionic, config, NULL, &err), -EINVAL);
+    assert_true(err.text[0] != '\0');
+}
+
+static void transports_are_not_mixed(void **state)
+{
+    struct bed *bed = bed_new();
+    const struct vionic_memory memory = {.size = 4096, .address = bed};
+    struct vionic_interrupts interrupts = {.size = sizeof(interrupts)};
+    struct vionic_nic_config config = {.size = sizeof(config), .endpoint = "null"};
+    struct vionic *vionic = bed->machine.vionic;
+    struct vionic_nic *nic;
+
+    (void)state;
+    expect_refusal(vionic, &config); /* no socket */
+    config.socket_path = "/tmp/vionic-embedded-test";
+    config.interrupts = &interrupts;
+    expect_refusal(vionic, &config);
+    config.transport = VIONIC_TRANSPORT_MMIO;
+    expect_refusal(vionic, &config); /* a socket */
+    config.socket_path = NULL;
+    interrupts.size = 0;
+    expect_refusal(vionic, &config);
+    config.transport = (enum vionic_transport)99;
+    expect_refusal(vionic, &config);
+    config = (struct vionic_nic_config){
+        .size = sizeof(config), .endpoint = "null", .socket_path = "/tmp/vionic-embedded-test"};
+    assert_int_equal(vionic_add_nic(vionic, &config, &nic, NULL), 0);
+    expect_no_memory(nic, &memory, 1, -EOPNOTSUPP);
+    assert_int_equal(vionic_mmio_read(nic, 0, 4), 0);
+    vionic_mmio_write(nic, REG_STATUS, 4, 1);
+    vionic_nic_reset(nic);
+    assert_int_equal(vionic_nic_queue_count(nic), 0);
+    assert_int_equal(vionic_nic_kick_fd(nic, 0), -1);
+    bed_free(bed);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_driver_in_this_process_moves_packets),
+        cmocka_unit_test(interrupts_come_as_level_and_by_eventfd),
+        cmocka_unit_test(a_kick_by_register_is_as_good),
+        cmocka_unit_test(any_access_is_harmless),
+        cmocka_unit_test(a_reset_of_the_machine_is_one_of_the_card),
+        cmocka_unit_test(memory_may_be_replaced_under_a_running_card),
+        cmocka_unit_test(memory_that_goes_away_breaks_the_rings),
+        cmocka_unit_test(bad_memory_is_refused_and_changes_nothing),
+        cmocka_unit_test(transports_are_not_mixed),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
