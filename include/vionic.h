@@ -66,6 +66,7 @@ enum vionic_socket_mode {
 enum vionic_transport {
     VIONIC_TRANSPORT_VHOST_USER, /* a front-end in another process, over socket_path */
     VIONIC_TRANSPORT_MMIO,       /* registers of virtio-mmio in this one: vionic_mmio_read(), … */
+    VIONIC_TRANSPORT_PCI, /* a function on a PCI bus of this one: vionic_pci_read_bar(), … */
 };
 
 /* Interrupts of a card whose registers are in this process. */
@@ -73,15 +74,23 @@ struct vionic_interrupts {
     size_t size; /* sizeof(struct vionic_interrupts) */
     void *context;
     /*
-     * The level of the card's interrupt line, 0 or 1. Called by the thread that dispatches and by
-     * workers, perhaps by several at a time; whatever their order, the last call to return told the
-     * level. It may come with level 1 while the line is high: something new happened, so an
-     * edge-triggered interrupt has to fire again. It must not call the library. NULL: not told.
+     * The level of the card's interrupt line (PCI: INTA), 0 or 1. Called by the thread that
+     * dispatches and by workers, perhaps by several at a time; whatever their order, the last call
+     * to return told the level. It may come with level 1 while the line is high: something new
+     * happened, so an edge-triggered interrupt has to fire again. It must not call the library.
+     * NULL: not told.
      */
     void (*set_line)(void *context, int level);
     /* An eventfd that gets 1 whenever set_line would be called with level 1: an irqfd of KVM, for
      * an edge-triggered line. Borrowed until the NIC is removed. 0: none. */
     int line_eventfd;
+    /* PCI: a message of a vector that is enabled, as the driver wrote it into the table. By the
+     * same threads as set_line. NULL: messages are lost. */
+    void (*send_msi)(void *context, uint64_t address, uint32_t data);
+    /* PCI: the BAR answers at this guest address from now on (mapped 1), or nowhere (mapped 0).
+     * Called inside vionic_pci_write_config() and vionic_nic_reset(). NULL: see
+     * vionic_pci_bar_address(). */
+    void (*bar_moved)(void *context, uint64_t address, int mapped);
 };
 
 struct vionic_option {
@@ -111,6 +120,7 @@ struct vionic_nic_config {
                                these; NULL: on all */
     enum vionic_transport transport;
     const struct vionic_interrupts *interrupts; /* copied; NULL: none, the driver polls */
+    unsigned pci_vectors; /* of MSI-X, up to 2048; 0: one a queue and one for config */
 };
 
 /* "0.1.0"; static. */
@@ -152,13 +162,19 @@ VIONIC_API const char *vionic_nic_name(const struct vionic_nic *nic);
  * should do reads 0 and changes nothing. Calls for a card with another transport do the same.
  *
  * Kicks: a write to the notify register is forwarded like any other, or an ioeventfd carries it to
- * vionic_nic_kick_fd() without a detour. Bind it to VIONIC_MMIO_NOTIFY, 4 bytes, with the queue's
- * number as its data.
+ * vionic_nic_kick_fd() without a detour. For mmio bind it to VIONIC_MMIO_NOTIFY, 4 bytes, with the
+ * queue's number as its data; for PCI to the BAR's VIONIC_PCI_NOTIFY + queue *
+ * VIONIC_PCI_NOTIFY_STEP, any length.
  */
 
 enum {
     VIONIC_MMIO_LEN = 0x200,    /* of the register region, in bytes */
     VIONIC_MMIO_NOTIFY = 0x050, /* QueueNotify */
+
+    VIONIC_PCI_CONFIG_LEN = 256,
+    VIONIC_PCI_BAR_LEN = 0x10000,
+    VIONIC_PCI_NOTIFY = 0x3000, /* in the BAR */
+    VIONIC_PCI_NOTIFY_STEP = 4,
 };
 
 enum vionic_memory_flags {
@@ -186,6 +202,17 @@ VIONIC_API void vionic_nic_reset(struct vionic_nic *nic);
 VIONIC_API uint64_t vionic_mmio_read(struct vionic_nic *nic, uint64_t offset, unsigned width);
 VIONIC_API void vionic_mmio_write(struct vionic_nic *nic, uint64_t offset, unsigned width,
                                   uint64_t value);
+
+/* virtio-pci, modern: the config space of the function (256 bytes) and its one BAR, number 0, of
+ * VIONIC_PCI_BAR_LEN bytes, 64 bits wide. While memory space is disabled the BAR reads all ones. */
+VIONIC_API uint32_t vionic_pci_read_config(struct vionic_nic *nic, uint32_t offset, unsigned width);
+VIONIC_API void vionic_pci_write_config(struct vionic_nic *nic, uint32_t offset, unsigned width,
+                                        uint32_t value);
+VIONIC_API uint64_t vionic_pci_read_bar(struct vionic_nic *nic, uint64_t offset, unsigned width);
+VIONIC_API void vionic_pci_write_bar(struct vionic_nic *nic, uint64_t offset, unsigned width,
+                                     uint64_t value);
+/* 1 and the guest address of the BAR; 0: it answers nowhere. */
+VIONIC_API int vionic_pci_bar_address(const struct vionic_nic *nic, uint64_t *ret_address);
 
 /* 0 for a vhost-user card. */
 VIONIC_API unsigned vionic_nic_queue_count(const struct vionic_nic *nic);

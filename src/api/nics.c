@@ -169,7 +169,7 @@ static int transport_check(const struct vionic_nic_config *config, const char *n
             return error_set(err, EINVAL, "%s: a front-end brings the interrupts itself", name);
         return has_socket ? 0 : error_set(err, EINVAL, "%s: no socket is named", name);
     }
-    if (config->transport != VIONIC_TRANSPORT_MMIO)
+    if (config->transport != VIONIC_TRANSPORT_MMIO && config->transport != VIONIC_TRANSPORT_PCI)
         return error_set(err, EINVAL, "%s: transport is none of enum vionic_transport", name);
     if (has_socket)
         return error_set(err, EINVAL, "%s: socket %s is for vhost-user, not for registers", name,

@@ -18,6 +18,7 @@
 #include "base/loop.h"
 #include "run/coordinator.h"
 #include "transport/mmio.h"
+#include "transport/pci.h"
 #include "transport/vhost_user.h"
 #include "vionic.h"
 
@@ -26,6 +27,7 @@ struct vionic_nic {
     struct coordinator *coordinator; /* owned */
     struct vhost_user *vhost_user;   /* owned; borrows the coordinator */
     struct mmio *mmio;               /* owned; borrows the coordinator */
+    struct pci *pci;                 /* owned likewise; a NIC has one transport */
     struct vionic_interrupts interrupts;
     struct guest_memory *memory; /* owned; of a card whose registers are in this process */
     struct outside_kind outside; /* the embedder's endpoint; zeroes: one of the catalog */

@@ -197,6 +197,68 @@ static void bad_memory_is_refused_and_changes_nothing(void **state)
     bed_free(bed);
 }
 
+/* ---- PCI -------------------------------------------------------------------------------- */
+
+enum {
+    PCI_COMMAND = 0x04,
+    PCI_MEMORY_SPACE = 1 << 1,
+    PCI_BAR0 = 0x10,
+    PCI_BAR_ADDRESS = 0xe0000000,
+};
+
+struct bar {
+    uint64_t address;
+    int mapped;
+};
+
+static void note_bar(void *context, uint64_t address, int mapped)
+{
+    struct bar *bar = context;
+
+    bar->address = address;
+    bar->mapped = mapped;
+}
+
+/* Common configuration lies at the start of the BAR (virtio 1.4, 4.1.4.3): status is byte 20. */
+static void a_pci_function_answers(void **state)
+{
+    struct bar bar = {0};
+    struct vionic_config library = {.size = sizeof(library)};
+    struct vionic_interrupts interrupts = {
+        .size = sizeof(interrupts), .context = &bar, .bar_moved = note_bar};
+    struct vionic_nic_config config = {.size = sizeof(config),
+                                       .endpoint = "null",
+                                       .transport = VIONIC_TRANSPORT_PCI,
+                                       .interrupts = &interrupts};
+    struct vionic *vionic;
+    struct vionic_nic *nic;
+    uint64_t address = 0;
+
+    (void)state;
+    assert_int_equal(vionic_create(&library, &vionic, NULL), 0);
+    config.pci_vectors = 2049;
+    assert_int_equal(vionic_add_nic(vionic, &config, &nic, NULL), -EINVAL);
+    config.pci_vectors = 0;
+    assert_int_equal(vionic_add_nic(vionic, &config, &nic, NULL), 0);
+    assert_int_equal(vionic_pci_read_config(nic, 0, 4), 0x10411af4);
+    assert_int_equal(vionic_pci_bar_address(nic, &address), 0);
+    vionic_pci_write_config(nic, PCI_BAR0, 4, PCI_BAR_ADDRESS);
+    vionic_pci_write_config(nic, PCI_COMMAND, 2, PCI_MEMORY_SPACE);
+    assert_int_equal(vionic_pci_bar_address(nic, &address), 1);
+    assert_int_equal(address, PCI_BAR_ADDRESS);
+    assert_int_equal(bar.mapped, 1);
+    assert_int_equal(bar.address, PCI_BAR_ADDRESS);
+    vionic_pci_write_bar(nic, 20, 1, 1 | 2);
+    assert_int_equal(vionic_pci_read_bar(nic, 20, 1), 1 | 2);
+    assert_int_equal(vionic_nic_queue_count(nic), 3);
+    assert_true(vionic_nic_kick_fd(nic, 0) >= 0);
+    assert_int_equal(vionic_mmio_read(nic, 0, 4), 0);
+    vionic_nic_reset(nic);
+    assert_int_equal(bar.mapped, 0);
+    assert_int_equal(vionic_nic_set_memory(nic, NULL, 0, NULL), 0);
+    vionic_free(vionic);
+}
+
 /* ---- what belongs to one transport only ------------------------------------------------- */
 
 static void expect_refusal(struct vionic *vionic, const struct vionic_nic_config *config)
@@ -233,7 +295,12 @@ static void transports_are_not_mixed(void **state)
     assert_int_equal(vionic_add_nic(vionic, &config, &nic, NULL), 0);
     expect_no_memory(nic, &memory, 1, -EOPNOTSUPP);
     assert_int_equal(vionic_mmio_read(nic, 0, 4), 0);
+    assert_int_equal(vionic_pci_read_config(nic, 0, 4), 0);
+    assert_int_equal(vionic_pci_read_bar(nic, 0, 4), 0);
+    assert_int_equal(vionic_pci_bar_address(nic, &(uint64_t){0}), 0);
     vionic_mmio_write(nic, REG_STATUS, 4, 1);
+    vionic_pci_write_config(nic, 4, 2, 2);
+    vionic_pci_write_bar(nic, 20, 1, 1);
     vionic_nic_reset(nic);
     assert_int_equal(vionic_nic_queue_count(nic), 0);
     assert_int_equal(vionic_nic_kick_fd(nic, 0), -1);
@@ -251,6 +318,7 @@ int main(void)
         cmocka_unit_test(memory_may_be_replaced_under_a_running_card),
         cmocka_unit_test(memory_that_goes_away_breaks_the_rings),
         cmocka_unit_test(bad_memory_is_refused_and_changes_nothing),
+        cmocka_unit_test(a_pci_function_answers),
         cmocka_unit_test(transports_are_not_mixed),
     };
 
