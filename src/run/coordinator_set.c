@@ -25,12 +25,15 @@ void coordinator_tell_config(struct coordinator *coordinator)
         coordinator->listener.config_changed(coordinator->listener.context);
 }
 
+/* User Mode Linux never stops a ring: with no driver there, all of them rest. */
 static int any_queue_runs(struct coordinator *coordinator)
 {
     unsigned count = nic_queue_count(&coordinator->nic);
 
     for (unsigned i = 0; i < count; i++) {
-        if (coordinator_queue_running(coordinator, i))
+        const struct virtqueue *queue = coordinator_queue(coordinator, i);
+
+        if (queue->running && !queue->resting)
             return 1;
     }
     return 0;
