@@ -40,12 +40,23 @@ class Bed:
         for host in (traffic.HOST, HOST6):
             cases.eventually(lambda: traffic.answers(self.guest, host), 10, f"{host} answers")
 
+    def be_quiet(self):
+        """No frame from now on that nobody asked for, either way: no IPv6, and neither end asks
+        whether the other is still there."""
+        self.network.run("sh", "-c", f"echo 1 >/proc/sys/net/ipv6/conf/{TAP}/disable_ipv6")
+        self.guest.check("echo 1 >/proc/sys/net/ipv6/conf/eth0/disable_ipv6")
+        host_mac = self.network.run("cat", f"/sys/class/net/{TAP}/address").strip()
+        self.guest.check(f"arp -s {traffic.HOST} {host_mac}")
+        self.network.run("ip", "neighbour", "replace", traffic.GUEST, "lladdr", MAC, "dev", TAP,
+                         "nud", "permanent")
+        self.arrivals([])
+
     def inspect(self):
         return self.daemon.nic("tap")
 
-    def features(self, which="agreed", nic="tap"):
+    def features(self, which="agreed"):
         """What the NIC and the guest's driver agreed on, or what the NIC offered."""
-        return set(self.daemon.nic(nic)[f"{which}_features"].split())
+        return set(self.inspect()[f"{which}_features"].split())
 
     def arrivals(self, frames, macs=()):
         """What comes to the guest's eth0, which takes frames for the MACs too, while these are sent."""

@@ -14,18 +14,10 @@ HELD_FRAMES, HELD_USECS = 32, 20000
 
 
 def run(test, bed):
-    be_quiet(bed)
+    bed.be_quiet()
     counters(test, bed)
     mtu(test, bed)
-    if "notf_coal" in bed.features():
-        coalescing(test, bed)
-
-
-def be_quiet(bed):
-    """No frame that nobody asked for, either way."""
-    bed.network.run("sh", "-c", f"echo 1 >/proc/sys/net/ipv6/conf/{TAP}/disable_ipv6")
-    bed.guest.check("echo 1 >/proc/sys/net/ipv6/conf/eth0/disable_ipv6")
-    bed.arrivals([])
+    coalescing(test, bed)
 
 
 def counted(bed):
@@ -60,19 +52,18 @@ def counters(test, bed):
         bed.wire.forget()
         frame = ethernet(BROADCAST, bytes(LENGTH - 14), source=MAC)
         bed.guest.check(f"frames send eth0 {FRAMES} {frame.hex()}")
-        sent = bed.wire.capture(1)
+        sent = bed.wire.capture(0.3)
         cases.expect_equal([caught.bytes for caught in sent], [frame] * FRAMES, "frames on the tap")
         after = counted(bed)
         expect_counted(before, after, "tx_packets", FRAMES)
         expect_counted(before, after, "tx_bytes", FRAMES * LENGTH)
         expect_counted(before, after, "rx_packets", 0)
-    if "ctrl_rx" in bed.features():
-        with test.case("frames that the guest did not want are counted as that, and only there"):
-            before, drops = counted(bed), rx_drops(bed)
-            bed.arrivals([ethernet(STRANGER, bytes(LENGTH - 14))] * FRAMES)
-            expect_counted(before, counted(bed), "rx_packets", 1)
-            drops = {name: count - drops.get(name, 0) for name, count in rx_drops(bed).items()}
-            cases.expect_equal(drops.get("filtered"), FRAMES, f"drops {drops}")
+    with test.case("frames that the guest did not want are counted as that, and only there"):
+        before, drops = counted(bed), rx_drops(bed)
+        bed.arrivals([ethernet(STRANGER, bytes(LENGTH - 14))] * FRAMES)
+        expect_counted(before, counted(bed), "rx_packets", 1)
+        drops = {name: count - drops.get(name, 0) for name, count in rx_drops(bed).items()}
+        cases.expect_equal(drops.get("filtered"), FRAMES, f"drops {drops}")
 
 
 def rx_drops(bed):
@@ -109,11 +100,14 @@ def coalescing(test, bed):
         return sum(pair[ring]["interrupts"] for pair in bed.inspect()["queues"].values())
 
     def round_trip():
+        """The shortest of five: what a busy machine adds is not meant."""
         output = bed.guest.check(f"ping -q -c 5 -i 0.1 -W 5 {traffic.HOST}")
-        return float(re.search(r"= [\d.]+/([\d.]+)/", output)[1])
+        return float(re.search(r"= ([\d.]+)/", output)[1])
 
     with test.case("ethtool -C: many frames to the guest, few interrupts"):
-        bed.guest.check(f"ethtool -C eth0 rx-frames {HELD_FRAMES} rx-usecs {HELD_USECS}")
+        # Linux 6.1 takes `tx-frames 0` for a wish to do without NAPI, hence 1 throughout.
+        bed.guest.check(f"ethtool -C eth0 rx-frames {HELD_FRAMES} rx-usecs {HELD_USECS} "
+                        "tx-frames 1")
         shown = bed.guest.check("ethtool -c eth0")
         cases.expect(re.search(rf"rx-usecs:\s+{HELD_USECS}\b", shown), shown)
         before = interrupts("rx_ring")

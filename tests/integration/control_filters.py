@@ -18,14 +18,10 @@ VLAN_GUEST, VLAN_HOST = "10.5.0.2", "10.5.0.1"
 
 
 def run(test, bed):
-    agreed = bed.features()
-    if "ctrl_rx" in agreed:
-        modes(test, bed)
-        addresses(test, bed)
-    if "ctrl_mac_addr" in agreed:
-        own_address(test, bed)
-    if "ctrl_vlan" in agreed:
-        vlans(test, bed)
+    modes(test, bed)
+    addresses(test, bed)
+    own_address(test, bed)
+    vlans(test, bed)
 
 
 def expect_taken(bed, taken, refused, macs=()):

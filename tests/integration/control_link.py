@@ -1,19 +1,23 @@
 # SPDX-License-Identifier: MIT
 """What the operator sets while the guest runs: link, speed, announcement, address and MTU."""
 
+import contextlib
+
 import cases
 import traffic
-from control_bed import MAC
+from control_bed import LAST, MAC, MTU
 from wire import ETHERTYPE_ARP, ETHERTYPE_IPV6, ICMPV6, address_bytes, ethernet, mac_bytes
 
+NEW_MAC = "52:54:00:00:00:bb"
+NEW_MTU = 4000
 NEIGHBOUR_ADVERTISEMENT = 136
 
 
 def run(test, bed):
     link(test, bed)
     speed(test, bed)
-    if "guest_announce" in bed.features():
-        announcement(test, bed)
+    announcement(test, bed)
+    identity(test, bed)
 
 
 def has_carrier(bed):
@@ -78,16 +82,48 @@ def is_advertisement(frame):
 
 
 def announcement(test, bed):
-    with test.case("announce=now: the guest tells the network its address"):
-        bed.wire.forget()
-        bed.daemon.must_set("tap.announce=now")
-        frames = bed.wire.capture(10, until=is_gratuitous)
-        cases.expect(any(map(is_gratuitous, frames)), "no gratuitous ARP")
-        cases.eventually(lambda: not bed.inspect()["announce_pending"], 5,
-                         "the guest says that it did")
-    with test.case("announce=now again: it does so again, for IPv6 too"):
-        bed.wire.forget()
-        bed.daemon.must_set("tap.announce=now")
-        frames = bed.wire.capture(10, until=is_advertisement)
-        cases.expect(any(map(is_advertisement, frames)), "no neighbour advertisement")
-        cases.expect(any(map(is_gratuitous, frames)), "no gratuitous ARP")
+    for attempt in ("announce=now", "announce=now again"):
+        with test.case(f"{attempt}: the guest tells the network its addresses"):
+            missing = [is_gratuitous, is_advertisement]
+
+            def was_last(frame):
+                missing[:] = [is_wanted for is_wanted in missing if not is_wanted(frame)]
+                return not missing
+
+            bed.wire.forget()
+            bed.daemon.must_set("tap.announce=now")
+            bed.wire.capture(10, until=was_last)
+            cases.expect_equal(missing, [], "frames that did not come")
+            cases.eventually(lambda: not bed.inspect()["announce_pending"], 5,
+                             "the guest says that it did")
+
+
+@contextlib.contextmanager
+def without_driver(bed):
+    """The guest's driver is taken off the NIC and put back."""
+    bed.guest.check(f"echo virtio0 >{traffic.guest_driver_path()}/unbind")
+    yield
+    bed.guest.check(f"echo virtio0 >{traffic.guest_driver_path()}/bind")
+    traffic.set_address(bed.guest, mtu=1500)
+
+
+def identity(test, bed):
+    with test.case("another MTU is refused while the driver goes by it"):
+        status, complaint = bed.daemon.set(f"tap.mtu={NEW_MTU}")
+        cases.expect(status == 1 and str(MTU) in complaint, f"{status}: {complaint}")
+    with test.case("address and MTU that were set while the driver was off are there when it is back"):
+        with without_driver(bed):
+            bed.daemon.must_set(f"tap.mtu={NEW_MTU}", f"tap.mac={NEW_MAC}")
+        cases.expect_equal(bed.guest.check("cat /sys/class/net/eth0/address"), NEW_MAC, "address")
+        bed.guest.check(f"ip link set eth0 mtu {NEW_MTU}")
+        status, _ = bed.guest.run(f"ip link set eth0 mtu {NEW_MTU + 1}")
+        cases.expect(status != 0, f"an MTU of {NEW_MTU + 1} was taken")
+        traffic.ping(bed.guest)
+        came = {frame.payload.rstrip(b"\0") for frame in
+                bed.arrivals([ethernet(NEW_MAC, b"to the new address")])}
+        cases.expect_equal(came, {b"to the new address", LAST[14:].rstrip(b"\0")}, "frames")
+    with test.case("address and MTU are as before, after another rebind"):
+        with without_driver(bed):
+            bed.daemon.must_set(f"tap.mtu={MTU}", f"tap.mac={MAC}")
+        cases.expect_equal(bed.guest.check("cat /sys/class/net/eth0/address"), MAC, "address")
+        traffic.ping(bed.guest)

@@ -22,9 +22,9 @@ import traffic
 
 PARTS = {
     "offloads": control_offloads.run,
-    "queues": control_queues.run,
-    "link": control_link.run,
     "filters": control_filters.run,
+    "link": control_link.run,
+    "queues": control_queues.run,
     "counters": control_counters.run,
     "endpoints": control_endpoints.run,
 }

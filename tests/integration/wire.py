@@ -14,9 +14,12 @@ from dataclasses import dataclass
 from network import Network
 
 SOL_PACKET = 263
+PACKET_AUXDATA = 8
 PACKET_VNET_HDR = 15
 PACKET_OUTGOING = 4
 SO_RCVBUFFORCE = 33
+AUXDATA = struct.Struct("=IIIHHHH")  # struct tpacket_auxdata
+TP_STATUS_VLAN_VALID = 1 << 4
 VNET_HEADER = struct.Struct("<BBHHHH")
 
 NEEDS_CSUM = 1
@@ -59,6 +62,7 @@ class Wire:
     def __init__(self, network: Network, interface):
         self._socket = network.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         self._socket.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
+        self._socket.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
         self._grow()
         self._socket.bind((interface, 0x0003))
 
@@ -97,12 +101,24 @@ class Wire:
                 return frames
 
     def _receive(self):
-        data, address = self._socket.recvfrom(VNET_HEADER.size + (1 << 17))
+        data, notes, _, address = self._socket.recvmsg(VNET_HEADER.size + (1 << 17),
+                                                       socket.CMSG_SPACE(AUXDATA.size))
         if address[2] == PACKET_OUTGOING:
             return None
         flags, gso_type, _, gso_size, _, _ = VNET_HEADER.unpack_from(data)
         frame = data[VNET_HEADER.size:]
+        for level, kind, note in notes:
+            if (level, kind) == (SOL_PACKET, PACKET_AUXDATA):
+                frame = with_vlan(frame, note)
         return Frame(flags, gso_type, gso_size, len(frame), frame)
+
+
+def with_vlan(frame, note):
+    """The kernel has taken the tag off and shows it beside the frame."""
+    status, _, _, _, _, tag, ethertype = AUXDATA.unpack(note[:AUXDATA.size])
+    if not status & TP_STATUS_VLAN_VALID:
+        return frame
+    return frame[:12] + struct.pack(">HH", ethertype or ETHERTYPE_VLAN, tag) + frame[12:]
 
 
 def mac_bytes(text):
