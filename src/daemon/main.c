@@ -13,10 +13,7 @@
 #include "vionic.h"
 
 static const struct command *const commands[] = {
-    &command_run,
-    &command_inspect,
-    &command_endpoints,
-    &command_set,
+    &command_run, &command_inspect, &command_endpoints, &command_set, &command_top,
 };
 
 static void print_help(void)

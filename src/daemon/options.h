@@ -35,6 +35,7 @@ extern const struct command command_run;
 extern const struct command command_inspect;
 extern const struct command command_endpoints;
 extern const struct command command_set;
+extern const struct command command_top;
 
 enum options_outcome {
     OPTIONS_PARSED,
