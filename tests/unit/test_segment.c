@@ -55,7 +55,7 @@ static uint32_t flatten(const struct frame *frame, uint8_t *bytes)
 {
     uint32_t done = 0;
 
-    assert_in_range(frame->iov_count, 1, FRAME_SPANS_MAX);
+    assert_true(frame->iov_count >= 1 && frame->iov_count <= FRAME_SPANS_MAX);
     for (uint32_t i = 0; i < frame->iov_count; i++) {
         assert_true(done + frame->iov[i].iov_len <= FRAME_LEN_MAX);
         memcpy(bytes + done, frame->iov[i].iov_base, frame->iov[i].iov_len);
