@@ -11,6 +11,8 @@
 #define NET_CSUM       (1ull << 0)
 #define NET_GUEST_CSUM (1ull << 1)
 #define NET_GUEST_GSO  (0xfull << 7 | 3ull << 54) /* TSO4, TSO6, ECN, UFO; USO4, USO6 */
+#define NET_GUEST_TSO4 (1ull << 7)
+#define NET_GUEST_ECN  (1ull << 9)
 #define NET_HOST_GSO   (0xfull << 11 | 1ull << 56)
 
 enum {
@@ -19,12 +21,12 @@ enum {
     GSO_UDP = 3,
     GSO_TCPV6 = 4,
     GSO_UDP_L4 = 5,
+    GSO_ECN = 0x80,
     NEEDS_CSUM = 1,
-    DATA_VALID = 2,
-    TCP_FIN = 1,
     TCP_SYN = 2,
     TCP_PSH = 8,
     TCP_ACK = 16,
+    TCP_CWR = 128,
     PEER_MSS = 1400,
     PEER_GUEST_PORT = 4000,
     PEER_FRAME_PLAIN = 1514,

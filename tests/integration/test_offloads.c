@@ -477,6 +477,37 @@ static void NET_RX_08_gso_frames_cross_a_loopback_whole(void **state)
     testbed_finish(bed);
 }
 
+/* With GUEST_ECN a frame that says CWR comes whole; without, in segments of which the first says
+ * it. */
+static void NET_RX_09_congestion_of_large_frames(void **state)
+{
+    for (unsigned ecn = 0; ecn < 2; ecn++) {
+        struct testbed *bed =
+            start(state, NULL, NET_GUEST_CSUM | NET_GUEST_TSO4 | (ecn ? NET_GUEST_ECN : 0));
+        struct net_driver *net = &bed->nic[VICTIM].net[0];
+        struct offload_peer peer = tap_peer(bed, 4);
+        struct net_header header;
+        uint32_t len, done = 0;
+
+        connect_both(bed);
+        len = peer_make_tcp(&peer, TCP_ACK | TCP_CWR, payload, 5 * GSO_SIZE, made, &header);
+        peer_ask_gso(&header, GSO_TCPV4 | GSO_ECN, GSO_SIZE);
+        peer_send(&peer, &header, made, len);
+        while (done < 5 * GSO_SIZE) {
+            int part = net_driver_receive(net, got, sizeof(got), WAIT_LONG_MS) - header.hdr_len;
+
+            assert_int_equal(part, ecn ? 5 * GSO_SIZE : GSO_SIZE);
+            assert_int_equal(net->last_header.gso_type, ecn ? GSO_TCPV4 | GSO_ECN : GSO_NONE);
+            assert_int_equal(got[47], TCP_ACK | (done == 0 ? TCP_CWR : 0));
+            assert_memory_equal(got + header.hdr_len, payload + done, part);
+            done += (uint32_t)part;
+        }
+        testbed_finish(bed);
+        testbed_teardown(state);
+        testbed_setup(state);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -487,6 +518,7 @@ int main(void)
         TESTBED_TEST(NET_RX_05_NET_RX_07_driver_that_agreed_to_nothing),
         TESTBED_TEST(NET_RX_06_driver_that_agreed_to_checksums),
         TESTBED_TEST(NET_RX_08_driver_that_agreed_to_all),
+        TESTBED_TEST(NET_RX_09_congestion_of_large_frames),
         TESTBED_TEST(NET_RX_08_gso_frames_cross_a_loopback_whole),
     };
 

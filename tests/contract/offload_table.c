@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Who does what of each offload, asked of the code: opens every kind of endpoint, makes a NIC over
+ * it with and without the software that stands in, and prints the table of doc/offloads.md.
+ *
+ *     offload_table          prints it
+ *     offload_table FILE     1 and a sentence if the file says something else
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "endpoint/catalog.h"
+#include "endpoint/spec.h"
+#include "host.h"
+#include "nic/nic.h"
+
+enum {
+    KINDS_MAX = 16,
+    SKIPPED = 77, /* meson's word for it */
+    TEXT_MAX = 16384,
+};
+
+static const enum feature_bit from_driver[] = {NET_F_CSUM,     NET_F_HOST_TSO4, NET_F_HOST_TSO6,
+                                               NET_F_HOST_ECN, NET_F_HOST_USO,  NET_F_HOST_UFO};
+static const enum feature_bit to_driver[] = {NET_F_GUEST_CSUM, NET_F_GUEST_TSO4, NET_F_GUEST_TSO6,
+                                             NET_F_GUEST_ECN,  NET_F_GUEST_USO4, NET_F_GUEST_USO6,
+                                             NET_F_GUEST_UFO};
+
+static const char head[] =
+    "# Offloads\n"
+    "\n"
+    "Who does what when a driver and its card agree on an offload. The columns are the kinds of\n"
+    "endpoints; `tests/contract/offload_table.c` makes this file from the code, and a test "
+    "compares\n"
+    "(on Linux 6.2 or newer: before, `tap` has no USO). An embedder's endpoint that completes "
+    "frames\n"
+    "later (`reap`) gets no software in front of it: what it can't do is not offered.\n"
+    "\n"
+    "## What the driver hands over\n"
+    "\n"
+    "*endpoint*: the frame goes on as it is. *vionic*: checksums are finished and segments made "
+    "in\n"
+    "front of the endpoint (`src/nic/segment.c`), without a copy of the payload.\n"
+    "\n";
+static const char middle[] =
+    "\n"
+    "## What the driver takes\n"
+    "\n"
+    "*endpoint*: it delivers such frames, and they reach a driver that agreed as they are. *none\n"
+    "come*: it delivers frames of the MTU's size, with whole checksums. For a driver that did not\n"
+    "agree, or switched it off, the kernel makes segments in front of `tap`, and vionic makes "
+    "them\n"
+    "behind `loopback`, with whole checksums unless `guest_csum` was agreed on.\n"
+    "\n";
+
+struct table {
+    unsigned kinds;
+    const char *kind[KINDS_MAX];
+    struct features bare[KINDS_MAX]; /* offered without any software */
+    struct features all[KINDS_MAX];
+};
+
+static char text[TEXT_MAX];
+
+__attribute__((format(printf, 1, 2))) static void put(const char *format, ...)
+{
+    size_t len = strlen(text);
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(text + len, sizeof(text) - len, format, args);
+    va_end(args);
+}
+
+static int ask_kind(struct table *table, const struct endpoint_ops *ops)
+{
+    struct nic_config config = {.queue_pairs = 1, .queue_size_max = 256};
+    static struct nic nic;
+    struct endpoint_spec spec;
+    struct endpoint_caps caps;
+    struct endpoint *endpoint;
+    struct error err = {""};
+    int result;
+
+    result = endpoint_spec_parse(&spec, ops->kind, &err);
+    if (result == 0) {
+        result = endpoint_open(&spec, &endpoint, &err);
+        endpoint_spec_clear(&spec);
+    }
+    if (result < 0) {
+        printf("%s: %s\n", ops->kind, err.text);
+        return result;
+    }
+    ops->capabilities(endpoint, &caps);
+    endpoint_close(endpoint);
+    table->kind[table->kinds] = ops->kind;
+    nic_init(&nic, &config, &caps);
+    table->bare[table->kinds] = nic.offered;
+    config.software_offloads = ops->reap == NULL; /* as the coordinator decides */
+    nic_init(&nic, &config, &caps);
+    table->all[table->kinds++] = nic.offered;
+    return 0;
+}
+
+static void put_rows(const struct table *table, const enum feature_bit *bits, unsigned count,
+                     const char *software)
+{
+    put("| |");
+    for (unsigned k = 0; k < table->kinds; k++)
+        put(" %s |", table->kind[k]);
+    put("\n|---|");
+    for (unsigned k = 0; k < table->kinds; k++)
+        put("---|");
+    for (unsigned i = 0; i < count; i++) {
+        put("\n| %s |", feature_name(bits[i]));
+        for (unsigned k = 0; k < table->kinds; k++)
+            put(" %s |", features_has(&table->bare[k], bits[i])  ? "endpoint"
+                         : features_has(&table->all[k], bits[i]) ? software
+                                                                 : "not offered");
+    }
+    put("\n");
+}
+
+static int compare(const char *path)
+{
+    static char committed[TEXT_MAX];
+    FILE *file = fopen(path, "r");
+    size_t len = file != NULL ? fread(committed, 1, sizeof(committed) - 1, file) : 0;
+
+    if (file != NULL)
+        fclose(file);
+    if (len == strlen(text) && memcmp(committed, text, len) == 0)
+        return 0;
+    printf("%s is not what the code says: write it with tests/contract/offload_table\n", path);
+    return 1;
+}
+
+int main(int argc, char **argv)
+{
+    struct table table = {0};
+    const char *missing = host_enter_namespace();
+
+    if (missing != NULL) {
+        printf("skipping: %s\n", missing);
+        return SKIPPED;
+    }
+    for (unsigned i = 0; endpoint_catalog[i] != NULL && i < KINDS_MAX; i++) {
+        if (ask_kind(&table, endpoint_catalog[i]) < 0)
+            return 1;
+    }
+    put("%s", head);
+    put_rows(&table, from_driver, ARRAY_COUNT(from_driver), "vionic");
+    put("%s", middle);
+    put_rows(&table, to_driver, ARRAY_COUNT(to_driver), "none come");
+    if (argc > 1)
+        return compare(argv[1]);
+    fputs(text, stdout);
+    return 0;
+}
