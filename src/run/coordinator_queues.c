@@ -344,6 +344,17 @@ void coordinator_release_queue(struct coordinator *coordinator, unsigned queue) 
         worker_resume(coordinator->pairs[queue / 2].worker);
 }
 
+/* What broke before a reset is not told to the driver that comes after it. */
+static void faults_drop(struct coordinator *coordinator, unsigned queue)
+{
+    struct worker_pair *worker_pair = &coordinator->pairs[queue / 2];
+
+    coordinator_hold_queue(coordinator, queue);
+    coordinator_queue(coordinator, queue)->fault = QUEUE_FAULT_NONE;
+    faults_forget(worker_pair, queue % 2 == 0 ? WORKER_FAULT_RX : WORKER_FAULT_TX);
+    coordinator_release_queue(coordinator, queue);
+}
+
 void coordinator_reset(struct coordinator *coordinator)
 {
     unsigned pairs = coordinator->nic.config.queue_pairs;
@@ -353,6 +364,7 @@ void coordinator_reset(struct coordinator *coordinator)
     nic_reset(&coordinator->nic);
     for (unsigned i = 0; i < 2 * pairs; i++) {
         coordinator_stop_queue(coordinator, i);
+        faults_drop(coordinator, i);
         coordinator_enable_queue(coordinator, i, COORDINATOR_DISABLE);
     }
     memset(coordinator->stopped_at, 0, (2 * pairs + 1) * sizeof(*coordinator->stopped_at));
