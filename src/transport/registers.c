@@ -101,23 +101,33 @@ static void queue_start(struct registers_queue *queue)
     needs_reset(registers);
 }
 
+static void queue_stop(struct registers_queue *queue)
+{
+    queue->base = coordinator_stop_queue(queue->owner->coordinator, queue->index);
+    queue->running = 0;
+}
+
 static void queue_update(struct registers_queue *queue)
 {
     int wanted = is_wanted(queue);
 
     if (wanted && !queue->running)
         queue_start(queue);
-    if (wanted || !queue->running)
-        return;
-    queue->base = coordinator_stop_queue(queue->owner->coordinator, queue->index);
-    queue->running = 0;
+    else if (!wanted && queue->running)
+        queue_stop(queue);
 }
 
-/* The control queue first: while it does not run all pairs count as used. */
+/* A receive queue starts before and stops after its transmit queue, so that a device that is
+ * suspended loses nothing of what it sends to itself; the control queue before and after both:
+ * while it does not run all pairs count as used. */
 static void queues_update(struct registers *registers)
 {
     unsigned control = nic_control_queue(nic_of(registers));
 
+    for (unsigned i = registers->queue_count; i-- > 0;) {
+        if (i != control && !is_wanted(&registers->queue[i]))
+            queue_update(&registers->queue[i]);
+    }
     if (control < registers->queue_count)
         queue_update(&registers->queue[control]);
     for (unsigned i = 0; i < registers->queue_count; i++)
