@@ -66,6 +66,25 @@ void packet_put_udp(struct packet *packet, unsigned to)
     packet_put_zeros(packet, 4);
 }
 
+void packet_finish_udp(struct packet *packet)
+{
+    uint8_t *network = packet->bytes + PACKET_ETHERNET_LEN;
+    uint32_t len = packet->len - PACKET_ETHERNET_LEN;
+    uint32_t sum = 0;
+
+    network[2] = (uint8_t)(len >> 8);
+    network[3] = (uint8_t)len;
+    network[24] = (uint8_t)((len - PACKET_IPV4_LEN) >> 8);
+    network[25] = (uint8_t)(len - PACKET_IPV4_LEN);
+    network[10] = network[11] = 0;
+    for (unsigned i = 0; i < PACKET_IPV4_LEN; i += 2)
+        sum += (uint32_t)network[i] << 8 | network[i + 1];
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = ~((sum & 0xffff) + (sum >> 16));
+    network[10] = (uint8_t)(sum >> 8);
+    network[11] = (uint8_t)sum;
+}
+
 const uint8_t packet_known_key[PACKET_KEY_LEN] = {
     0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3,
     0x8f, 0xb0, 0xd0, 0xca, 0x2b, 0xcb, 0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3,

@@ -42,6 +42,9 @@ void packet_put_address(struct packet *packet, const char *text);
 void packet_put_ports(struct packet *packet, unsigned from, unsigned to);
 /* A UDP header. */
 void packet_put_udp(struct packet *packet, unsigned to);
+/* Writes the lengths and the header checksum of a whole packet of Ethernet, IPv4 without options
+ * and UDP; UDP's checksum stays 0, which is none. */
+void packet_finish_udp(struct packet *packet);
 
 /* The key of the published answers. */
 extern const uint8_t packet_known_key[PACKET_KEY_LEN];
