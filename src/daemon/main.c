@@ -13,7 +13,7 @@
 #include "vionic.h"
 
 static const struct command *const commands[] = {
-    &command_run, &command_inspect, &command_endpoints, &command_set, &command_top,
+    &command_run, &command_inspect, &command_endpoints, &command_set, &command_top, &command_doctor,
 };
 
 static void print_help(void)

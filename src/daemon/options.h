@@ -36,6 +36,7 @@ extern const struct command command_inspect;
 extern const struct command command_endpoints;
 extern const struct command command_set;
 extern const struct command command_top;
+extern const struct command command_doctor;
 
 enum options_outcome {
     OPTIONS_PARSED,
