@@ -377,6 +377,36 @@ static void NET_Q_04_no_control_queue_without_its_feature(void **state)
     testbed_finish(test.bed);
 }
 
+/* QEMU passes on MQ and GUEST_ANNOUNCE, though its guests command QEMU; others pass on more. What
+ * is in every header can't be dropped. */
+static void VU_MQ_02_features_of_a_queue_that_the_vmm_keeps(void **state)
+{
+    static const uint64_t in_the_header = CONTROL_F_HASH_REPORT | CONTROL_F_HASH_TUNNEL;
+    struct testbed_options options = {.nic = "queues=2,endpoint=loopback", .pairs = 2};
+    struct testbed *bed = testbed_start_daemon(state, &options);
+    struct testbed_nic *nic = &bed->nic[VICTIM];
+    json_t *agreed;
+
+    nic->setup.features = MODERN;
+    front_end_connect(&nic->fe, nic->socket);
+    front_end_hello(&nic->fe, &nic->setup);
+    assert_true(front_end_set_features(&nic->fe, MODERN | VHOST_F_PROTOCOL_FEATURES |
+                                                     CONTROL_F_HASH_REPORT) > 0);
+    assert_int_equal(
+        front_end_set_features(&nic->fe, (MODERN | VHOST_F_PROTOCOL_FEATURES | CONTROL_F_ALL) &
+                                             ~(CONTROL_F_VQ | CONTROL_F_STATUS | in_the_header)),
+        0);
+    agreed = daemon_inspect(&bed->daemon, "nic0/agreed_features");
+    assert_string_equal(json_string_value(agreed), "guest_csum indirect_desc event_idx version_1");
+    json_decref(agreed);
+    testbed_disconnect(nic);
+    nic->setup.features = nic->options.features;
+    testbed_connect(nic);
+    testbed_exchange(nic, 1, 100);
+    testbed_connect(&bed->nic[BYSTANDER]);
+    testbed_finish(bed);
+}
+
 /* One ring of the second pair is stopped. */
 static void NET_Q_05_pairs_that_are_not_set_up_are_refused(void **state)
 {
@@ -452,6 +482,7 @@ int main(void)
         TESTBED_TEST(NET_Q_01_position_follows_mq_or_rss),
         TESTBED_TEST(NET_Q_02_rings_without_a_role_are_inert),
         TESTBED_TEST(NET_Q_04_no_control_queue_without_its_feature),
+        TESTBED_TEST(VU_MQ_02_features_of_a_queue_that_the_vmm_keeps),
         TESTBED_TEST(NET_Q_05_pairs_that_are_not_set_up_are_refused),
         TESTBED_TEST(GEN_QR_06_control_queue_stops_and_goes_on),
         TESTBED_TEST(GEN_RST_03_GEN_RST_04_reset_forgets_all_commands),

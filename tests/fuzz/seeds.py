@@ -459,6 +459,72 @@ def vhost_user_seeds():
     }
 
 
+# ---- control_queue ----------------------------------------------------------------------------
+
+BIG_ENDIAN_LEGACY, NOTHING_READY, RESET_BETWEEN = 1, 2, 4
+
+
+def control_message(data, room=1, cuts=0, pages=0):
+    return u8(cuts, room, pages, len(data)) + data
+
+
+def rss_config(mask, pairs, key_len):
+    return (
+        u8(4, 1)
+        + u32(0x3F)
+        + u16(mask)
+        + u16(0)
+        + b"".join(u16(i % pairs) for i in range(mask + 1))
+        + u16(pairs)
+        + u8(key_len)
+        + bytes(range(key_len))
+    )
+
+
+def control_queue_seeds():
+    every_mode = [u8(0, number, 1) for number in range(6)]
+    table = u8(1, 0) + u32(1) + u8(0x52, 0x54, 0, 0, 7, 7) + u32(1) + u8(1, 0, 0x5E, 0, 0, 1)
+    commands = {
+        "modes": every_mode + [u8(0, 0, 0)],
+        "addresses": [table, u8(1, 1, 0x52, 0x54, 0, 0, 9, 9), u8(1, 0) + bytes(8)],
+        "vlans": [u8(2, 0) + u16(100), u8(2, 0) + u16(4095), u8(2, 1) + u16(100), u8(3, 0)],
+        "pairs": [u8(4, 0) + u16(4), rss_config(3, 4, 40), u8(4, 0) + u16(1)],
+        "rss": [rss_config(63, 2, 16), rss_config(0, 1, 40)],
+        "hash": [u8(4, 2) + u32(0x1FF) + bytes(8) + u8(40) + bytes(40), u8(7, 0) + u32(0x1FF)],
+        "offloads": [u8(5, 0) + u64(2), u8(5, 0) + u64(2 | 1 << 7), u8(5, 0) + u64(1 << 46)],
+        "coalescing": [
+            u8(6, 0) + u32(8) + u32(50),
+            u8(6, 1) + u32(4) + u32(20),
+            u8(6, 2) + u16(3) + u16(0) + u32(2) + u32(9),
+        ],
+    }
+    seeds = {
+        name: u16(0) + u8(0) + b"".join(control_message(data, 1, number % 3) for number, data in
+                                        enumerate(messages))
+        for name, messages in commands.items()
+    }
+    get = u8(6, 3) + u16(3) + u16(0)
+    stats = u8(8, 1) + b"".join(
+        u16(queue) + bytes(6) + u64(types) for queue, types in ((0, 7), (1, 7 << 16), (8, 1 << 32))
+    )
+    seeds["questions"] = (
+        u16(0)
+        + u8(0)
+        + control_message(get, 9)
+        + control_message(get, 4, 3)
+        + control_message(u8(8, 0), 9)
+        + control_message(stats, 255, 7)
+        + control_message(stats, 100)
+    )
+    seeds["long"] = u16(0) + u8(0) + control_message(u8(0, 0, 1), 1, 0, 19)
+    seeds["no_room"] = u16(0) + u8(NOTHING_READY) + control_message(u8(4, 0, 1, 0), 0)
+    seeds["nothing_agreed"] = u16(0x3FFF) + u8(0) + control_message(u8(0, 0, 1))
+    seeds["big_endian"] = (
+        u16(0) + u8(BIG_ENDIAN_LEGACY | RESET_BETWEEN) + control_message(u8(4, 0, 0, 2)) * 9
+    )
+    return seeds
+
+
 # ---- config, control -------------------------------------------------------------------------
 
 
@@ -553,6 +619,7 @@ TARGETS = {
     "vhost_user": vhost_user_seeds,
     "config": config_seeds,
     "control": control_seeds,
+    "control_queue": control_queue_seeds,
 }
 
 
