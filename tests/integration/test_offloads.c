@@ -508,11 +508,97 @@ static void NET_RX_09_congestion_of_large_frames(void **state)
     }
 }
 
+/* The bytes of a frame behind what segments and fragments of a request begin with, but UDP's header
+ * in the first fragment; fragments have one identification. */
+static uint32_t piece_len(const struct request *request, uint32_t header_len, int len,
+                          unsigned index)
+{
+    static uint8_t identification[4];
+    uint32_t id_at = request->version == 4 ? 18 : 58, id_len = request->version == 4 ? 2 : 4;
+
+    if (request->gso_type != GSO_UDP)
+        return (uint32_t)len - header_len;
+    if (index == 0)
+        memcpy(identification, got + id_at, id_len);
+    assert_memory_equal(identification, got + id_at, id_len);
+    return (uint32_t)len - (header_len - 8) - (request->version == 6 ? 8 : 0) -
+           (index == 0 ? 8 : 0);
+}
+
+/* The driver has room for one segment at a time: all of a frame come, in order, once. */
+static void NET_RX_07_segments_wait_for_room(void **state)
+{
+    struct testbed *bed = start(state, NULL, 0);
+    struct net_driver *net = &bed->nic[VICTIM].net[0];
+
+    bed->nic[VICTIM].options.rx_unposted = 1;
+    connect_both(bed);
+    net_driver_post(net, 1);
+    for (unsigned i = 0; i < sizeof(requests) / sizeof(requests[0]); i++) {
+        struct offload_peer peer = tap_peer(bed, requests[i].version);
+        struct net_header header;
+        uint32_t len = make_request(&peer, &requests[i], &header);
+        uint32_t done = 0;
+
+        net_driver_queue_with(net, &header, made, len);
+        driver_ring_flush(net->tx);
+        for (unsigned index = 0; done < requests[i].len; index++) {
+            int frame_len = net_driver_receive(net, got, sizeof(got), WAIT_LONG_MS);
+            uint32_t part;
+
+            check(frame_len >= header.hdr_len && frame_len <= PEER_FRAME_PLAIN,
+                  "%s: frame %u has %d bytes", requests[i].name, index, frame_len);
+            part = piece_len(&requests[i], header.hdr_len, frame_len, index);
+            assert_true(part <= requests[i].len - done);
+            assert_memory_equal(got + frame_len - part, payload + done, part);
+            done += part;
+        }
+        net_driver_drain(net);
+    }
+    assert_int_equal(net_driver_receive(net, got, sizeof(got), WAIT_QUIET_MS), -1);
+    assert_true(daemon_number(&bed->daemon, "nic0/queues/0/rx_starved") > 0);
+    testbed_finish(bed);
+}
+
+/* A frame that only looks like one until somebody has to cut it. */
+static void NET_TX_09_frames_that_can_not_be_cut_are_dropped(void **state)
+{
+    struct testbed *bed = start(state, "endpoint=user", 0);
+    struct offload_peer peer = {.net = &bed->nic[VICTIM].net[0]};
+    int fd = socket_at(SOCK_DGRAM, "127.0.0.1", &peer.host_port);
+
+    connect_both(bed);
+    memcpy(peer.mac, bed->nic[VICTIM].mac, 6);
+    peer_address(&peer, "10.0.2.15", "10.0.2.2");
+    peer_resolve(&peer);
+    for (unsigned i = 0; i < sizeof(requests) / sizeof(requests[0]); i++) {
+        uint64_t drops = testbed_tx_drops(bed);
+        struct net_header header;
+        uint32_t len;
+
+        if (requests[i].version != 4 || requests[i].type != SOCK_DGRAM ||
+            requests[i].gso_type == GSO_NONE)
+            continue;
+        len = make_request(&peer, &requests[i], &header);
+        made[17]++; /* the length in the IP header */
+        peer_send(&peer, &header, made, len);
+        assert_int_equal(testbed_tx_drops(bed), drops + 1);
+        made[17]--;
+        peer_send(&peer, &header, made, len);
+        expect_datagrams(fd, &requests[i]);
+        assert_int_equal(testbed_tx_drops(bed), drops + 1);
+    }
+    close(fd);
+    daemon_stop(&bed->daemon);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TESTBED_TEST(NET_TX_10_what_a_driver_asks_of_a_tap),
         TESTBED_TEST(NET_TX_09_what_a_driver_asks_of_user),
+        TESTBED_TEST(NET_TX_09_frames_that_can_not_be_cut_are_dropped),
+        TESTBED_TEST(NET_RX_07_segments_wait_for_room),
         TESTBED_TEST(NET_RX_07_segments_made_for_a_driver_are_believed_by_the_kernel),
         TESTBED_TEST(NET_RX_06_segments_with_partial_checksums),
         TESTBED_TEST(NET_RX_05_NET_RX_07_driver_that_agreed_to_nothing),
