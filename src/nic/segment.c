@@ -147,15 +147,15 @@ static int spans_join(struct segmenter *segmenter)
 
 /* ---- checksums --------------------------------------------------------------------------- */
 
-/* Of addresses, protocol and length of a transport header with its payload. */
-static uint16_t pseudo_sum(const struct segmenter *segmenter, uint32_t len)
+/* Of addresses and protocol. */
+static uint16_t pseudo_sum(const struct segmenter *segmenter)
 {
     const struct packet *packet = &segmenter->packet;
     const uint8_t *ip = segmenter->copy + packet->network;
     uint16_t addresses = packet->ethertype == ETHERTYPE_IPV4 ? checksum_bytes(ip + 12, 8)
                                                              : checksum_bytes(ip + 8, 32);
 
-    return checksum_fold((uint64_t)addresses + packet->protocol + len);
+    return checksum_fold((uint64_t)addresses + packet->protocol);
 }
 
 /* A result of 0 is stored as its other form: for UDP, 0 says that there is none (RFC 768). */
@@ -173,7 +173,7 @@ static void transport_sum(const struct segmenter *segmenter, uint8_t *header, ui
     const struct packet *packet = &segmenter->packet;
     uint32_t header_len = segmenter->header_len - packet->transport;
     uint8_t *transport = header + packet->transport;
-    uint16_t pseudo = pseudo_sum(segmenter, header_len + payload_len);
+    uint16_t pseudo = checksum_fold((uint64_t)segmenter->pseudo + header_len + payload_len);
     uint8_t *field =
         transport + (packet->protocol == IP_PROTOCOL_TCP ? TCP_CSUM_OFFSET : UDP_CSUM_OFFSET);
 
@@ -292,6 +292,7 @@ static int begin_segments(struct segmenter *segmenter)
     if (end < segmenter->header_len)
         return -EINVAL;
     segmenter->kind = packet->protocol == IP_PROTOCOL_TCP ? SEGMENTER_TCP : SEGMENTER_UDP;
+    segmenter->pseudo = pseudo_sum(segmenter);
     segmenter->payload_at = segmenter->header_len;
     segmenter->payload_len = end - segmenter->header_len;
     segmenter->size = frame->offload.gso_size;

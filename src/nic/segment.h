@@ -40,6 +40,7 @@ struct segmenter {
     enum segmenter_kind kind;
     struct packet packet;
     uint8_t copy[SEGMENT_HEADER_MAX]; /* of the headers: nothing else is believed */
+    uint16_t pseudo;                  /* sum of addresses and protocol */
     uint32_t header_len;              /* bytes of copy that the first frame begins with */
     uint32_t split;                   /* bytes of copy that each later one begins with */
     uint32_t payload_at;              /* in the original */
