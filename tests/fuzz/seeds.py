@@ -210,6 +210,38 @@ def hash_seeds():
     }
 
 
+# ---- merge: see target_merge.c ---------------------------------------------------------------
+
+
+def merge_seeds():
+    mend, follows, shorter, partial, verified, change = 1, 2, 4, 8, 16, 64
+    usual = mend | follows
+    tcp = bytes(range(12)) + b"\x50\x10" + bytes(6) + bytes(range(46))
+    stamps = bytes(range(12)) + b"\x80\x10" + bytes(6) + b"\x01\x01\x08\x0a" + bytes(8)
+
+    whole_packets = ipv4(6, tcp)[:20] + b"\x40" + ipv4(6, tcp)[21:]
+
+    def train(takes, how, frame, *cars, length=300):
+        first = frame.ljust(120, b"x")[: min(120, length)]
+        return u8(takes, how) + u16(length) + first + b"".join(cars)
+
+    return {
+        "tcp4": train(0x7F, mend, ipv4(6, tcp), u8(usual) * 6),
+        "tcp6": train(0x7F, mend, ipv6(6, tcp), u8(usual) * 6),
+        "stamps": train(0x7F, mend, ipv4(6, stamps), u8(usual) * 3, u8(usual | change, 60, 1)),
+        "short": train(0x7F, mend, ipv6(6, tcp), u8(usual) * 2, u8(usual | shorter, 90)),
+        "padded": train(0x7F, mend, ipv4(6, tcp), u8(usual), u8(usual), length=58),
+        "partial": train(0x07, mend | partial, ipv4(6, tcp), u8(usual | partial) * 4),
+        "verified": train(0x7F, verified | mend, ipv4(6, tcp), u8(usual | verified) * 4),
+        "push": train(0x7F, mend, ipv4(6, tcp), u8(usual | change, 47, 8), u8(usual)),
+        "damaged": train(0x7F, mend, ipv4(6, tcp), u8(usual), u8(follows), u8(usual)),
+        "same_id": train(
+            0x7F, mend, whole_packets, u8(usual | change, 19, 1), u8(usual | change, 19, 1)
+        ),
+        "not_taken": train(0x01, mend, ipv4(6, tcp), u8(usual) * 2),
+    }
+
+
 # ---- segment: see target_segment.c -----------------------------------------------------------
 
 
@@ -615,6 +647,7 @@ TARGETS = {
     "ring_schedule": ring_schedule_seeds,
     "hash": hash_seeds,
     "net_header": net_header_seeds,
+    "merge": merge_seeds,
     "segment": segment_seeds,
     "vhost_user": vhost_user_seeds,
     "config": config_seeds,
