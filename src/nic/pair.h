@@ -143,6 +143,7 @@ struct pair {
     uint32_t window_room;         /* bytes behind the header in it; valid while stripped */
     uint32_t window_reserved;     /* bytes given by the last reserve */
     uint8_t window_stripped;
+    uint8_t rx_aside;                          /* the last reserve gave no buffer of the guest */
     uint8_t rx_ready;                          /* the endpoint may have something for receive() */
     uint8_t rx_starved;                        /* a frame waits for the driver's buffers */
     uint8_t tx_blocked;                        /* the endpoint did not take everything */

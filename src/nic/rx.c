@@ -261,9 +261,23 @@ int pair_rx_reserve(struct pair *pair, uint32_t min, uint32_t max, struct reserv
     return result;
 }
 
+/* A frame that comes by a pair whose own ring can't take any may still be for another pair: RSS
+ * looks at it in memory of ours. Endpoints with several pairs do not deliver inside send(), which
+ * uses the same memory. */
 static int rx_reserve(struct endpoint_rx *rx, uint32_t min, uint32_t max, struct reservation *ret)
 {
-    return pair_rx_reserve(pair_of(rx), min, max, ret);
+    struct pair *pair = pair_of(rx);
+    struct iovec *aside = &pair->scratch->gathered_iov;
+    int result = pair_rx_reserve(pair, min, max, ret);
+
+    pair->rx_aside = result == -ENETDOWN && pair->rules.link_up && pair->rules.rx != NULL &&
+                     pair->rules.rx->rss.active;
+    if (!pair->rx_aside)
+        return result;
+    *aside = (struct iovec){.iov_base = pair->scratch->gathered, .iov_len = FRAME_LEN_MAX};
+    *ret = (struct reservation){.iov = aside, .iov_count = 1, .room = FRAME_LEN_MAX};
+    pair->window_reserved = FRAME_LEN_MAX;
+    return 0;
 }
 
 void pair_rx_count_drop(struct pair *pair, enum pair_rx_drop reason)
@@ -406,6 +420,11 @@ static void rx_commit(struct endpoint_rx *rx, uint32_t len, const struct frame_o
     assert(len <= pair->window_reserved); /* the endpoint's bug, never the peer's */
     if (len < FRAME_LEN_MIN) {
         pair_rx_count_drop(pair, PAIR_RX_DROP_RUNT);
+        return;
+    }
+    if (__builtin_expect(pair->rx_aside, 0)) {
+        if (pair_rx_admit(pair, &pair->scratch->gathered_iov, len, offload, &hash))
+            pair_rx_count_drop(pair, PAIR_RX_DROP_LINK_DOWN);
         return;
     }
     if (__builtin_expect(pair->rules.rx != NULL, 0) &&
