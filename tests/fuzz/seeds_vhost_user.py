@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: MIT
+"""Seeds of the vhost-user socket: see target_vhost_user.c."""
+
+from words import u16, u32, u64, u8
+
+MESSAGE, WRITE_MEMORY, KICK, INSPECT, RAW_BYTES, RECONNECT, SETTLE = 0, 3, 4, 5, 6, 7, 8
+NEED_REPLY = 1
+MEMORY_FILE, KICK_FILE, CALL_FILE, PIPE_READ, PIPE_WRITE, SOCKET, FOLDER, NULL_FILE = range(8)
+(GET_FEATURES, SET_FEATURES, SET_OWNER, RESET_OWNER, SET_MEM_TABLE) = range(1, 6)
+(
+    SET_VRING_NUM,
+    SET_VRING_ADDR,
+    SET_VRING_BASE,
+    GET_VRING_BASE,
+    SET_VRING_KICK,
+    SET_VRING_CALL,
+    SET_VRING_ERR,
+    GET_PROTOCOL_FEATURES,
+    SET_PROTOCOL_FEATURES,
+    GET_QUEUE_NUM,
+    SET_VRING_ENABLE,
+) = range(8, 19)
+SET_BACKEND_REQ_FD, SET_VRING_ENDIAN, GET_CONFIG, SET_CONFIG = 21, 23, 24, 25
+RESET_DEVICE, GET_MAX_MEM_SLOTS, ADD_MEM_REG, REM_MEM_REG, SET_STATUS, GET_STATUS = (
+    34,
+    36,
+    37,
+    38,
+    39,
+    40,
+)
+
+UVA = 0x7F0000000000
+MEMORY_LEN = 0x20000
+CTRL_VQ, MQ = 1 << 17, 1 << 22
+VERSION_1, PROTOCOL, RING_PACKED, IN_ORDER, MRG_RXBUF, EVENT_BIT = (
+    1 << 32,
+    1 << 30,
+    1 << 34,
+    1 << 35,
+    1 << 15,
+    1 << 29,
+)
+PROTOCOL_OFFERED = 0x1A679
+
+
+def message(request, payload=b"", files=(), flags=NEED_REPLY):
+    kinds = b"" if len(files) < 2 else u8(*files)
+    how = len(files) | (0x80 if len(files) > 1 else (files[0] << 4 if files else 0))
+    return u8(MESSAGE, request, flags, how) + u16(len(payload)) + kinds + payload
+
+
+def region(gpa, size, uva, offset):
+    return u64(gpa) + u64(size) + u64(uva) + u64(offset)
+
+
+def memory_table(*regions):
+    return message(
+        SET_MEM_TABLE, u32(len(regions)) + u32(0) + b"".join(regions), (MEMORY_FILE,) * len(regions)
+    )
+
+
+def state(request, index, number):
+    return message(request, u32(index) + u32(number))
+
+
+def ring_words(index, size, base=0, enable=True):
+    at = UVA + 0x4000 * index
+    address_words = u32(index) + u32(0) + u64(at) + u64(at + 0x2000) + u64(at + 0x1000) + u64(0)
+    return (
+        state(SET_VRING_NUM, index, size)
+        + state(SET_VRING_BASE, index, base)
+        + message(SET_VRING_ADDR, address_words)
+        + message(SET_VRING_CALL, u64(index), (CALL_FILE,))
+        + message(SET_VRING_KICK, u64(index), (KICK_FILE,))
+        + (state(SET_VRING_ENABLE, index, 1) if enable else b"")
+    )
+
+
+def hello(features, protocol=PROTOCOL_OFFERED):
+    return (
+        message(GET_FEATURES)
+        + message(GET_PROTOCOL_FEATURES)
+        + message(SET_PROTOCOL_FEATURES, u64(protocol))
+        + message(SET_OWNER)
+        + message(SET_FEATURES, u64(features | PROTOCOL))
+    )
+
+
+def guest_write(at, data):
+    return u8(WRITE_MEMORY) + u32(at) + u8(len(data)) + data
+
+
+def vhost_user_seeds():
+    whole = memory_table(region(0, MEMORY_LEN, UVA, 0))
+    halves = memory_table(
+        region(0, 0x10000, UVA, 0), region(0x10000, 0x10000, UVA + 0x10000, 0x10000)
+    )
+    modern = VERSION_1 | MRG_RXBUF | EVENT_BIT
+    desc = u64(0x10000) + u32(100) + u16(0) + u16(0)
+    frame = (
+        guest_write(0x4000, desc)
+        + guest_write(0x5000, u16(0) + u16(1) + u16(0))
+        + u8(KICK, SETTLE, INSPECT)
+    )
+    buffer_desc = u64(0x11000) + u32(2000) + u16(2) + u16(0)
+    room = guest_write(0, buffer_desc) + guest_write(0x1000, u16(0) + u16(1) + u16(0)) + u8(KICK)
+    rings = ring_words(0, 256) + ring_words(1, 256)
+    running = u8(0) + hello(modern) + whole + rings + message(SET_STATUS, u64(15)) + room + frame
+    packed = (
+        u8(0)
+        + hello(modern | RING_PACKED | IN_ORDER)
+        + whole
+        + ring_words(0, 100, 0x80008000)
+        + ring_words(1, 100, 0x80008000)
+    )
+    packed_frame = guest_write(0x4000, u64(0x10000) + u32(100) + u16(7) + u16(0x80)) + u8(
+        KICK, SETTLE, INSPECT
+    )
+    other_files = b"".join(message(SET_VRING_KICK, u64(1), (kind,)) for kind in range(8))
+    return {
+        "running": running,
+        "packed": packed + packed_frame + state(GET_VRING_BASE, 1, 0),
+        "stop_and_go": running
+        + state(GET_VRING_BASE, 0, 0)
+        + state(GET_VRING_BASE, 1, 0)
+        + ring_words(1, 256, 1)
+        + frame,
+        "memory_goes": running
+        + halves
+        + memory_table(region(0x10000, 0x10000, UVA + 0x10000, 0))
+        + frame,
+        "control_queue": u8(1)
+        + hello(modern | CTRL_VQ | MQ)
+        + whole
+        + b"".join(ring_words(index, 64) for index in range(5))
+        + guest_write(0x18000, u8(4, 0) + u16(2))
+        + guest_write(0x10000, u64(0x18000) + u32(4) + u16(1) + u16(1))
+        + guest_write(0x10010, u64(0x18100) + u32(1) + u16(2) + u16(0))
+        + guest_write(0x11000, u16(0) + u16(1) + u16(0))
+        + u8(KICK, SETTLE, INSPECT),
+        "slots": u8(0)
+        + hello(modern)
+        + message(GET_MAX_MEM_SLOTS)
+        + message(ADD_MEM_REG, u64(0) + region(0, MEMORY_LEN, UVA, 0), (MEMORY_FILE,))
+        + ring_words(1, 64)
+        + frame
+        + message(REM_MEM_REG, u64(0) + region(0, MEMORY_LEN, UVA, 0))
+        + u8(INSPECT),
+        "kinds_of_files": u8(0)
+        + hello(modern)
+        + whole
+        + rings
+        + other_files
+        + message(SET_VRING_CALL, u64(1), (PIPE_WRITE,))
+        + frame,
+        "too_many_files": u8(0) + message(SET_OWNER, b"", (MEMORY_FILE,) * 10),
+        "config": u8(4)
+        + hello(modern)
+        + message(GET_CONFIG, u32(0) + u32(28) + u32(0) + bytes(28))
+        + message(SET_CONFIG, u32(0) + u32(6) + u32(0) + bytes(6))
+        + message(GET_QUEUE_NUM),
+        "channel": u8(1)
+        + hello(modern)
+        + message(SET_BACKEND_REQ_FD, b"", (SOCKET,))
+        + message(SET_BACKEND_REQ_FD, b"", (PIPE_WRITE,)),
+        "resets": running
+        + message(RESET_DEVICE)
+        + rings
+        + message(SET_STATUS, u64(0))
+        + message(RESET_OWNER)
+        + message(GET_STATUS),
+        "legacy": u8(0)
+        + message(SET_FEATURES, u64(MRG_RXBUF))
+        + state(SET_VRING_ENDIAN, 1, 1)
+        + whole
+        + ring_words(1, 64, 0, False)
+        + frame,
+        "fault": running
+        + guest_write(0x5002, u16(0x7000))
+        + u8(KICK, SETTLE, INSPECT)
+        + message(SET_VRING_ERR, u64(1), (PIPE_WRITE,))
+        + state(GET_VRING_BASE, 1, 0),
+        "pieces": u8(0, RAW_BYTES, 6)
+        + u32(1)
+        + u16(1)
+        + u8(RAW_BYTES, 6)
+        + u16(0)
+        + u32(0)
+        + u8(RECONNECT),
+        "refused": u8(0)
+        + message(99)
+        + message(SET_FEATURES, u64(0xFFFFFFFFFFFFFFFF))
+        + message(SET_VRING_NUM, u32(9) + u32(7))
+        + message(SET_VRING_NUM, u32(0)),
+    }
