@@ -202,6 +202,17 @@ unsigned register_bed_await(struct register_bed *bed, _Atomic unsigned *value, u
     return atomic_load(value);
 }
 
+void register_bed_await_needs_reset(struct register_bed *bed)
+{
+    uint64_t end = now_ms() + WAIT_LONG_MS;
+
+    while (!(bed_status(bed) & STATUS_NEEDS_RESET)) {
+        check(now_ms() < end, "the device did not ask for a reset");
+        register_device_dispatch(&bed->device);
+        sleep_ms(1);
+    }
+}
+
 void register_bed_await_line(struct register_bed *bed, int level)
 {
     uint64_t end = now_ms() + WAIT_LONG_MS;

@@ -76,6 +76,8 @@ void register_bed_expect_silence(struct register_bed *bed, unsigned pair);
 void register_bed_expect_new_life(struct register_bed *bed);
 /* Waits until `*value` is at least `least`, while the control plane works; what it is then. */
 unsigned register_bed_await(struct register_bed *bed, _Atomic unsigned *value, unsigned least);
+/* Waits for NEEDS_RESET; fails the test if it does not come. */
+void register_bed_await_needs_reset(struct register_bed *bed);
 /* Waits for the line's level; fails the test if it does not come. */
 void register_bed_await_line(struct register_bed *bed, int level);
 

@@ -112,7 +112,28 @@ static void PCI_08_interrupt_disable(void **state)
     assert_int_equal(line(bed), 0);
 }
 
-/* BOOT-03: firmware that has no interrupts polls the ISR. */
+/* As iPXE does it: rings and kicks come before the features, and the ISR is polled all the time. */
+static void BOOT_03_rings_and_kicks_before_features(void **state)
+{
+    struct register_bed *bed = open_bed(state);
+
+    register_bed_make_rings(bed, BED_BIT(32));
+    bed_write_status(bed, STATUS_ACKNOWLEDGE | STATUS_DRIVER);
+    for (unsigned i = 0; i < 2; i++)
+        register_driver_start_ring(&bed->driver, i, bed->ring[i]);
+    net_driver_post(&bed->net[0], 8);
+    bed->driver.ops->notify(&bed->driver, 0, 0);
+    assert_int_equal(register_driver_isr(&bed->driver), 0);
+    bed->driver.ops->write_driver_features(&bed->driver, 1, 1);
+    bed_write_status(bed, STATUS_BEFORE_QUEUES);
+    bed_write_status(bed, STATUS_RUNNING);
+    for (unsigned i = 0; i < 200; i++) {
+        register_bed_exchange(bed, 0, 100);
+        register_driver_isr(&bed->driver);
+    }
+    assert_int_equal(bed_status(bed), STATUS_RUNNING);
+}
+
 static void PCI_08_driver_that_waits_for_the_line_sees_every_frame(void **state)
 {
     struct register_bed *bed = open_bed(state);
@@ -369,6 +390,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         BED_TEST(PCI_08_isr_and_line),
         BED_TEST(PCI_08_interrupt_disable),
+        BED_TEST(BOOT_03_rings_and_kicks_before_features),
         BED_TEST(PCI_08_driver_that_waits_for_the_line_sees_every_frame),
         BED_TEST(PCI_09_each_event_has_its_vector),
         BED_TEST(PCI_09_vectors_that_are_none),

@@ -76,13 +76,11 @@ static void GEN_ST_02_GEN_ST_03_nothing_before_driver_ok_and_everything_after(vo
 static void GEN_ST_04_broken_ring_sets_needs_reset_and_tells(void **state)
 {
     struct register_bed *bed = open_bed(state);
-    uint64_t end = now_ms() + WAIT_LONG_MS;
 
     register_bed_start(bed, BED_USUAL);
     driver_split_store_avail_idx(&bed->split[1], 5000);
     bed->driver.ops->notify(&bed->driver, 1, 1);
-    while (!(bed_status(bed) & STATUS_NEEDS_RESET) && now_ms() < end)
-        register_device_dispatch(&bed->device);
+    register_bed_await_needs_reset(bed);
     assert_int_equal(bed_status(bed), STATUS_RUNNING | STATUS_NEEDS_RESET);
     register_bed_await_line(bed, 1);
     bed_write_status(bed, STATUS_RUNNING);

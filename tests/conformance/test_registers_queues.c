@@ -101,7 +101,7 @@ static void BOOT_06_stale_used_ring_does_not_count(void **state)
     bed_write_status(bed, STATUS_RUNNING);
     net_driver_post(&bed->net[0], 32);
     register_bed_send(bed, 0, 100);
-    for (unsigned i = 0; i < 500 && idx[0] == 77; i++)
+    for (unsigned i = 0; i < 500 && driver_split_used_idx(&bed->split[1]) == 77; i++)
         sleep_ms(1);
     assert_int_equal(driver_split_used_idx(&bed->split[1]), 1);
 }
@@ -291,6 +291,33 @@ static void GEN_QR_02_resize_under_traffic_packed(void **state)
     resize(state, BED_USUAL | BED_PACKED);
 }
 
+/* As Linux changes the size of a ring: the other one of the pair goes on. */
+static void LNX_08_one_queue_at_a_time(void **state)
+{
+    struct register_bed *bed = open_bed(state);
+
+    register_bed_start(bed, BED_USUAL | BED_RESET);
+    for (unsigned i = 0; i < 20; i++) {
+        unsigned queue = i % 2;
+
+        register_bed_exchange(bed, 0, 100);
+        bed->driver.ops->reset_queue(&bed->driver, queue);
+        if (queue == 0) {
+            for (unsigned k = 0; k < 8; k++)
+                register_bed_send(bed, 0, 100); /* lost, but sent */
+            net_driver_drain(&bed->net[0]);
+        }
+        driver_split_restart(&bed->split[queue], 0);
+        register_driver_start_ring(&bed->driver, queue, bed->ring[queue]);
+        if (queue == 0) {
+            net_driver_forget(&bed->net[0]);
+            net_driver_post(&bed->net[0], 64);
+        }
+        register_bed_exchange(bed, 0, 100);
+    }
+    assert_int_equal(bed_status(bed), STATUS_RUNNING);
+}
+
 static void GEN_QR_01_GEN_QR_03_reset_queue_is_left_alone(void **state)
 {
     struct register_bed *bed = open_bed(state);
@@ -334,13 +361,11 @@ static void GEN_QR_06_resets_that_mean_little(void **state)
 static void GEN_QR_06_broken_queue_is_reset(void **state)
 {
     struct register_bed *bed = open_bed(state);
-    uint64_t end = now_ms() + WAIT_LONG_MS;
 
     register_bed_start(bed, BED_USUAL | BED_RESET);
     driver_split_store_avail_idx(&bed->split[1], 5000);
     bed->driver.ops->notify(&bed->driver, 1, 1);
-    while (!(bed_status(bed) & STATUS_NEEDS_RESET) && now_ms() < end)
-        register_device_dispatch(&bed->device);
+    register_bed_await_needs_reset(bed);
     for (unsigned queue = 0; queue < 2; queue++)
         bed->driver.ops->reset_queue(&bed->driver, queue);
     register_bed_remake_pair(bed, 0, 64);
@@ -515,7 +540,7 @@ static void memory_is_taken_and_given_back(void **state)
     register_device_set_memory(&bed->device, NULL);
     register_bed_send(bed, 0, 100);
     register_bed_expect_silence(bed, 0);
-    assert_true(bed_status(bed) & STATUS_NEEDS_RESET);
+    register_bed_await_needs_reset(bed);
     /* No memory, no ring. */
     assert_int_equal(register_driver_negotiate(&bed->driver, BED_USUAL), STATUS_BEFORE_QUEUES);
     bed->driver.ops->enable_queue(&bed->driver, 0);
@@ -546,6 +571,7 @@ int main(void)
         BED_TEST(GEN_QR_01_GEN_QR_03_reset_queue_is_left_alone),
         BED_TEST(GEN_QR_02_resize_under_traffic_split),
         BED_TEST(GEN_QR_02_resize_under_traffic_packed),
+        BED_TEST(LNX_08_one_queue_at_a_time),
         BED_TEST(GEN_QR_06_resets_that_mean_little),
         BED_TEST(GEN_QR_06_broken_queue_is_reset),
         BED_TEST(GEN_SU_01_only_a_live_device_is_suspended),
