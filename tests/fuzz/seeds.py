@@ -387,6 +387,10 @@ def config_seeds():
         "two_texts": text_input(
             "name=a,socket=/a,endpoint=null", "name=a,socket=/b,endpoint=null:rx=on"
         ),
+        "workers": file_input(
+            {"workers": 4, "cpus": "0-1,4", "nics": [dict(nic, workers=2), dict(nic, workers="0-1,3")]},
+            "socket=/b,workers=0-1+3,endpoint=null",
+        ),
         "tap": text_input(
             "mac=02:00:00:00:00:01,socket=/a,queues=4,endpoint=tap:ifname=tap0,mtu=9000"
         ),
@@ -407,6 +411,15 @@ def control_seeds():
         "inspect_wrong": parser('{"command":"inspect","path":5}'),
         "endpoints": parser('{"command":"endpoints"}'),
         "ping": parser('{"command":"ping"}'),
+        "set": parser(
+            '{"command":"set","values":{"nic0.link":"down","nic0.mtu":9000,"nic0.speed":"unknown",'
+            '"nic0.duplex":"half","nic0.mac":"52:54:00:00:00:07","nic0.announce":"now"}}'
+        ),
+        "set_wrong": parser('{"command":"set","values":{"nic0.lnk":1.5,"\u0001.mtu":-1}}'),
+        "set_each_wrong": pieces(
+            '{"command":"set","values":{"nic0.mac":"1:2"}}\n',
+            '{"command":"set","values":{"nic0.speed":0}}\n{"command":"set","values":{"x.link":"up"}}\n',
+        ),
         "unknown": parser('{"command":"inspct","pth":"\\u0000"}'),
         "not_json": parser("[{}"),
         "in_pieces": pieces('{"comm', 'and":"ping"}\n{"command"', ':"inspect"}\n'),
