@@ -13,11 +13,16 @@ enum {
     BLIP_MAX_MS = 200,
 };
 
-/* GEN-CFG-05: a driver that is not done with its set-up reads config space by itself. Front-ends
- * that tell no status leave it 0. */
+/* What the driver wrote. Front-ends that tell no status leave it 0. */
+static uint8_t driver_status(const struct coordinator *coordinator)
+{
+    return coordinator->nic.status & (uint8_t)~NIC_STATUS_NEEDS_RESET;
+}
+
+/* GEN-CFG-05: a driver that is not done with its set-up reads config space by itself. */
 void coordinator_tell_config(struct coordinator *coordinator)
 {
-    uint8_t status = coordinator->nic.status;
+    uint8_t status = driver_status(coordinator);
 
     if (status != 0 && !(status & NIC_STATUS_DRIVER_OK))
         return;
@@ -41,7 +46,7 @@ static int any_queue_runs(struct coordinator *coordinator)
 
 static int driver_works(struct coordinator *coordinator)
 {
-    uint8_t status = coordinator->nic.status;
+    uint8_t status = driver_status(coordinator);
 
     return status == 0 ? any_queue_runs(coordinator) : (status & NIC_STATUS_DRIVER_OK) != 0;
 }

@@ -161,6 +161,27 @@ static void GEN_CFG_05_a_change_before_DRIVER_OK_is_silent_and_visible(void **st
     testbed_finish_anew(bed);
 }
 
+/* NEEDS_RESET is the device's word: it does not make a driver that tells no status one that does.
+ */
+static void GEN_CFG_05_a_broken_ring_does_not_silence_the_others(void **state)
+{
+    struct testbed_options options = {
+        .nic = "endpoint=loopback",
+        .features = FEATURES,
+        .pf = ~(VU_PF_INBAND | VU_PF_CONFIGURE_MEM_SLOTS | VU_PF_STATUS)};
+    struct testbed *bed = testbed_start(state, &options);
+    struct testbed_nic *nic = &bed->nic[VICTIM];
+
+    driver_split_offer(testbed_tx(nic, 0), 0xffff);
+    testbed_tx(nic, 0)->ring.ops->publish(&testbed_tx(nic, 0)->ring);
+    testbed_expect_break(bed, 1);
+    set(bed, "nic0.link", "down");
+    expect_notice(&nic->fe);
+    set(bed, "nic0.link", "up");
+    expect_notice(&nic->fe);
+    testbed_finish_anew(bed);
+}
+
 /* The operator's word outlives drivers and front-ends. */
 static void the_link_stays_down_for_the_next_driver(void **state)
 {
@@ -483,6 +504,7 @@ int main(void)
         TESTBED_TEST(NET_CFG_07_GEN_CFG_05_link_goes_down_and_up),
         TESTBED_TEST(GEN_CFG_05_no_notice_for_a_driver_without_the_field),
         TESTBED_TEST(GEN_CFG_05_a_change_before_DRIVER_OK_is_silent_and_visible),
+        TESTBED_TEST(GEN_CFG_05_a_broken_ring_does_not_silence_the_others),
         TESTBED_TEST(the_link_stays_down_for_the_next_driver),
         TESTBED_TEST(NET_CFG_06_speed_changes_while_the_link_is_down),
         TESTBED_TEST(NET_CFG_06_speed_and_duplex_share_one_blip),
