@@ -86,9 +86,8 @@ static struct features features_from_wire(const struct nic *nic, uint64_t wire)
     return features;
 }
 
-/* Rings that run while features change: a driver that came anew without stopping them (UML) has
- * disabled them all before; anything else would pull the header size from under live rings. */
-static int rings_give_way(struct call *call)
+/* The header size must not change under live rings. */
+static int refuse_live_rings(const struct call *call)
 {
     struct vhost_user *vhost_user = call->vhost_user;
 
@@ -98,9 +97,33 @@ static int rings_give_way(struct call *call)
         if (vhost_user_ring_running(ring) && ring->enabled)
             return refuse_live(call, ring);
     }
+    return 0;
+}
+
+/* Rings that run, but none that is enabled: the driver left without a word, as UML's does. What
+ * comes now is another one. */
+static int driver_has_left(struct vhost_user *vhost_user)
+{
+    int running = 0;
+
+    for (unsigned i = 0; i < vhost_user->ring_count; i++) {
+        struct vhost_user_ring *ring = &vhost_user->ring[i];
+
+        if (!vhost_user_ring_running(ring))
+            continue;
+        if (ring->enabled)
+            return 0;
+        running = 1;
+    }
+    return running;
+}
+
+/* GEN-RST-03, GEN-RST-04: to the guest it was a reset. */
+static void begin_anew(struct vhost_user *vhost_user)
+{
     for (unsigned i = 0; i < vhost_user->ring_count; i++)
         vhost_user_ring_stop(&vhost_user->ring[i]);
-    return 0;
+    coordinator_reset(vhost_user->coordinator);
 }
 
 static int set_features(struct call *call)
@@ -111,8 +134,10 @@ static int set_features(struct call *call)
     int result = 0;
 
     vhost_user->features_refused = 1;
-    if (!features_equal(&features, &nic_of(call)->agreed))
-        result = rings_give_way(call);
+    if (driver_has_left(vhost_user))
+        begin_anew(vhost_user);
+    else if (!features_equal(&features, &nic_of(call)->agreed))
+        result = refuse_live_rings(call);
     if (result == 0)
         result = coordinator_agree(vhost_user->coordinator, &features, call->err);
     if (result < 0)

@@ -466,6 +466,30 @@ static void GEN_RST_03_GEN_RST_04_reset_forgets_all_commands(void **state)
     testbed_finish(test.bed);
 }
 
+/* User Mode Linux, driver unbound and bound again: no message says that it is a reset. */
+static void GEN_RST_04_rebind_forgets_all_commands(void **state)
+{
+    struct control_test test;
+    struct testbed_nic *nic;
+    char *fresh;
+
+    start(&test, state, ALL);
+    nic = test.nic;
+    fresh = shown_state(test.bed);
+    for (unsigned n = 0; n < control_sample_count; n++) {
+        struct control_message message = message_of(&control_samples[n]);
+
+        control_driver_send(&test.driver, &message);
+    }
+    for (unsigned i = nic->setup.vring_count; i-- > 0;)
+        assert_int_equal(front_end_vring_state(&nic->fe, VU_SET_VRING_ENABLE, i, 0), 0);
+    testbed_restart_rings(nic, 0);
+    front_end_start_uml(&nic->fe, &nic->setup);
+    expect_state(test.bed, fresh, "the commands of the driver before");
+    testbed_exchange_fresh(nic, 0);
+    testbed_finish(test.bed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -486,6 +510,7 @@ int main(void)
         TESTBED_TEST(NET_Q_05_pairs_that_are_not_set_up_are_refused),
         TESTBED_TEST(GEN_QR_06_control_queue_stops_and_goes_on),
         TESTBED_TEST(GEN_RST_03_GEN_RST_04_reset_forgets_all_commands),
+        TESTBED_TEST(GEN_RST_04_rebind_forgets_all_commands),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
