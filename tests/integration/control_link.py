@@ -6,10 +6,13 @@ import contextlib
 import cases
 import traffic
 from control_bed import LAST, MAC, MTU
-from wire import ETHERTYPE_ARP, ETHERTYPE_IPV6, ICMPV6, address_bytes, ethernet, mac_bytes
+from control_filters import expect_taken
+from wire import (BROADCAST, ETHERTYPE_ARP, ETHERTYPE_IPV6, ICMPV6, address_bytes, ethernet,
+                  mac_bytes)
 
 NEW_MAC = "52:54:00:00:00:bb"
 NEW_MTU = 4000
+OTHER_MAC = "52:54:00:00:00:cc"  # of the guest's choice
 NEIGHBOUR_ADVERTISEMENT = 136
 
 
@@ -18,6 +21,7 @@ def run(test, bed):
     speed(test, bed)
     announcement(test, bed)
     identity(test, bed)
+    forgetting(test, bed)
 
 
 def has_carrier(bed):
@@ -126,4 +130,24 @@ def identity(test, bed):
         with without_driver(bed):
             bed.daemon.must_set(f"tap.mtu={MTU}", f"tap.mac={MAC}")
         cases.expect_equal(bed.guest.check("cat /sys/class/net/eth0/address"), MAC, "address")
+        traffic.ping(bed.guest)
+
+
+def forgetting(test, bed):
+    with test.case("a driver that comes anew finds nothing of what the one before has set"):
+        bed.guest.check("ethtool -L eth0 combined 2 && ethtool -X eth0 weight 0 1")
+        bed.guest.check("ethtool -C eth0 rx-usecs 50000 rx-frames 64 tx-frames 1")
+        bed.set_offloads(**{"rx-gro-hw": False, "rxhash": True})
+        bed.guest.check("ip link add link eth0 name eth0.5 type vlan id 5 && ip link set eth0.5 up")
+        bed.guest.check(f"ifconfig eth0 promisc && ip link set eth0 address {OTHER_MAC}")
+        cases.expect_equal(bed.inspect()["mac_address"], OTHER_MAC, "address before")
+        with without_driver(bed):
+            pass
+        cases.expect_equal(bed.guest.check("cat /sys/class/net/eth0/address"), MAC, "address")
+        expect_taken(bed, [MAC, BROADCAST], [OTHER_MAC, (MAC, 5), "01:00:5e:01:02:03"])
+        shown = bed.inspect()
+        cases.expect_equal(shown["active_queues"], 1, "pairs in use")
+        cases.expect_equal(shown["rx_offloads_off"], "0x0", "offloads switched off")
+        cases.expect_equal(shown["coalescing"]["rx"], {"max_packets": 0, "max_usecs": 0},
+                           "interrupts held back")
         traffic.ping(bed.guest)
