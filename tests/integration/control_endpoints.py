@@ -72,7 +72,8 @@ def add_station(bed, name, address):
     bed.guest.check(f"touch /tmp/{name}.net; unshare --net=/tmp/{name}.net true; "
                     f"ip link add link eth1 name {name} type macvlan")
     bed.guest.check(f"nsenter --net=/tmp/{name}.net sleep 86400 >/dev/null 2>&1 & "
-                    f"usleep 100000; ip link set {name} netns $!; true")
+                    "while [ $(readlink /proc/$!/ns/net) = $(readlink /proc/self/ns/net) ]; "
+                    f"do usleep 10000; done; ip link set {name} netns $!")
     bed.guest.check(f"{inside(name)} ip link set lo up; "
                     f"{inside(name)} ip address add {address}/24 dev {name}; "
                     f"{inside(name)} ip link set {name} up")
