@@ -214,6 +214,25 @@ VIONIC_API void vionic_pci_write_bar(struct vionic_nic *nic, uint64_t offset, un
 /* 1 and the guest address of the BAR; 0: it answers nowhere. */
 VIONIC_API int vionic_pci_bar_address(const struct vionic_nic *nic, uint64_t *ret_address);
 
+/*
+ * Saved state: what a guest would miss if its card were replaced by a new one: what was agreed and
+ * commanded, registers, where the rings stand, statistics. Not in it: guest memory, and what lies
+ * behind the endpoint (connections of `user`, for one). It may be restored by another build.
+ *
+ * save: the guest stands still. The card goes on afterwards, so copy memory while nothing calls the
+ * library, or remove the card. *ret_state is the caller's, for free(3); at most 1 MiB. -ENOMEM;
+ * -EOPNOTSUPP: a vhost-user card.
+ *
+ * restore: a card as after power-up, with the same transport, queue pairs and MTU, and with the
+ * memory that goes with the state. The bytes may come from anywhere: they are checked, not
+ * believed. -EINVAL: they are no state, damaged, or of a card that this one can't be; -EBUSY: a
+ * driver is at work. The card is as after power-up then.
+ */
+VIONIC_API int vionic_nic_save(struct vionic_nic *nic, void **ret_state, size_t *ret_len,
+                               struct vionic_error *err);
+VIONIC_API int vionic_nic_restore(struct vionic_nic *nic, const void *state, size_t len,
+                                  struct vionic_error *err);
+
 /* 0 for a vhost-user card. */
 VIONIC_API unsigned vionic_nic_queue_count(const struct vionic_nic *nic);
 /* The eventfd that stands for a kick of the queue; the same for the whole life of the NIC, which

@@ -8,6 +8,7 @@
  *   inspect.c   the visitor, and the kinds of endpoints
  *   outside_endpoint.c  endpoints of the embedder (vionic_endpoint.h)
  *   settings.c  what of a running card can be set by name
+ *   state.c     saved state
  *   sized.c     structs of callers with older and newer headers
  */
 #pragma once

@@ -31,6 +31,12 @@ static inline void counter_raise(counter *c, uint64_t at_least)
         atomic_store_explicit(&c->value, at_least, memory_order_relaxed);
 }
 
+/* From saved state; nobody else writes meanwhile. */
+static inline void counter_set(counter *c, uint64_t value)
+{
+    atomic_store_explicit(&c->value, value, memory_order_relaxed);
+}
+
 enum {
     HISTOGRAM_BUCKETS = 12
 };

@@ -11,6 +11,7 @@
 #pragma once
 
 #include "base/loop.h"
+#include "base/records.h"
 #include "nic/control.h"
 #include "nic/nic.h"
 #include "run/worker.h"
@@ -107,5 +108,15 @@ int coordinator_set_mac(struct coordinator *coordinator, const uint8_t mac[6],
                         struct error *err) CONTROL_ONLY;
 /* Asks the driver to announce itself to the network; a sentence if it can't be asked. */
 int coordinator_announce(struct coordinator *coordinator, struct error *err) CONTROL_ONLY;
+
+/* ---- coordinator_state.c: saved state (nic/saved_state.h), all queues stopped ------------ */
+
+void coordinator_save(struct coordinator *coordinator, struct records_writer *writer) CONTROL_ONLY;
+/* The NIC is as after power-up; `next` came from saved_nic_read. -EINVAL and a sentence: nothing
+ * has changed. */
+int coordinator_restore(struct coordinator *coordinator, const struct nic *next,
+                        const struct records *records, struct error *err) CONTROL_ONLY;
+/* What the start of a queue forgets, and a link that is not what it was; when they run. */
+void coordinator_restored(struct coordinator *coordinator, const struct nic *next) CONTROL_ONLY;
 
 void coordinator_inspect(struct coordinator *coordinator, struct inspect *visitor) CONTROL_ONLY;

@@ -8,6 +8,7 @@
  *   coordinator_endpoint.c  pairs and their endpoint queues, link, an endpoint that goes and comes
  * back
  *   coordinator_set.c       what the operator changes at run time
+ *   coordinator_state.c     saved state
  */
 #pragma once
 

@@ -5,7 +5,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#include "transport/registers.h"
+#include "nic/saved_state.h"
+#include "transport/registers_state.h"
 
 /* virtio 1.4, 4.2.2 */
 enum mmio_register {
@@ -325,6 +326,43 @@ unsigned mmio_queue_count(const struct mmio *mmio)
 int mmio_kick_fd(const struct mmio *mmio, unsigned queue)
 {
     return registers_kick_fd(&mmio->registers, queue);
+}
+
+/* ---- saved state -------------------------------------------------------------------------- */
+
+int mmio_save(struct mmio *mmio, struct records_writer *writer)
+{
+    int result = registers_save(&mmio->registers, writer);
+
+    records_open(writer, SAVED_MMIO, RECORD_MANDATORY);
+    records_put_u32(writer, atomic_load(&mmio->interrupts));
+    records_close(writer);
+    return result;
+}
+
+int mmio_restore(struct mmio *mmio, const struct records *records, struct error *err)
+{
+    const uint32_t known = INTERRUPT_ALL | INTERRUPT_ALL << UNREAD_SHIFT;
+    struct registers_restore restore;
+    struct record_reader reader;
+    int result = saved_record(records, SAVED_MMIO, &reader, err);
+    uint32_t interrupts;
+
+    if (result < 0)
+        return result;
+    interrupts = record_take_u32(&reader);
+    if (!record_is_done(&reader) || interrupts & ~known)
+        return saved_refuse(SAVED_MMIO, "malformed", err);
+    result = registers_restore_begin(&mmio->registers, records, &restore, err);
+    if (result < 0)
+        return result;
+    atomic_store(&mmio->interrupts, interrupts);
+    if (interrupts & INTERRUPT_ALL)
+        line_tell(mmio);
+    result = registers_restore_end(&mmio->registers, &restore, REGISTERS_BUS_ON, err);
+    if (result < 0)
+        interrupt_forget(mmio);
+    return result;
 }
 
 void mmio_inspect(struct mmio *mmio, struct inspect *visitor)

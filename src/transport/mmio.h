@@ -42,4 +42,9 @@ unsigned mmio_queue_count(const struct mmio *mmio);
  * it; -1: no such queue. */
 int mmio_kick_fd(const struct mmio *mmio, unsigned queue);
 
+/* Saved state (transport/registers_state.h). -ENOMEM */
+int mmio_save(struct mmio *mmio, struct records_writer *writer) CONTROL_ONLY;
+/* As after power-up before, and if it fails. */
+int mmio_restore(struct mmio *mmio, const struct records *records, struct error *err) CONTROL_ONLY;
+
 void mmio_inspect(struct mmio *mmio, struct inspect *visitor) CONTROL_ONLY;

@@ -64,4 +64,9 @@ unsigned pci_queue_count(const struct pci *pci);
  * PCI_NOTIFY_MULTIPLIER may be bound to it. */
 int pci_kick_fd(const struct pci *pci, unsigned queue);
 
+/* Saved state (transport/registers_state.h). -ENOMEM */
+int pci_save(struct pci *pci, struct records_writer *writer) CONTROL_ONLY;
+/* The device as after power-up before; the function too if it fails. */
+int pci_restore(struct pci *pci, const struct records *records, struct error *err) CONTROL_ONLY;
+
 void pci_inspect(struct pci *pci, struct inspect *visitor) CONTROL_ONLY;

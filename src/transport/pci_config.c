@@ -298,6 +298,11 @@ uint32_t pci_read_config(struct pci *pci, uint32_t offset, unsigned width)
     return value;
 }
 
+int pci_config_is_state(unsigned offset)
+{
+    return offset != WINDOW_DATA && offset != ADVANCED_CONTROL;
+}
+
 void pci_write_config(struct pci *pci, uint32_t offset, unsigned width, uint32_t value)
 {
     if (!access_is_possible(offset, width))

@@ -5,6 +5,7 @@
  *   pci.c         open, close, interrupts; the BAR and the structures in it
  *   pci_common.c  the common configuration structure
  *   pci_config.c  config space of the function
+ *   pci_state.c   saved state
  */
 #pragma once
 
@@ -76,4 +77,6 @@ void pci_common_write(struct pci *pci, unsigned offset, unsigned width,
 
 /* As after power-up. */
 void pci_config_reset(struct pci *pci) CONTROL_ONLY;
+/* Is the word at this offset state that the driver wrote, and no access that would act anew? */
+int pci_config_is_state(unsigned offset);
 int pci_config_memory_enabled(const struct pci *pci);

@@ -53,9 +53,9 @@ void machine_set_memory(struct machine *machine)
 }
 
 void machine_open(struct machine *machine, struct guest_machine *guest,
-                  struct vionic_nic_config *config)
+                  struct vionic_nic_config *config, enum vionic_threads threads)
 {
-    const struct vionic_config library = {.size = sizeof(library)};
+    const struct vionic_config library = {.size = sizeof(library), .threads = threads};
     struct vionic_interrupts interrupts = {
         .size = sizeof(interrupts), .context = machine, .set_line = line_changed};
     struct vionic_error err;
@@ -162,6 +162,7 @@ void machine_exchange(struct machine *machine, uint32_t len)
 
     net_frame_make(sent, len, machine_mac, ++guest->seed);
     net_driver_send(&guest->net, sent, len);
+    vionic_poll(machine->vionic, 100);
     got_len = net_driver_receive(&guest->net, got, sizeof(got), WAIT_LONG_MS);
     assert_int_equal(got_len, len);
     assert_memory_equal(got, sent, len);

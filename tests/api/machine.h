@@ -58,7 +58,7 @@ void guest_machine_free(struct guest_machine *guest);
 
 /* The library and a card as `config` says it, with the guest's memory; nobody drives it yet. */
 void machine_open(struct machine *machine, struct guest_machine *guest,
-                  struct vionic_nic_config *config);
+                  struct vionic_nic_config *config, enum vionic_threads threads);
 void machine_close(struct machine *machine);
 
 uint32_t machine_read(struct machine *machine, unsigned reg);

@@ -27,7 +27,7 @@ static struct bed *bed_new(void)
 
     assert_non_null(bed);
     guest_machine_init(&bed->guest);
-    machine_open(&bed->machine, &bed->guest, &config);
+    machine_open(&bed->machine, &bed->guest, &config, VIONIC_THREADS_WORKERS);
     return bed;
 }
 

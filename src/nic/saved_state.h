@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The device model and the statistics as records (base/records.h): what a guest would miss if its
+ * card were replaced by a new one. Endpoints keep their state to themselves; ring positions are the
+ * transport's.
+ */
+#pragma once
+
+#include "base/records.h"
+#include "nic/nic.h"
+
+/* All tags of saved state, whatever layer writes them. Numbers are never used again. */
+enum saved_tag {
+    SAVED_AGREEMENT = 1,
+    SAVED_IDENTITY = 2,
+    SAVED_COMMANDS = 3,
+    SAVED_FILTER = 4,
+    SAVED_STEERING = 5,
+    SAVED_COALESCING = 6,
+    SAVED_STATISTICS = 7,
+
+    SAVED_REGISTERS = 16,
+    SAVED_QUEUES = 17,
+    SAVED_MMIO = 18,
+    SAVED_PCI = 19,
+};
+
+#define SAVED_TAGS_KNOWN                                                                           \
+    (1ull << SAVED_AGREEMENT | 1ull << SAVED_IDENTITY | 1ull << SAVED_COMMANDS |                   \
+     1ull << SAVED_FILTER | 1ull << SAVED_STEERING | 1ull << SAVED_COALESCING |                    \
+     1ull << SAVED_STATISTICS | 1ull << SAVED_REGISTERS | 1ull << SAVED_QUEUES |                   \
+     1ull << SAVED_MMIO | 1ull << SAVED_PCI)
+
+void saved_nic_write(struct records_writer *writer, const struct nic *nic);
+/* *ret_next: the NIC as it would be. -EINVAL and a sentence if `nic` can't become that; nothing has
+ * changed in either case. */
+int saved_nic_read(const struct records *records, const struct nic *nic, struct nic *ret_next,
+                   struct error *err);
+
+/* Statistics of a pair are a list of counters that only grows at its end. */
+void saved_stats_write(struct records_writer *writer, const struct pair_stats *stats);
+/* Nobody else writes them meanwhile. */
+void saved_stats_read(struct record_reader *reader, struct pair_stats *stats);
+
+/* -EINVAL and a sentence: a record that has to be there is not, or is not what it should be. */
+int saved_record(const struct records *records, enum saved_tag tag,
+                 struct record_reader *ret_reader, struct error *err);
+int saved_refuse(enum saved_tag tag, const char *what, struct error *err);
