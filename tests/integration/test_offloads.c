@@ -153,6 +153,10 @@ static void tap_settle(const char *ifname)
     host_command("ip addr add 10.9.0.1/24 dev %s", ifname);
     host_command("ip addr add fd09::1/64 dev %s nodad", ifname);
     host_command("ip neigh replace 10.9.0.2 lladdr 52:54:00:00:00:01 nud permanent dev %s", ifname);
+    /* The address is there at once; that it is the kernel's own, some moments later. */
+    host_command("for i in $(seq 200); do ip -6 route show table local dev %s | grep -q fd09::1 &&"
+                 " exit 0; sleep 0.02; done; exit 1",
+                 ifname);
     host_command("ip neigh replace fd09::2 lladdr 52:54:00:00:00:01 nud permanent dev %s", ifname);
 }
 
