@@ -67,7 +67,8 @@ static int is_live(const struct registers *registers)
            status & NIC_STATUS_FEATURES_OK && !(status & (NIC_STATUS_FAILED | NIC_STATUS_SUSPEND));
 }
 
-/* Pairs behind the first take part only if the driver can command them (virtio 1.4, 5.1.6.5.5). */
+/* Pairs behind the first take part only if the driver can command them, and none beyond those that
+ * were agreed on (NET-Q-02, NET-Q-03). */
 static int is_wanted(const struct registers_queue *queue)
 {
     const struct registers *registers = queue->owner;
@@ -76,8 +77,10 @@ static int is_wanted(const struct registers_queue *queue)
 
     if (!queue->ready || !is_live(registers))
         return 0;
-    return queue->index < 2 || queue->index == control ||
-           (features_has(&nic->agreed, NET_F_MQ) && registers->queue[control].ready);
+    if (queue->index < 2 || queue->index == control)
+        return 1;
+    return queue->index < 2 * nic_pairs_agreed(nic) && control < registers->queue_count &&
+           registers->queue[control].ready;
 }
 
 static void queue_start(struct registers_queue *queue)

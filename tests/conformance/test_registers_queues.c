@@ -500,6 +500,24 @@ static void CTL_MQ_01_pairs_follow_the_control_queue(void **state)
     free(control);
 }
 
+/* RSS alone brings the pairs too, and moves the control queue behind them. */
+static void NET_Q_01_pairs_by_rss_alone(void **state)
+{
+    struct register_bed *bed = open_pairs(state);
+    struct control_driver *control = calloc(1, sizeof(*control));
+    /* Class, command; hash types; mask; queue of what is not hashed; a table of one; pairs; no key
+     */
+    static const uint8_t rss[] = {CLASS_MQ, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0};
+
+    register_bed_start(bed, BED_USUAL | BED_BIT(17) | BED_BIT(60));
+    control_driver_init(control, bed->ring[8], 0);
+    register_bed_send(bed, 3, 100);
+    register_bed_expect_silence(bed, 3);
+    assert_int_equal(control_driver_ask(control, rss, sizeof(rss)), CONTROL_ACK_OK);
+    net_driver_drain(&bed->net[3]);
+    free(control);
+}
+
 /* Without a control queue to command them, further pairs are not used. */
 static void NET_Q_02_pairs_without_mq(void **state)
 {
@@ -580,6 +598,7 @@ int main(void)
         BED_TEST(GEN_SU_02_config_stands_still_and_is_told_later),
         BED_TEST(GEN_SU_02_queues_stand_still),
         BED_TEST(CTL_MQ_01_pairs_follow_the_control_queue),
+        BED_TEST(NET_Q_01_pairs_by_rss_alone),
         BED_TEST(NET_Q_02_pairs_without_mq),
         BED_TEST(GEN_QR_06_control_queue_is_reset),
         BED_TEST(memory_is_taken_and_given_back),
