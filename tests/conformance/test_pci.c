@@ -396,6 +396,11 @@ static void GEN_FT_08_driver_features_read_back_what_is_offered(void **state)
         put(bed, 0x0c, 4, 0xffffffff);
         assert_int_equal(get(bed, 0x0c, 4), get(bed, 0x04, 4));
     }
+    /* GEN-FT-05: what was agreed on stays. */
+    register_driver_negotiate(&bed->driver, BED_USUAL);
+    bed->driver.ops->write_driver_features(&bed->driver, 0, 0);
+    bed->driver.ops->write_driver_features(&bed->driver, 1, 0);
+    assert_int_equal(get(bed, 0x0c, 4), BED_USUAL >> 32);
 }
 
 /* ---- notifications
