@@ -9,25 +9,31 @@
 #include "base/checked.h"
 #include "base/span_copy.h"
 
-/* 1: done, delivered or dropped. 0: no room yet. */
+/* 0, or what pair_rx_reserve said. */
 static int place(struct pair *pair, const struct frame *frame, struct frame_hash hash)
 {
     struct reservation room;
     int result = pair_rx_reserve(pair, frame->len, frame->len, &room);
 
-    if (result == -EAGAIN)
-        return 0;
-    if (result < 0) {
-        pair_rx_count_drop(pair,
-                           result == -EMSGSIZE ? PAIR_RX_DROP_TOO_BIG : PAIR_RX_DROP_LINK_DOWN);
-        return 1;
-    }
+    if (__builtin_expect(result < 0, 0))
+        return result;
     if (room.iov[0].iov_len >= frame->len && frame->iov[0].iov_len >= frame->len)
         memmove(room.iov[0].iov_base, frame->iov[0].iov_base, frame->len);
     else
         span_copy_across(room.iov, frame->iov, frame->len);
     pair_rx_place(pair, frame->len, &frame->offload, hash);
-    return 1;
+    return 0;
+}
+
+/* 1: done, delivered or dropped. 0: no room yet. */
+static int place_or_drop(struct pair *pair, const struct frame *frame, struct frame_hash hash)
+{
+    int result = place(pair, frame, hash);
+
+    if (result < 0 && result != -EAGAIN)
+        pair_rx_count_drop(pair,
+                           result == -EMSGSIZE ? PAIR_RX_DROP_TOO_BIG : PAIR_RX_DROP_LINK_DOWN);
+    return result != -EAGAIN;
 }
 
 /* Segment by segment; goes on where the guest's buffers ended the last time. */
@@ -44,7 +50,7 @@ static int place_segments(struct pair *pair, const struct frame *frame, struct f
     segmenter_skip(segmenter, *resume);
     while ((count = segmenter_next(segmenter)) != 0) {
         for (unsigned i = 0; i < count; i++, (*resume)++) {
-            if (!place(pair, &segmenter->frame[i], hash))
+            if (!place_or_drop(pair, &segmenter->frame[i], hash))
                 return 0;
         }
     }
@@ -52,15 +58,20 @@ static int place_segments(struct pair *pair, const struct frame *frame, struct f
     return 1;
 }
 
+/* A guest may take segmented frames and yet have a ring too small for this one. */
 int pair_rx_deliver_one(struct pair *pair, const struct frame *frame, struct frame_hash hash,
                         uint16_t *resume)
 {
     int done;
 
-    if (__builtin_expect(frame->offload.gso_type == FRAME_GSO_NONE ||
-                             (offload_needs(&frame->offload) & ~pair->rules.rx_offloads) == 0,
-                         1))
-        return place(pair, frame, hash);
+    if (__builtin_expect(frame->offload.gso_type == FRAME_GSO_NONE, 1))
+        return place_or_drop(pair, frame, hash);
+    if (*resume == 0 && (offload_needs(&frame->offload) & ~pair->rules.rx_offloads) == 0) {
+        int result = place(pair, frame, hash);
+
+        if (result != -EMSGSIZE)
+            return result != -EAGAIN;
+    }
     done = place_segments(pair, frame, hash, resume);
     if (done)
         *resume = 0;

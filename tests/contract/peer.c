@@ -149,8 +149,25 @@ const struct guest_frame *peer_wait_frame(struct peer *peer, uint16_t ethertype,
     }
 }
 
-static void parse(const uint8_t *ip, struct peer_packet *ret)
+/* A segment larger than the guest asked for has only its pseudo header summed. */
+static void check_large_segment(const struct frame_offload *offload, const uint8_t *ip,
+                                uint32_t ip_len, uint32_t l4_len)
 {
+    uint32_t sum = pseudo_header_sum(ip, l4_len);
+
+    while (sum >> 16 != 0)
+        sum = (sum & 0xffff) + (sum >> 16);
+    assert_int_equal(offload->flags, FRAME_NEEDS_CSUM);
+    assert_int_equal(offload->gso_type, FRAME_GSO_TCPV4);
+    assert_true(offload->gso_size <= 1460 && offload->gso_size < l4_len);
+    assert_int_equal(offload->csum_start, 14 + ip_len);
+    assert_int_equal(offload->csum_offset, 16);
+    assert_int_equal(get16(ip + ip_len + 16), sum);
+}
+
+static void parse(const struct guest_frame *frame, struct peer_packet *ret)
+{
+    const uint8_t *ip = frame->bytes + 14;
     uint32_t ip_len = (ip[0] & 15u) * 4, header_len;
     const uint8_t *l4 = ip + ip_len;
     uint32_t l4_len = get16(ip + 2) - ip_len;
@@ -166,7 +183,9 @@ static void parse(const uint8_t *ip, struct peer_packet *ret)
         assert_int_equal(internet_checksum(l4, l4_len, 0), 0);
         return;
     }
-    if (ip[9] == IPPROTO_TCP || get16(l4 + 6) != 0)
+    if (frame->offload.gso_type != FRAME_GSO_NONE)
+        check_large_segment(&frame->offload, ip, ip_len, l4_len);
+    else if (ip[9] == IPPROTO_TCP || get16(l4 + 6) != 0)
         assert_int_equal(internet_checksum(l4, l4_len, pseudo_header_sum(ip, l4_len)), 0);
     ret->source_port = (uint16_t)get16(l4);
     ret->destination_port = (uint16_t)get16(l4 + 2);
@@ -184,7 +203,7 @@ int peer_wait(struct peer *peer, uint8_t protocol, int timeout_ms, struct peer_p
 
     *ret_packet = (struct peer_packet){0};
     while ((frame = peer_wait_frame(peer, 0x0800, timeout_ms)) != NULL) {
-        parse(frame->bytes + 14, ret_packet);
+        parse(frame, ret_packet);
         if (ret_packet->protocol == protocol)
             return 1;
     }

@@ -340,7 +340,7 @@ static void download_arrives_whole(void **state)
 static void download_arrives_whole_with_few_buffers(void **state)
 {
     (void)state;
-    download("user", 3);
+    download("user", 33); /* one of the largest segments */
 }
 
 static void download_arrives_whole_in_jumbo_frames(void **state)
@@ -473,6 +473,47 @@ static void udp_forward_leads_to_the_guest(void **state)
     peer_close(&peer);
 }
 
+/* Larger than the guest's MTU: it comes in fragments of IPv4, whatever libslirp makes of it. */
+static void large_datagram_comes_in_fragments(void **state)
+{
+    enum {
+        LEN = 5000
+    };
+    uint16_t port = free_port(SOCK_DGRAM);
+    uint8_t data[LEN], whole[LEN + 8 + 64];
+    uint32_t have = 0;
+    struct peer peer;
+    char text[128];
+    int fd, last = 0;
+
+    (void)state;
+    for (uint32_t i = 0; i < LEN; i++)
+        data[i] = bulk_byte(i);
+    snprintf(text, sizeof(text), "user:hostfwd=udp:127.0.0.1:%u-10.0.2.15:53", port);
+    peer_open(&peer, text);
+    fd = connect_local(SOCK_DGRAM, port);
+    assert_int_equal(send(fd, data, LEN, 0), LEN);
+    while (!last) {
+        const struct guest_frame *frame = peer_wait_frame(&peer, 0x0800, 2000);
+        uint32_t part, at;
+
+        assert_non_null(frame);
+        assert_true(frame->len <= 14 + 1500);
+        assert_int_equal(internet_checksum(frame->bytes + 14, 20, 0), 0);
+        part = (frame->bytes[16] << 8 | frame->bytes[17]) - 20u;
+        at = ((frame->bytes[20] & 0x1fu) << 8 | frame->bytes[21]) * 8;
+        last = !(frame->bytes[20] & 0x20);
+        assert_int_equal(at, have);
+        assert_true(at + part <= sizeof(whole));
+        memcpy(whole + at, frame->bytes + 34, part);
+        have += part;
+    }
+    assert_int_equal(have, 8 + LEN);
+    assert_memory_equal(whole + 8, data, LEN);
+    close(fd);
+    peer_close(&peer);
+}
+
 static void forward_to_a_port_in_use_is_explained(void **state)
 {
     static const struct {
@@ -573,6 +614,7 @@ int main(void)
         cmocka_unit_test(restrict_keeps_the_guest_inside),
         cmocka_unit_test(tcp_forward_leads_to_the_guest),
         cmocka_unit_test(udp_forward_leads_to_the_guest),
+        cmocka_unit_test(large_datagram_comes_in_fragments),
         cmocka_unit_test(forward_to_a_port_in_use_is_explained),
         cmocka_unit_test(ipv6_forward_is_accepted),
         cmocka_unit_test(open_connection_does_not_spin),

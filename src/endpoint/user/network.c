@@ -12,47 +12,55 @@
 #include "base/clock.h"
 #include "base/span_copy.h"
 
-static const struct frame_offload network_no_offload;
-
 /* ---- towards the guest ------------------------------------------------------------------ */
 
 /* 0: the frame is done. -EAGAIN: no room yet. */
-static int network_deliver(struct user *user, const void *frame, uint32_t len)
+static int network_deliver(struct user *user, const void *bytes, uint32_t len)
 {
-    struct endpoint_rx *rx = user->rx;
-    struct reservation room;
-    int rc = rx->ops->reserve(rx, len, len, &room);
+    struct segments_frame described;
 
-    if (rc == -EAGAIN)
-        return rc;
+    segments_give(&user->segments, bytes, len, &described);
+    if (user->rx->ops->deliver(user->rx, &described.frame, 1) == 0)
+        return -EAGAIN;
     user->budget--;
     user->delivered++;
-    if (rc < 0) {
-        rx->ops->drop(rx, rc);
-        return 0;
-    }
-    span_copy_in(room.iov, frame, len);
-    rx->ops->commit(rx, len, &network_no_offload);
     return 0;
 }
 
-static void network_keep(struct user *user, const void *frame, uint32_t len)
+static void network_keep(struct user *user, const void *bytes, uint32_t len)
 {
-    if (backlog_push(&user->backlog, frame, len) < 0)
+    if (backlog_push(&user->backlog, bytes, len) < 0)
         counter_add(&user->rx_dropped_backlog, 1);
     else
         counter_add(&user->rx_backlogged, 1);
 }
 
-static ssize_t network_send_packet(const void *frame, size_t len, void *opaque)
+static void network_pass(struct user *user, const void *bytes, uint32_t len)
+{
+    if (user->backlog.count > 0 || user->budget == 0 || network_deliver(user, bytes, len) < 0)
+        network_keep(user, bytes, len);
+}
+
+static void network_pass_fragments(struct user *user, const void *bytes, uint32_t len)
+{
+    uint32_t part = segments_fragment(&user->segments, bytes, len, 0, user->fragment);
+
+    for (unsigned i = 1; part != 0; i++) {
+        network_pass(user, user->fragment, part);
+        part = segments_fragment(&user->segments, bytes, len, i, user->fragment);
+    }
+}
+
+static ssize_t network_send_packet(const void *bytes, size_t len, void *opaque)
 {
     struct user *user = opaque;
 
     if (user->rx == NULL || len < FRAME_LEN_MIN || len > FRAME_LEN_MAX)
         counter_add(&user->rx_dropped_backlog, 1);
-    else if (user->backlog.count > 0 || user->budget == 0 ||
-             network_deliver(user, frame, (uint32_t)len) == -EAGAIN)
-        network_keep(user, frame, (uint32_t)len);
+    else if (segments_too_large(&user->segments, bytes, (uint32_t)len))
+        network_pass_fragments(user, bytes, (uint32_t)len);
+    else
+        network_pass(user, bytes, (uint32_t)len);
     return (ssize_t)len;
 }
 
@@ -254,6 +262,7 @@ static void network_prepare(struct user *user, const struct frame *frame)
     if (frame->offload.flags & FRAME_NEEDS_CSUM)
         checksum_complete(&whole, 1, frame->len, frame->offload.csum_start,
                           frame->offload.csum_offset);
+    segments_take(&user->segments, user->frame, frame->len);
 }
 
 unsigned network_send(struct user *user, const struct frame *frames, unsigned count)
@@ -350,12 +359,13 @@ int network_open(struct user *user, struct error *err)
         .vdhcp_start = config->dhcp_start,
         .vnameserver = config->dns,
         .vnameserver6 = config->dns6,
-        .if_mtu = (size_t)config->mtu,
-        .if_mru = (size_t)config->mtu,
+        .if_mtu = MAX((size_t)config->mtu, SEGMENTS_MTU), /* see segments.h */
+        .if_mru = MAX((size_t)config->mtu, SEGMENTS_MTU),
         /* libslirp's own documentation calls the code behind it unsafe. */
         .enable_emu = 0,
     };
 
+    segments_init(&user->segments, (uint32_t)config->mtu);
     user->slirp = slirp_new(&slirp_config, &network_callbacks, user);
     if (user->slirp == NULL)
         return error_set(err, EINVAL, "endpoint user: libslirp %s refuses this configuration",

@@ -3,8 +3,8 @@
  * The parts of the endpoint `user` that know libslirp.
  *
  *   user.c     open, close, queue, inspect             (control thread)
- *   network.c  libslirp's callbacks, the ways in and out (worker, or control thread inside
- * open/close) config.c, forward.c, pollset.c, backlog.c          know nothing of libslirp
+ *   network.c  libslirp's callbacks, the ways in and out (worker, or control thread in open/close)
+ *   config.c, forward.c, pollset.c, backlog.c, segments.c know nothing of it
  *
  * libslirp is not thread-safe: one thread at a time uses it, the worker of the queue while it runs.
  */
@@ -15,6 +15,7 @@
 #include "endpoint/user/backlog.h"
 #include "endpoint/user/config.h"
 #include "endpoint/user/pollset.h"
+#include "endpoint/user/segments.h"
 #include "endpoint/user/slirp.h"
 
 struct user_timer {
@@ -38,11 +39,13 @@ struct user {
     /* Written by whoever runs libslirp. */
     struct pollset pollset;
     struct backlog backlog; /* while it is not empty the sockets are not looked at */
+    struct segments segments;
     struct user_timer timer[SLIRP_TIMER_NUM];
     struct endpoint_rx *rx; /* borrowed; NULL outside send() and receive() */
     unsigned budget;        /* frames that may still be delivered; the rest goes to the backlog */
     unsigned delivered;
     uint8_t frame[FRAME_LEN_MAX]; /* the guest's frame, out of the guest's reach */
+    uint8_t fragment[FRAME_LEN_MAX];
 
     counter rx_backlogged;      /* had to wait for room */
     counter rx_dropped_backlog; /* the backlog was full, or no queue was open */
