@@ -69,7 +69,8 @@ def needed(program):
 
 def test_meson_install_puts_everything_in_its_place():
     run("meson", "install", "-C", BUILD, "--no-rebuild", "--destdir", ROOT)
-    for name in ("vionic.h", "vionic_endpoint.h", "vionic.pc", "libvionic.so", "libvionic.so.0", "libvionic.a", "vionic", "vionic.1"):
+    for name in ("vionic.h", "vionic_endpoint.h", "vionic.pc", "libvionic.so", "libvionic.so.0", "libvionic.a", "vionic", "vionic.1",
+                 "vionic.h.3", "vionic_endpoint.h.3"):
         installed(name)
 
 
@@ -99,6 +100,22 @@ def test_cpp_with_the_static_library():
 def test_the_example_builds_from_what_is_installed():
     run(CC, "-std=gnu17", *STRICT, *SANITIZE, *flags("--cflags"), SOURCE / "examples/embed.c", "-o",
         SCRATCH / "embed", *shared())
+
+
+def examples_of(page):
+    """The C code between .EX and .EE of a manual page."""
+    text = (SOURCE / "doc" / page).read_text()
+    blocks = re.findall(r"^\.EX\n(.*?)^\.EE$", text, re.M | re.S)
+    return [block.replace("\\-", "-").replace("\\e", "\\") for block in blocks if ";" in block]
+
+
+def test_the_examples_of_the_manual_compile():
+    for page in ("vionic.h.3", "vionic_endpoint.h.3"):
+        code = "".join(examples_of(page))
+        expect(code, f"{page} has no example")
+        source = SCRATCH / "example.c"
+        source.write_text(f"#include <vionic_endpoint.h>\n{code}")
+        run(CC, "-std=gnu17", "-Wall", "-Werror", *flags("--cflags"), "-c", source, "-o", SCRATCH / "example.o")
 
 
 def test_headers_stand_alone_and_warn_of_nothing():

@@ -447,6 +447,29 @@ def ring_schedule_seeds():
     }
 
 
+def saved_state_seeds():
+    """Records behind a header, or changes to a sound state: see target_saved_state.c."""
+
+    def record(tag, payload, need=1):
+        return u16(tag) + u16(need) + u32(len(payload)) + payload
+
+    def changes(*pairs):
+        return b"".join(u16(at) + u8(value) for at, value in pairs)
+
+    return {
+        "mmio_untouched": u8(2),
+        "pci_untouched": u8(3),
+        "mmio_status": u8(2) + changes((48, 0x4F)),
+        "mmio_features": u8(2) + changes((32, 1), (36, 3)),
+        "pci_tail": u8(3) + changes(*((at, 0xFF) for at in range(4096, 4160, 3))),
+        "mmio_raw": u8(6) + changes((0, 0), (20, 1)),
+        "mmio_no_records": u8(0),
+        "mmio_unknown_records": u8(0) + record(60, b"later", 0) + record(61, b"", 1),
+        "pci_agreement": u8(1) + record(1, u64(0) + u64(0) + u8(0, 0) + u32(0) + u8(0)),
+        "mmio_long_record": u8(0) + u16(1) + u16(1) + u32(0xFFFFFFF0),
+    }
+
+
 TARGETS = {
     "split_ring": lambda: ring_seeds(packed=False),
     "packed_ring": lambda: ring_seeds(packed=True),
@@ -455,6 +478,7 @@ TARGETS = {
     "net_header": net_header_seeds,
     "merge": merge_seeds,
     "registers": registers_seeds,
+    "saved_state": saved_state_seeds,
     "segment": segment_seeds,
     "vhost_user": vhost_user_seeds,
     "config": config_seeds,
