@@ -12,23 +12,29 @@ static const uint8_t machine_mac[6] = {0x52, 0x54, 0, 0, 0, 7};
 
 /* ---- the guest -------------------------------------------------------------------------- */
 
-void guest_machine_init(struct guest_machine *guest)
+void guest_machine_init(struct guest_machine *guest, enum machine_rings rings)
 {
-    const struct driver_split_options options = {.size = MACHINE_RING_SIZE};
+    const struct driver_split_options split = {.size = MACHINE_RING_SIZE};
+    const struct driver_packed_options packed = {.size = MACHINE_RING_SIZE};
     const struct net_options net = {.header_len = NET_HEADER_MODERN, .rx_buffer_len = 2048};
 
     memset(guest, 0, sizeof(*guest));
     guest_ram_init(&guest->ram);
     guest_ram_add(&guest->ram, MACHINE_RAM_GPA, MACHINE_RAM_LEN, 0);
-    for (unsigned i = 0; i < 2; i++)
-        driver_split_init(&guest->split[i], &guest->ram, &options);
-    net_driver_init(&guest->net, &guest->split[0].ring, &guest->split[1].ring, &net);
+    for (unsigned i = 0; i < 2; i++) {
+        driver_split_init(&guest->split[i], &guest->ram, &split);
+        driver_packed_init(&guest->packed[i], &guest->ram, &packed);
+        guest->ring[i] = rings == MACHINE_PACKED ? &guest->packed[i].ring : &guest->split[i].ring;
+    }
+    net_driver_init(&guest->net, guest->ring[0], guest->ring[1], &net);
 }
 
 void guest_machine_free(struct guest_machine *guest)
 {
-    for (unsigned i = 0; i < 2; i++)
+    for (unsigned i = 0; i < 2; i++) {
         driver_split_free(&guest->split[i]);
+        driver_packed_free(&guest->packed[i]);
+    }
     guest_ram_free(&guest->ram);
 }
 
@@ -111,21 +117,21 @@ static void write_address(struct machine *machine, unsigned reg, uint64_t gpa)
 
 static void queue_setup(struct machine *machine, unsigned index)
 {
-    const struct driver_split *split = &machine->guest->split[index];
+    const struct driver_ring *ring = machine->guest->ring[index];
 
     machine_write(machine, REG_QUEUE_SEL, index);
     machine_write(machine, REG_QUEUE_SIZE, MACHINE_RING_SIZE);
-    write_address(machine, REG_QUEUE_DESC, split->desc_gpa);
-    write_address(machine, REG_QUEUE_DRIVER, split->avail_gpa);
-    write_address(machine, REG_QUEUE_DEVICE, split->used_gpa);
+    write_address(machine, REG_QUEUE_DESC, ring->desc_area);
+    write_address(machine, REG_QUEUE_DRIVER, ring->driver_area);
+    write_address(machine, REG_QUEUE_DEVICE, ring->device_area);
     machine_write(machine, REG_QUEUE_READY, 1);
 }
 
 void machine_bind(struct machine *machine)
 {
     for (unsigned i = 0; i < 2; i++) {
-        machine->guest->split[i].ring.kick_fd = vionic_nic_kick_fd(machine->nic, i);
-        machine->guest->split[i].ring.call_fd = machine->line_fd;
+        machine->guest->ring[i]->kick_fd = vionic_nic_kick_fd(machine->nic, i);
+        machine->guest->ring[i]->call_fd = machine->line_fd;
     }
 }
 
@@ -134,8 +140,8 @@ void machine_start(struct machine *machine, uint64_t features)
     struct guest_machine *guest = machine->guest;
 
     for (unsigned i = 0; i < 2; i++) {
-        driver_split_restart(&guest->split[i], 0);
-        guest->split[i].ring.event_idx = (features >> 29) & 1;
+        guest->ring[i]->ops->restart(guest->ring[i]);
+        guest->ring[i]->event_idx = (features >> 29) & 1;
     }
     net_driver_forget(&guest->net);
     machine_write(machine, REG_STATUS, 0);

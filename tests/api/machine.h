@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "driver_packed.h"
 #include "driver_split.h"
 #include "net_driver.h"
 #include "vionic.h"
@@ -36,10 +37,17 @@ enum {
     REG_CONFIG = 0x100,
 };
 
+enum machine_rings {
+    MACHINE_SPLIT,
+    MACHINE_PACKED,
+};
+
 /* What outlives a card: memory, rings, and the driver's books. */
 struct guest_machine {
     struct guest_ram ram;
     struct driver_split split[2];
+    struct driver_packed packed[2];
+    struct driver_ring *ring[2]; /* back-pointers: those in use */
     struct net_driver net;
     uint32_t seed;
 };
@@ -53,7 +61,7 @@ struct machine {
     unsigned lines;              /* calls of set_line */
 };
 
-void guest_machine_init(struct guest_machine *guest);
+void guest_machine_init(struct guest_machine *guest, enum machine_rings rings);
 void guest_machine_free(struct guest_machine *guest);
 
 /* The library and a card as `config` says it, with the guest's memory; nobody drives it yet. */

@@ -26,7 +26,7 @@ static struct bed *bed_new(void)
     struct vionic_nic_config config = {0};
 
     assert_non_null(bed);
-    guest_machine_init(&bed->guest);
+    guest_machine_init(&bed->guest, MACHINE_SPLIT);
     machine_open(&bed->machine, &bed->guest, &config, VIONIC_THREADS_WORKERS);
     return bed;
 }
@@ -60,7 +60,7 @@ static void interrupts_come_as_level_and_by_eventfd(void **state)
 
     (void)state;
     machine_start(&bed->machine, VERSION_1);
-    bed->guest.split[0].ring.ops->interrupts(&bed->guest.split[0].ring, INTERRUPTS_ON);
+    bed->guest.ring[0]->ops->interrupts(bed->guest.ring[0], INTERRUPTS_ON);
     machine_exchange(&bed->machine, 200);
     assert_true(wait_eventfd(bed->machine.line_fd, WAIT_LONG_MS) > 0);
     assert_int_equal(__atomic_load_n(&bed->machine.line, __ATOMIC_ACQUIRE), 1);

@@ -11,9 +11,10 @@
 #include "clockwork.h"
 #include "machine.h"
 
-#define VERSION_1  (1ull << 32)
-#define EVENT_IDX  (1ull << 29)
-#define NET_STATUS (1ull << 16)
+#define VERSION_1   (1ull << 32)
+#define EVENT_IDX   (1ull << 29)
+#define NET_STATUS  (1ull << 16)
+#define RING_PACKED (1ull << 34)
 
 enum {
     TAG_UNKNOWN = 60,
@@ -30,20 +31,20 @@ struct bed {
     struct machine machine;
 };
 
-static struct bed *bed_with(enum vionic_threads threads)
+static struct bed *bed_with(enum vionic_threads threads, enum machine_rings rings)
 {
     struct bed *bed = malloc(sizeof(*bed));
     struct vionic_nic_config config = {0};
 
     assert_non_null(bed);
-    guest_machine_init(&bed->guest);
+    guest_machine_init(&bed->guest, rings);
     machine_open(&bed->machine, &bed->guest, &config, threads);
     return bed;
 }
 
 static struct bed *bed_new(void)
 {
-    return bed_with(VIONIC_THREADS_WORKERS);
+    return bed_with(VIONIC_THREADS_WORKERS, MACHINE_SPLIT);
 }
 
 static void bed_free(struct bed *bed)
@@ -108,12 +109,11 @@ static void resize(struct state *state, size_t len)
 static uint64_t stat_of(struct vionic_nic *nic, const char *name);
 
 /* The card is replaced in the middle of its work, again and again. */
-static void a_driver_does_not_notice(void **state)
+static void replace_card_at_work(enum machine_rings rings, uint64_t features)
 {
-    struct bed *bed = bed_new();
+    struct bed *bed = bed_with(VIONIC_THREADS_WORKERS, rings);
 
-    (void)state;
-    machine_start(&bed->machine, VERSION_1 | EVENT_IDX | NET_STATUS);
+    machine_start(&bed->machine, features);
     for (unsigned i = 0; i < 10; i++) {
         struct vionic_nic_config config = {0};
         struct state saved;
@@ -138,6 +138,18 @@ static void a_driver_does_not_notice(void **state)
     bed_free(bed);
 }
 
+static void a_driver_does_not_notice(void **state)
+{
+    (void)state;
+    replace_card_at_work(MACHINE_SPLIT, VERSION_1 | EVENT_IDX | NET_STATUS);
+}
+
+static void a_driver_of_packed_rings_does_not_notice(void **state)
+{
+    (void)state;
+    replace_card_at_work(MACHINE_PACKED, VERSION_1 | EVENT_IDX | NET_STATUS | RING_PACKED);
+}
+
 /* Frames that the driver sent while nobody was there are sent by the new card. */
 static void what_was_queued_meanwhile_is_moved(void **state)
 {
@@ -152,7 +164,7 @@ static void what_was_queued_meanwhile_is_moved(void **state)
     machine_exchange(&bed->machine, 300);
     saved = save(bed->machine.nic);
     machine_close(&bed->machine);
-    bed->guest.split[1].ring.kick_fd = -1;
+    bed->guest.ring[1]->kick_fd = -1;
     net_frame_make(sent, sizeof(sent), (const uint8_t *)"\x52\x54\0\0\0\x07", 4711);
     net_driver_queue(net, sent, sizeof(sent));
     net->tx->ops->publish(net->tx);
@@ -175,7 +187,7 @@ static void interrupts_and_registers_come_along(void **state)
 
     (void)state;
     machine_start(&bed->machine, VERSION_1);
-    bed->guest.split[0].ring.ops->interrupts(&bed->guest.split[0].ring, INTERRUPTS_ON);
+    bed->guest.ring[0]->ops->interrupts(bed->guest.ring[0], INTERRUPTS_ON);
     machine_exchange(&bed->machine, 300);
     machine_write(&bed->machine, REG_QUEUE_SEL, 1);
     saved = save(bed->machine.nic);
@@ -243,7 +255,7 @@ static void expect_untouched(struct bed *bed)
 
 static void a_state_that_is_cut_is_refused(void **state)
 {
-    struct bed *bed = bed_with(VIONIC_THREADS_NONE);
+    struct bed *bed = bed_with(VIONIC_THREADS_NONE, MACHINE_SPLIT);
     struct state saved = saved_at_work(bed);
 
     (void)state;
@@ -264,7 +276,7 @@ static void a_state_that_is_cut_is_refused(void **state)
 
 static void every_flipped_bit_is_refused_or_harmless(void **state)
 {
-    struct bed *bed = bed_with(VIONIC_THREADS_NONE);
+    struct bed *bed = bed_with(VIONIC_THREADS_NONE, MACHINE_SPLIT);
     struct state saved = saved_at_work(bed);
     unsigned refused = 0, taken = 0;
 
@@ -306,7 +318,7 @@ static void append_record(struct state *state, unsigned tag, unsigned need, size
 
 static void newer_records_are_skipped_or_refused(void **state)
 {
-    struct bed *bed = bed_with(VIONIC_THREADS_NONE);
+    struct bed *bed = bed_with(VIONIC_THREADS_NONE, MACHINE_SPLIT);
     struct state saved = saved_at_work(bed);
     size_t len = saved.len;
 
@@ -330,7 +342,7 @@ static void newer_records_are_skipped_or_refused(void **state)
 
 static void no_state_is_longer_than_a_megabyte(void **state)
 {
-    struct bed *bed = bed_with(VIONIC_THREADS_NONE);
+    struct bed *bed = bed_with(VIONIC_THREADS_NONE, MACHINE_SPLIT);
     struct state saved = saved_at_work(bed);
     size_t rest = RECORDS_LEN_MAX - saved.len - 8;
     size_t len = saved.len;
@@ -440,7 +452,7 @@ static struct state pci_saved(struct vionic_nic *nic)
 static void a_pci_function_is_restored(void **state)
 {
     struct vionic_nic_config pci = {.endpoint = "null", .transport = VIONIC_TRANSPORT_PCI};
-    struct bed *bed = bed_with(VIONIC_THREADS_NONE);
+    struct bed *bed = bed_with(VIONIC_THREADS_NONE, MACHINE_SPLIT);
     struct vionic_nic *nic = add_nic(bed, &pci);
     struct state saved = pci_saved(nic);
     struct vionic_nic *other = add_nic(bed, &pci);
@@ -501,6 +513,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_driver_does_not_notice),
+        cmocka_unit_test(a_driver_of_packed_rings_does_not_notice),
         cmocka_unit_test(what_was_queued_meanwhile_is_moved),
         cmocka_unit_test(interrupts_and_registers_come_along),
         cmocka_unit_test(every_step_of_the_start_can_be_saved),
