@@ -33,7 +33,8 @@ TESTS = ["tests/unit/test_*.c", "tests/property/test_*.c"]
 NOT_HERE = {"test_ring_threads"}  # a million sleeps: not under an emulator
 FUZZ_LIB = ["tests/fuzz/fuzz.c", "tests/fuzz/replay.c", "tests/fuzz/fuzz_endpoint.c",
             "tests/fuzz/pair_bed.c", "tests/fuzz/ring_input.c"]
-FUZZ = ["split_ring", "packed_ring", "hash", "merge", "net_header", "ring_schedule", "segment"]
+FUZZ = ["split_ring", "packed_ring", "control_queue", "hash", "merge", "net_header",
+        "ring_schedule", "segment"]
 FLAGS = ["-std=gnu17", "-O1", "-g", "-pthread", "-D_GNU_SOURCE", "-D_FILE_OFFSET_BITS=64",
          "-fno-strict-aliasing", "-Wall", "-Wextra", "-Werror", "-Wno-missing-field-initializers",
          "-Wno-format-truncation", "-Wno-maybe-uninitialized", "-Wno-psabi", "-Itests/cross",
