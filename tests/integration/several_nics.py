@@ -51,7 +51,8 @@ def both(test, first, second, daemon):
         for name in NICS:
             pair = daemon.pair(name)
             cases.expect(pair["tx_packets"] > 100 and pair["rx_packets"] > 100, pair)
-            cases.expect(pair["tx_dropped"] == 0 and pair["rx_dropped"] == 0, pair)
+            drops = set(pair.get("rx_drops", {})) - {"filtered"}  # what the bridge floods
+            cases.expect(pair["tx_dropped"] == 0 and not drops, pair)
     with test.case("one guest resets its NIC, the other does not notice"):
         first.start(f"ping -q -c 20 -i 0.1 -W 5 {traffic.HOST}")
         for _ in range(5):
