@@ -19,6 +19,7 @@
 #include "base/roles.h"
 #include "endpoint/endpoint.h"
 #include "nic/inbox.h"
+#include "nic/merge.h"
 #include "nic/offload.h"
 #include "nic/rx_rules.h"
 #include "nic/segment.h"
@@ -41,6 +42,7 @@ struct pair_scratch {
     uint8_t verdict[PAIR_TX_BATCH];      /* chain in tx -> PAIR_TX_FRAME or why it is dropped */
     uint32_t token[PAIR_TX_BATCH];
     struct segmenter tx_segmenter, rx_segmenter;
+    struct merger merger;
     uint8_t *gathered; /* owned, FRAME_LEN_MAX bytes: a frame in more than FRAME_SPANS_MAX pieces */
     struct iovec gathered_iov;
 };
@@ -98,13 +100,14 @@ struct pair_stats {
     counter tx_segments, tx_segment_bytes;    /* what they became */
     counter rx_packets, rx_bytes, rx_largest;
     counter rx_gso_packets, rx_gso_bytes, rx_needs_csum, rx_data_valid;
-    counter rx_csum_completed; /* here, for a driver that takes no partial checksums */
-    counter rx_segmented;      /* frames cut here for such a driver */
-    counter rx_steered;        /* handed to another pair */
-    counter tx_stalled;        /* times the endpoint did not take everything */
-    counter rx_starved;        /* times a frame had to wait for the driver's buffers */
-    counter spurious_wakes;    /* wakes that found nothing to do */
-    counter looked_on_ns;      /* time of turns that found nothing, before the worker slept */
+    counter rx_csum_completed;          /* here, for a driver that takes no partial checksums */
+    counter rx_segmented;               /* frames cut here for such a driver */
+    counter rx_merged, rx_merged_bytes; /* segments that became larger frames here */
+    counter rx_steered;                 /* handed to another pair */
+    counter tx_stalled;                 /* times the endpoint did not take everything */
+    counter rx_starved;                 /* times a frame had to wait for the driver's buffers */
+    counter spurious_wakes;             /* wakes that found nothing to do */
+    counter looked_on_ns; /* time of turns that found nothing, before the worker slept */
     counter tx_drop[PAIR_TX_DROP_COUNT];
     counter rx_drop[PAIR_RX_DROP_COUNT];
     counter tx_bad_chain[CHAIN_FAULT_COUNT];

@@ -100,6 +100,7 @@ void pair_inspect(struct pair *pair, struct inspect *visitor)
     inspect_counter(visitor, "rx_needs_csum", &stats->rx_needs_csum);
     inspect_counter(visitor, "rx_csum_completed", &stats->rx_csum_completed);
     inspect_counter(visitor, "rx_segmented", &stats->rx_segmented);
+    inspect_counter(visitor, "rx_merged", &stats->rx_merged);
     inspect_counter(visitor, "rx_steered", &stats->rx_steered);
     inspect_number(visitor, "rx_largest_frame", counter_get(&stats->rx_largest));
     inspect_drops(visitor, "rx_dropped", rx_drop_names, stats->rx_drop, PAIR_RX_DROP_COUNT);

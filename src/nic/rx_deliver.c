@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Frames that lie in memory, of the endpoint or of another guest: copied into the guest's buffers,
- * and cut first if they are larger than what this guest agreed to. */
+/* Frames that lie in memory, of the endpoint or of another guest: copied into the guest's buffers;
+ * cut first if they are larger than what this guest agreed to, merged if it takes larger ones. */
 #include "nic/pair.h"
 
 #include <errno.h>
@@ -8,6 +8,10 @@
 
 #include "base/checked.h"
 #include "base/span_copy.h"
+
+enum {
+    MERGE_LEN_MIN = 512, /* bytes of a frame that is worth the look */
+};
 
 /* 0, or what pair_rx_reserve said. */
 static int place(struct pair *pair, const struct frame *frame, struct frame_hash hash)
@@ -66,7 +70,7 @@ int pair_rx_deliver_one(struct pair *pair, const struct frame *frame, struct fra
 
     if (__builtin_expect(frame->offload.gso_type == FRAME_GSO_NONE, 1))
         return place_or_drop(pair, frame, hash);
-    if (*resume == 0 && (offload_needs(&frame->offload) & ~pair->rules.rx_offloads) == 0) {
+    if (*resume == 0 && (frame_needs(frame) & ~pair->rules.rx_offloads) == 0) {
         int result = place(pair, frame, hash);
 
         if (result != -EMSGSIZE)
@@ -78,19 +82,51 @@ int pair_rx_deliver_one(struct pair *pair, const struct frame *frame, struct fra
     return done;
 }
 
+/* Two frames of a bulk transfer look like this, for a guest that would rather have one. */
+static int worth_merging(const struct pair *pair, const struct frame *frames, unsigned count)
+{
+    return count > 1 && frames[0].len >= MERGE_LEN_MIN && frames[1].len <= frames[0].len &&
+           (pair->rules.rx_offloads & (ENDPOINT_TSO4 | ENDPOINT_TSO6)) != 0 &&
+           frames[0].offload.gso_type == FRAME_GSO_NONE && pair->rx_resume == 0;
+}
+
+/* How many frames the guest got as one; 0: they have to go one by one. What is merged is of one
+ * flow, so what was admitted with the first is right for all. */
+static unsigned deliver_merged(struct pair *pair, const struct frame *frames, unsigned count,
+                               struct frame_hash hash)
+{
+    struct frame whole;
+    unsigned merged =
+        merge_frames(&pair->scratch->merger, frames, count, pair->rules.rx_offloads, &whole);
+
+    if (merged == 1 || place(pair, &whole, hash) < 0)
+        return 0;
+    counter_add(&pair->stats.rx_merged, merged);
+    counter_add(&pair->stats.rx_merged_bytes, whole.len);
+    return merged;
+}
+
 unsigned pair_rx_deliver(struct endpoint_rx *rx, const struct frame *frames, unsigned count)
 {
     struct pair *pair = CONTAINER_OF(rx, struct pair, endpoint_rx);
     struct frame_hash hash = {0};
+    unsigned done = 0;
 
-    for (unsigned i = 0; i < count; i++) {
+    while (done < count) {
+        const struct frame *frame = &frames[done];
+        unsigned merged = 0;
+
         if (__builtin_expect(pair->rules.rx != NULL, 0) &&
-            !pair_rx_admit(pair, frames[i].iov, frames[i].len, &frames[i].offload, &hash)) {
+            !pair_rx_admit(pair, frame->iov, frame->len, &frame->offload, &hash)) {
             pair->rx_resume = 0;
+            done++;
             continue;
         }
-        if (!pair_rx_deliver_one(pair, &frames[i], hash, &pair->rx_resume))
-            return i;
+        if (worth_merging(pair, frame, count - done))
+            merged = deliver_merged(pair, frame, count - done, hash);
+        if (merged == 0 && !pair_rx_deliver_one(pair, frame, hash, &pair->rx_resume))
+            break;
+        done += MAX(merged, 1);
     }
-    return count;
+    return done;
 }

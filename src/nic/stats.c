@@ -90,13 +90,13 @@ static void read_rx_csum(const struct source *source, uint64_t ret_values[VALUES
     ret_values[3] = 0;
 }
 
-/* Frames are coalesced by what is behind the endpoint, if at all. */
+/* Coalesced: what was merged here; what the endpoint delivers large came so to it. */
 static void read_rx_gso(const struct source *source, uint64_t ret_values[VALUES_MAX])
 {
     ret_values[0] = counter_get(&source->pair->stats.rx_gso_packets);
     ret_values[1] = counter_get(&source->pair->stats.rx_gso_bytes);
-    ret_values[2] = 0;
-    ret_values[3] = 0;
+    ret_values[2] = counter_get(&source->pair->stats.rx_merged);
+    ret_values[3] = counter_get(&source->pair->stats.rx_merged_bytes);
 }
 
 static void read_tx_basic(const struct source *source, uint64_t ret_values[VALUES_MAX])

@@ -52,7 +52,9 @@ static const char middle[] =
     "come*: it delivers frames of the MTU's size, with whole checksums. For a driver that did not\n"
     "agree, or switched it off, the kernel makes segments in front of `tap`, and vionic makes "
     "them\n"
-    "behind `loopback`, with whole checksums unless `guest_csum` was agreed on.\n"
+    "behind `loopback` and `user`, with whole checksums unless `guest_csum` was agreed on.\n"
+    "Segments of one TCP flow that an endpoint delivers from its own memory in one go are merged\n"
+    "(`src/nic/merge.c`) for a driver that takes large ones.\n"
     "\n";
 
 struct table {
