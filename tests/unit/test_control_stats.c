@@ -147,7 +147,8 @@ static void fill_rx(struct pair *pair)
     counter_add(&stats->rx_packets, 100);
     counter_add(&stats->rx_bytes, 9000);
     counter_add(&stats->rx_drop[PAIR_RX_DROP_TOO_BIG], 3);
-    counter_add(&stats->rx_drop[PAIR_RX_DROP_FILTERED], 4);
+    counter_add(&stats->rx_drop[PAIR_RX_DROP_RUNT], 4);
+    counter_add(&stats->rx_drop[PAIR_RX_DROP_FILTERED], 50); /* not counted */
     counter_add(&stats->rx_data_valid, 20);
     counter_add(&stats->rx_needs_csum, 30);
     counter_add(&stats->rx_gso_packets, 5);
