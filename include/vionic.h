@@ -3,8 +3,9 @@
  * vionic: virtio network cards in this process.
  *
  * A `struct vionic` holds worker threads and NICs, a `struct vionic_nic` is one of them. There is
- * no global state: any number of `struct vionic` live side by side. The library starts no event
- * loop: wait for vionic_fd() to become readable in yours and call vionic_dispatch().
+ * no global state but the log's: any number of `struct vionic` live side by side. The library
+ * starts no event loop: wait for vionic_fd() to become readable in yours and call
+ * vionic_dispatch().
  *
  * Threads: all functions that take a `struct vionic` or one of its NICs are for one thread at a
  * time, the one that dispatches.
@@ -125,6 +126,17 @@ struct vionic_nic_config {
 
 /* "0.1.0"; static. */
 VIONIC_API const char *vionic_version(void);
+
+/*
+ * Where messages for the operator go, for the whole process: it is the only setting of this kind,
+ * to be made before the first vionic_create(). Messages have the priorities of syslog(3): 3 errors,
+ * 4 warnings, 6 what happened, 7 why. `line` gets those up to priority_max, without a line's end;
+ * it is called by any thread and must not call the library. NULL: standard error, as it is without
+ * this call, where priority_max is 6.
+ */
+VIONIC_API void vionic_set_log(int priority_max,
+                               void (*line)(void *context, int priority, const char *text),
+                               void *context);
 
 /* Starts the workers. -EINVAL and -E2BIG: the config; else what the system refuses. */
 VIONIC_API int vionic_create(const struct vionic_config *config, struct vionic **ret_vionic,

@@ -12,6 +12,7 @@
 #include "api/placement.h"
 #include "api/sized.h"
 #include "base/checked.h"
+#include "base/log.h"
 #include "memory/guard.h"
 
 #ifndef VIONIC_VERSION
@@ -21,6 +22,13 @@
 enum {
     POLL_US_MAX = 1000000,
 };
+
+void vionic_set_log(int priority_max, void (*line)(void *context, int priority, const char *text),
+                    void *context)
+{
+    log_set_level((enum log_level)priority_max);
+    log_set_sink(line, context);
+}
 
 const char *vionic_version(void)
 {

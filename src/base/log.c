@@ -22,6 +22,17 @@ void log_set_level(enum log_level level)
     atomic_store_explicit(&log_threshold, (int)level, memory_order_relaxed);
 }
 
+static struct {
+    log_sink *line; /* NULL: stderr */
+    void *context;  /* borrowed */
+} sink;
+
+void log_set_sink(log_sink *line, void *context)
+{
+    sink.line = line;
+    sink.context = context;
+}
+
 static const char *level_name(enum log_level level)
 {
     switch (level) {
@@ -61,6 +72,10 @@ void log_line(enum log_level level, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
+    if (sink.line != NULL) {
+        sink.line(sink.context, (int)level, text);
+        return;
+    }
     if (stderr_is_journal())
         len = snprintf(line, sizeof(line), "<%d>%s\n", (int)level, text);
     else

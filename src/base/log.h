@@ -18,6 +18,10 @@ enum log_level { /* the syslog numbers */
 /* Lines of a greater number than `level` are not printed. Default: LOG_LEVEL_INFO. */
 void log_set_level(enum log_level level);
 
+/* Where lines go instead of stderr; NULL: stderr again. Before there are threads that log. */
+typedef void log_sink(void *context, int level, const char *text);
+void log_set_sink(log_sink *sink, void *context);
+
 void log_line(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #define log_error(...)   log_line(LOG_LEVEL_ERROR, __VA_ARGS__)

@@ -4,6 +4,8 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -197,6 +199,48 @@ static void two_libraries_live_side_by_side(void **state)
     vionic_free(other);
 }
 
+struct lines {
+    unsigned count;
+    int priority;
+    char text[256];
+};
+
+static void take_line(void *context, int priority, const char *text)
+{
+    struct lines *lines = context;
+
+    lines->count++;
+    lines->priority = priority;
+    snprintf(lines->text, sizeof(lines->text), "%s", text);
+}
+
+/* A front-end that connects and goes is worth a line at priority 6. */
+static void the_log_goes_where_it_is_sent(void **state)
+{
+    struct vionic_nic_config config = null_nic("logged", "/tmp/vionic-api-log");
+    struct lines lines = {0};
+    struct vionic *vionic;
+    struct vionic_error err;
+    struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "/tmp/vionic-api-log"};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    (void)state;
+    vionic_set_log(6, take_line, &lines);
+    vionic = vionic_new();
+    check(vionic_add_nic(vionic, &config, NULL, &err) == 0, "%s", err.text);
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    assert_int_equal(vionic_dispatch(vionic, 1000), 0);
+    assert_int_equal(lines.count, 1);
+    assert_int_equal(lines.priority, 6);
+    assert_string_equal(lines.text, "logged: a front-end has connected");
+    vionic_set_log(4, take_line, &lines);
+    close(fd);
+    assert_int_equal(vionic_dispatch(vionic, 1000), 0);
+    assert_int_equal(lines.count, 1);
+    vionic_free(vionic);
+    vionic_set_log(6, NULL, NULL);
+}
+
 static void count_enter(void *context, const char *name)
 {
     unsigned *count = context;
@@ -239,6 +283,7 @@ int main(void)
         cmocka_unit_test(without_threads_there_is_nothing_to_tune),
         cmocka_unit_test(poll_ends_by_itself_or_by_its_budget),
         cmocka_unit_test(two_libraries_live_side_by_side),
+        cmocka_unit_test(the_log_goes_where_it_is_sent),
         cmocka_unit_test(inspect_calls_only_what_the_visitor_has),
     };
 
