@@ -116,6 +116,12 @@ unsigned pair_rx_deliver(struct endpoint_rx *rx, const struct frame *frames, uns
         const struct frame *frame = &frames[done];
         unsigned merged = 0;
 
+        if (__builtin_expect(frame->len < FRAME_LEN_MIN || frame->len > FRAME_LEN_MAX, 0)) {
+            pair_rx_count_drop(pair, frame->len < FRAME_LEN_MIN ? PAIR_RX_DROP_RUNT
+                                                                : PAIR_RX_DROP_OVERSIZE);
+            done++;
+            continue;
+        }
         if (__builtin_expect(pair->rules.rx != NULL, 0) &&
             !pair_rx_admit(pair, frame->iov, frame->len, &frame->offload, &hash)) {
             pair->rx_resume = 0;
