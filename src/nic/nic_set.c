@@ -57,15 +57,19 @@ int nic_set_speed(struct nic *nic, uint32_t mbps, enum nic_duplex duplex)
     return changed(nic, NET_F_SPEED_DUPLEX);
 }
 
+/* Linux never looks at the address again once it works with one: the filter keeps that until the
+ * driver is reset or commands another. */
 int nic_set_mac(struct nic *nic, const uint8_t mac[6])
 {
+    static const struct features none;
     int driver_has_own = memcmp(nic->mac, nic->config.mac, sizeof(nic->mac)) != 0;
 
     memcpy(nic->config.mac, mac, sizeof(nic->config.mac));
     if (driver_has_own || memcmp(nic->mac, mac, sizeof(nic->mac)) == 0)
         return 0;
     memcpy(nic->mac, mac, sizeof(nic->mac));
-    memcpy(nic->rx_rules.filter.mac, mac, sizeof(nic->rx_rules.filter.mac));
+    if (features_equal(&nic->agreed, &none))
+        memcpy(nic->rx_rules.filter.mac, mac, sizeof(nic->rx_rules.filter.mac));
     return changed(nic, NET_F_MAC);
 }
 

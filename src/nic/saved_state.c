@@ -206,6 +206,7 @@ static void filter_write(struct records_writer *writer, const struct rx_filter *
 {
     records_open(writer, SAVED_FILTER, RECORD_MANDATORY);
     records_put_u8(writer, filter->modes);
+    records_put_bytes(writer, filter->mac, sizeof(filter->mac));
     table_write(writer, &filter->unicast);
     table_write(writer, &filter->multicast);
     for (size_t i = 0; i < ARRAY_COUNT(filter->vlan); i++)
@@ -223,6 +224,7 @@ static int filter_read(const struct records *records, struct nic *next, struct e
         return result;
     rx_filter_init(filter, next->mac);
     filter->modes = record_take_u8(&reader);
+    record_take_bytes(&reader, filter->mac, sizeof(filter->mac));
     if ((filter->modes & ~MODES_ALL) != 0 || !table_read(&reader, &filter->unicast) ||
         !table_read(&reader, &filter->multicast))
         return saved_refuse(SAVED_FILTER, "malformed", err);

@@ -217,6 +217,20 @@ static void CTL_MAC_04_the_address_that_the_driver_sets(void **state)
     testbed_finish(bed.bed);
 }
 
+/* A driver may never look at its address again; the next one finds the operator's. */
+static void NET_FLT_02_the_address_that_the_operator_sets(void **state)
+{
+    struct filter_bed bed = start(state, BY_ADDRESS);
+    char refusal[512];
+
+    assert_true(daemon_set(&bed.bed->daemon, "nic0.mac", "52:54:00:00:00:77", refusal));
+    check_row(&bed, "+--+", "while the driver works");
+    testbed_disconnect(bed.nic);
+    testbed_connect(bed.nic);
+    check_row(&bed, "-+-+", "for the next driver");
+    testbed_finish(bed.bed);
+}
+
 /* The frames that a driver with these modes gets, by the words of the standard. */
 static void expected_row(unsigned modes, char row[5])
 {
@@ -409,6 +423,7 @@ int main(void)
         TESTBED_TEST(NET_FLT_02_CTL_MAC_01_tables_are_replaced_whole),
         TESTBED_TEST(CTL_MAC_02_more_addresses_than_fit_mean_all),
         TESTBED_TEST(CTL_MAC_04_the_address_that_the_driver_sets),
+        TESTBED_TEST(NET_FLT_02_the_address_that_the_operator_sets),
         TESTBED_TEST(NET_FLT_03_CTL_RX_01_every_combination_of_modes),
         TESTBED_TEST(NET_FLT_04_tags_by_table),
         TESTBED_TEST(NET_FLT_04_tag_and_address_both_count),

@@ -115,6 +115,11 @@ def identity(test, bed):
     with test.case("another MTU is refused while the driver goes by it"):
         status, complaint = bed.daemon.set(f"tap.mtu={NEW_MTU}")
         cases.expect(status == 1 and str(MTU) in complaint, f"{status}: {complaint}")
+    with test.case("another address of the operator does not cut the driver off that has read one"):
+        bed.daemon.must_set(f"tap.mac={NEW_MAC}")
+        expect_taken(bed, [MAC, BROADCAST], [NEW_MAC])
+        traffic.ping(bed.guest)
+        bed.daemon.must_set(f"tap.mac={MAC}")
     with test.case("address and MTU that were set while the driver was off are there when it is back"):
         with without_driver(bed):
             bed.daemon.must_set(f"tap.mtu={NEW_MTU}", f"tap.mac={NEW_MAC}")
