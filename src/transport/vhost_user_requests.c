@@ -121,8 +121,12 @@ static int driver_has_left(struct vhost_user *vhost_user)
 /* GEN-RST-03, GEN-RST-04: to the guest it was a reset. */
 static void begin_anew(struct vhost_user *vhost_user)
 {
-    for (unsigned i = 0; i < vhost_user->ring_count; i++)
-        vhost_user_ring_stop(&vhost_user->ring[i]);
+    for (unsigned i = 0; i < vhost_user->ring_count; i++) {
+        struct vhost_user_ring *ring = &vhost_user->ring[i];
+
+        vhost_user_ring_stop(ring);
+        ring->has_kick = ring->has_addr = 0; /* those of the driver that has left */
+    }
     coordinator_reset(vhost_user->coordinator);
 }
 
