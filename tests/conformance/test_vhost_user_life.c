@@ -122,6 +122,36 @@ static void UML_rebind_without_stopping_the_rings(void **state)
     testbed_finish(bed);
 }
 
+/* In between the guest has given the old rings' memory to somebody else: the memory table, which
+ * comes before the new addresses, must not start them once more. */
+static void UML_rebind_touches_no_ring_of_the_driver_before(void **state)
+{
+    enum {
+        USED_LEN = 512
+    };
+    struct testbed_options options = {.start = front_end_start_uml,
+                                      .pf = VU_PF_REPLY_ACK | VU_PF_BACKEND_REQ | VU_PF_CONFIG};
+    struct testbed *bed = testbed_start(state, &options);
+    struct testbed_nic *nic = &bed->nic[VICTIM];
+    uint8_t expected[USED_LEN], *used[2];
+
+    memset(expected, 0xaa, sizeof(expected));
+    for (unsigned i = 2; i-- > 0;) {
+        assert_int_equal(front_end_vring_state(&nic->fe, VU_SET_VRING_ENABLE, i, 0), 0);
+        used[i] = guest_ram_at(&nic->ram, nic->vring[i].used_gpa, USED_LEN);
+    }
+    for (unsigned i = 0; i < 2; i++)
+        memcpy(used[i], expected, USED_LEN);
+    assert_int_equal(front_end_set_features(&nic->fe, nic->fe.features), 0);
+    assert_int_equal(front_end_set_mem_table(&nic->fe, &nic->ram), 0);
+    for (unsigned i = 0; i < 2; i++)
+        assert_memory_equal(used[i], expected, USED_LEN);
+    testbed_restart_rings(nic, 0);
+    front_end_start_uml(&nic->fe, &nic->setup);
+    testbed_exchange_fresh(nic, 0);
+    testbed_finish(bed);
+}
+
 /* lab.md A1, 6: SET_FEATURES comes twice, the second time without bit 30; no SET_VRING_ENABLE
  * follows. */
 static void UML_features_twice_the_second_without_bit_30(void **state)
@@ -313,6 +343,7 @@ int main(void)
         TESTBED_TEST(CRO_01_crosvm_bring_up),
         TESTBED_TEST(UML_bring_up),
         TESTBED_TEST(UML_rebind_without_stopping_the_rings),
+        TESTBED_TEST(UML_rebind_touches_no_ring_of_the_driver_before),
         TESTBED_TEST(UML_features_twice_the_second_without_bit_30),
         TESTBED_TEST(VU_RC_01_front_ends_come_and_go),
         TESTBED_TEST(VU_RC_01_front_end_dies_at_any_point),
