@@ -72,7 +72,8 @@ static const struct feature feature_table[] = {
     {NET_F_GUEST_USO4, "guest_uso4", ALL(NET_F_GUEST_CSUM), ANYTHING},
     {NET_F_GUEST_USO6, "guest_uso6", ALL(NET_F_GUEST_CSUM), ANYTHING},
     {NET_F_HOST_USO, "host_uso", ALL(NET_F_CSUM), ANYTHING},
-    {NET_F_HASH_REPORT, "hash_report", ALL(NET_F_CTRL_VQ), ANYTHING},
+    /* Should come with CTRL_VQ; QEMU keeps that to itself and passes this on. */
+    {NET_F_HASH_REPORT, "hash_report", NOTHING, ANYTHING},
     {NET_F_GUEST_HDRLEN, "guest_hdrlen", NOTHING, ANYTHING},
     {NET_F_RSS, "rss", ALL(NET_F_CTRL_VQ), ANYTHING},
     {NET_F_RSC_EXT, "rsc_ext", NOTHING, {NET_F_HOST_TSO4, NET_F_HOST_TSO6}},

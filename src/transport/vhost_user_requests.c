@@ -66,14 +66,14 @@ static int get_features(struct call *call)
 }
 
 /* Without CTRL_VQ the VMM ends the control queue itself (VU-MQ-02): what is commanded by it is not
- * ours to keep to, though front-ends pass some of its features on. HASH_REPORT stays: it is in each
- * header. */
+ * ours to keep to, though front-ends pass some of its features on. HASH_REPORT stays, and reports
+ * nothing: it is in each header. */
 static struct features features_from_wire(const struct nic *nic, uint64_t wire)
 {
     static const enum feature_bit commanded[] = {
         NET_F_CTRL_GUEST_OFFLOADS, NET_F_CTRL_RX,   NET_F_CTRL_VLAN,     NET_F_CTRL_RX_EXTRA,
         NET_F_GUEST_ANNOUNCE,      NET_F_MQ,        NET_F_CTRL_MAC_ADDR, NET_F_DEVICE_STATS,
-        NET_F_VQ_NOTF_COAL,        NET_F_NOTF_COAL, NET_F_RSS,
+        NET_F_VQ_NOTF_COAL,        NET_F_NOTF_COAL, NET_F_RSS,           NET_F_HASH_TUNNEL,
     };
     struct features features = {.word = {wire & ~VHOST_USER_F_PROTOCOL_FEATURES}};
 

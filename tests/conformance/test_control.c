@@ -421,7 +421,6 @@ static void NET_Q_04_no_control_queue_without_its_feature(void **state)
  * is in every header can't be dropped. */
 static void VU_MQ_02_features_of_a_queue_that_the_vmm_keeps(void **state)
 {
-    static const uint64_t in_the_header = CONTROL_F_HASH_REPORT | CONTROL_F_HASH_TUNNEL;
     struct testbed_options options = {.nic = "queues=2,endpoint=loopback", .pairs = 2};
     struct testbed *bed = testbed_start_daemon(state, &options);
     struct testbed_nic *nic = &bed->nic[VICTIM];
@@ -430,14 +429,13 @@ static void VU_MQ_02_features_of_a_queue_that_the_vmm_keeps(void **state)
     nic->setup.features = MODERN;
     front_end_connect(&nic->fe, nic->socket);
     front_end_hello(&nic->fe, &nic->setup);
-    assert_true(front_end_set_features(&nic->fe, MODERN | VHOST_F_PROTOCOL_FEATURES |
-                                                     CONTROL_F_HASH_REPORT) > 0);
     assert_int_equal(
         front_end_set_features(&nic->fe, (MODERN | VHOST_F_PROTOCOL_FEATURES | CONTROL_F_ALL) &
-                                             ~(CONTROL_F_VQ | CONTROL_F_STATUS | in_the_header)),
+                                             ~(CONTROL_F_VQ | CONTROL_F_STATUS)),
         0);
     agreed = daemon_inspect(&bed->daemon, "nic0/agreed_features");
-    assert_string_equal(json_string_value(agreed), "guest_csum indirect_desc event_idx version_1");
+    assert_string_equal(json_string_value(agreed),
+                        "guest_csum indirect_desc event_idx version_1 hash_report");
     json_decref(agreed);
     testbed_disconnect(nic);
     nic->setup.features = nic->options.features;
