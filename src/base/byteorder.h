@@ -94,3 +94,27 @@ static inline void le16_store_release(le16 *p, le16 v)
 {
     __atomic_store_n(&p->raw, v.raw, __ATOMIC_RELEASE);
 }
+
+/* ---- big-endian fields in bytes of any alignment ---------------------------------------- */
+
+static inline uint16_t be16_read(const uint8_t *at)
+{
+    return (uint16_t)(at[0] << 8 | at[1]);
+}
+
+static inline void be16_write(uint8_t *at, uint16_t value)
+{
+    at[0] = (uint8_t)(value >> 8);
+    at[1] = (uint8_t)value;
+}
+
+static inline uint32_t be32_read(const uint8_t *at)
+{
+    return (uint32_t)be16_read(at) << 16 | be16_read(at + 2);
+}
+
+static inline void be32_write(uint8_t *at, uint32_t value)
+{
+    be16_write(at, (uint16_t)(value >> 16));
+    be16_write(at + 2, (uint16_t)value);
+}

@@ -10,8 +10,6 @@ enum {
     ADDRESS_V4_LEN = 4,
     ADDRESS_V6_LEN = 16,
     PORTS_LEN = 4, /* both */
-    TCP_HEADER_MIN = 20,
-    UDP_HEADER_LEN = 8,
 };
 
 /* Three bits of enum hash_type, by their first one: IP alone, TCP, UDP. */

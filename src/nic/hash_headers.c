@@ -6,10 +6,8 @@
 #include "base/checked.h"
 
 enum {
-    ETHERTYPE_IPV4 = 0x0800,
     ETHERTYPE_ETHERNET = 0x6558, /* a whole frame in a tunnel */
     ETHERTYPE_VLAN = 0x8100,
-    ETHERTYPE_IPV6 = 0x86dd,
     ETHERTYPE_QINQ = 0x88a8,
     VLAN_TAGS_MAX = 2,
 
@@ -24,15 +22,12 @@ enum {
     IP_PROTOCOL_HIP = 139,
     IP_PROTOCOL_SHIM6 = 140,
 
-    IPV4_HEADER_MIN = 20,
     IPV4_FRAGMENT = 0x3fff, /* more fragments, or an offset */
-    IPV6_HEADER_LEN = 40,
     EXTENSION_MIN = 8,
     OPTION_PAD1 = 0,
     OPTION_HOME_ADDRESS = 201,
     ROUTING_TYPE2_LEN = 24,
 
-    UDP_HEADER_LEN = 8,
     UDP_PORT_GRE = 4754,
     UDP_PORT_VXLAN = 4789,
     UDP_PORT_VXLAN_GPE = 4790,
@@ -61,11 +56,6 @@ struct inner {
     uint16_t protocol; /* its ethertype */
 };
 
-static uint16_t read_be16(const uint8_t *at)
-{
-    return (uint16_t)(at[0] << 8 | at[1]);
-}
-
 static void read_ipv4(const uint8_t *bytes, uint32_t at, uint32_t len, struct hash_headers *headers)
 {
     uint32_t header_len, total;
@@ -77,11 +67,11 @@ static void read_ipv4(const uint8_t *bytes, uint32_t at, uint32_t len, struct ha
         return;
     headers->version = 4;
     headers->address = bytes + at + 12;
-    total = read_be16(bytes + at + 2); /* 0: longer than the field can tell */
+    total = be16_read(bytes + at + 2); /* 0: longer than the field can tell */
     headers->end = total != 0 ? MIN(at + total, len) : len;
     if (!range_within(at, header_len, headers->end))
         return;
-    if (read_be16(bytes + at + 6) & IPV4_FRAGMENT)
+    if (be16_read(bytes + at + 6) & IPV4_FRAGMENT)
         return;
     headers->protocol = bytes[at + 9];
     headers->transport = at + header_len;
@@ -178,7 +168,7 @@ static void read_ipv6(const uint8_t *bytes, uint32_t at, uint32_t len, struct ha
     headers->home = headers->address;
     headers->routed = headers->address + 16;
     headers->transport = at + IPV6_HEADER_LEN;
-    payload_len = read_be16(bytes + at + 4); /* 0: longer than the field can tell */
+    payload_len = be16_read(bytes + at + 4); /* 0: longer than the field can tell */
     headers->end = payload_len != 0 ? MIN(headers->transport + payload_len, len) : len;
     protocol = bytes[at + 6];
     if (is_extension(protocol))
@@ -203,7 +193,7 @@ static void read_ethernet(const uint8_t *bytes, uint32_t at, uint32_t len,
     struct inner network = {.protocol = ETHERTYPE_VLAN, .at = at + 12};
 
     for (int tags = 0; tags <= VLAN_TAGS_MAX && range_within(network.at, 2, len); tags++) {
-        network.protocol = read_be16(bytes + network.at);
+        network.protocol = be16_read(bytes + network.at);
         network.at += 2;
         if (network.protocol != ETHERTYPE_VLAN && network.protocol != ETHERTYPE_QINQ)
             break;
@@ -239,10 +229,10 @@ static void read_gre(const uint8_t *bytes, uint32_t at, const struct hash_header
 
     if (!range_within(at, 4, outer->end))
         return;
-    flags = read_be16(bytes + at);
+    flags = be16_read(bytes + at);
     if (flags & (GRE_ROUTING | GRE_VERSION))
         return;
-    ret_inner->protocol = read_be16(bytes + at + 2);
+    ret_inner->protocol = be16_read(bytes + at + 2);
     ret_inner->types = outer->protocol == IP_PROTOCOL_UDP
                            ? HASH_TUNNEL_GRE_UDP
                            : gre_types(flags, ret_inner->protocol, outer->version);
@@ -283,7 +273,7 @@ static void read_geneve(const uint8_t *bytes, uint32_t at, struct inner *ret_inn
     if (header[0] & GENEVE_VERSION || header[1] & GENEVE_CONTROL)
         return;
     ret_inner->at = at + GENEVE_HEADER_MIN + (header[0] & GENEVE_OPTIONS) * 4u;
-    ret_inner->protocol = read_be16(header + 2);
+    ret_inner->protocol = be16_read(header + 2);
     ret_inner->types = HASH_TUNNEL_GENEVE;
 }
 
@@ -295,7 +285,7 @@ static void read_udp_tunnel(const uint8_t *bytes, const struct hash_headers *out
     /* 4 bytes of a tunnel's header say what it carries. */
     if (!range_within(outer->transport, UDP_HEADER_LEN + 4, outer->end))
         return;
-    switch (read_be16(bytes + outer->transport + 2)) {
+    switch (be16_read(bytes + outer->transport + 2)) {
     case UDP_PORT_GRE:
         read_gre(bytes, payload, outer, ret_inner);
         break;

@@ -8,10 +8,9 @@
 #include <stdint.h>
 
 #include "nic/hash.h"
+#include "nic/packet.h"
 
 enum {
-    IP_PROTOCOL_TCP = 6,
-    IP_PROTOCOL_UDP = 17,
     IP_PROTOCOL_UNKNOWN = 255, /* a fragment, or cut short */
 };
 

@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "base/byteorder.h"
+
 enum {
     ETHERTYPE_IPV4 = 0x0800,
     ETHERTYPE_IPV6 = 0x86dd,
@@ -32,28 +34,6 @@ struct packet {
     uint16_t next_header;  /* the byte that tells what stands at fragmentable */
     uint16_t transport;
 };
-
-static inline uint16_t be16_read(const uint8_t *at)
-{
-    return (uint16_t)(at[0] << 8 | at[1]);
-}
-
-static inline void be16_write(uint8_t *at, uint16_t value)
-{
-    at[0] = (uint8_t)(value >> 8);
-    at[1] = (uint8_t)value;
-}
-
-static inline uint32_t be32_read(const uint8_t *at)
-{
-    return (uint32_t)be16_read(at) << 16 | be16_read(at + 2);
-}
-
-static inline void be32_write(uint8_t *at, uint32_t value)
-{
-    be16_write(at, (uint16_t)(value >> 16));
-    be16_write(at + 2, (uint16_t)value);
-}
 
 /* Copies up to max bytes from the front of the spans; returns how many there were. */
 uint32_t packet_peek(const struct iovec *iov, uint32_t iov_count, uint8_t *ret_bytes, uint32_t max);

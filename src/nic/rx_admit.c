@@ -3,22 +3,8 @@
  * that RSS names (virtio 1.4, 5.1.6.4). Looks at private copies of the frame's first bytes. */
 #include "nic/pair.h"
 
-#include <string.h>
-
 #include "base/checked.h"
-
-static uint32_t peek(const struct iovec *iov, uint32_t len, uint8_t *bytes, uint32_t max)
-{
-    uint32_t done = 0;
-
-    for (len = MIN(len, max); done < len; iov++) {
-        uint32_t part = (uint32_t)MIN(iov->iov_len, len - done);
-
-        memcpy(bytes + done, iov->iov_base, part);
-        done += part;
-    }
-    return done;
-}
+#include "nic/packet.h"
 
 static unsigned rss_target(const struct rss *rss, struct frame_hash hash)
 {
@@ -42,7 +28,7 @@ int pair_rx_admit(struct pair *pair, const struct iovec *iov, uint32_t len,
     const struct rx_rules *rules = pair->rules.rx;
     uint8_t bytes[HASH_PEEK_LEN];
     uint32_t want = rules->hash.types != 0 ? HASH_PEEK_LEN : RX_FILTER_PEEK_LEN;
-    uint32_t have = peek(iov, len, bytes, want);
+    uint32_t have = packet_peek(iov, UINT32_MAX, bytes, MIN(len, want)); /* len bounds it */
     struct inbox_frame frame = {.len = len, .offload = *offload};
 
     *ret_hash = (struct frame_hash){0};

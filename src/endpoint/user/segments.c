@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include "base/byteorder.h"
 #include "base/checked.h"
 #include "base/checksum.h"
 
@@ -22,17 +23,6 @@ enum {
     SEGMENT_LEN = SEGMENTS_MTU - 60,
     IPV4_MORE_FRAGMENTS = 0x20, /* in the upper half of its word */
 };
-
-static uint16_t be16_read(const uint8_t *at)
-{
-    return (uint16_t)(at[0] << 8 | at[1]);
-}
-
-static void be16_write(uint8_t *at, uint16_t value)
-{
-    at[0] = (uint8_t)(value >> 8);
-    at[1] = (uint8_t)value;
-}
 
 /* Where the TCP header of an Ethernet frame is. 0: it has none, or not a whole one. */
 struct tcp_place {
