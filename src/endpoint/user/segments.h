@@ -5,8 +5,7 @@
  * what comes out in answer is marked for segmentation to the MSS that the guest asked for. All else
  * that comes out larger than the guest's MTU is fragmented (RFC 791).
  *
- * Not more than some 24 KB: libslirp's window is 64 KB, and a sender whose segments are larger than
- * half of it waits for acknowledgements that the receiver delays.
+ * Some 24 KB at once: larger ones were not faster, and libslirp's window is 64 KB.
  */
 #pragma once
 
