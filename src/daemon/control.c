@@ -13,6 +13,7 @@
 #include "base/checked.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/local_socket.h"
 #include "base/log.h"
 #include "daemon/control_client.h"
 #include "daemon/control_path.h"
@@ -121,34 +122,27 @@ static void listener_retry(struct loop_timer *timer)
         loop_timer_start(control->loop, timer, CLOCK_SECOND_NS);
 }
 
-/* 0: nobody listens there and the name is free now. */
-static int clear_stale(const struct sockaddr_un *address, struct error *err)
+static int name_free(const struct sockaddr_un *address, struct error *err)
 {
-    struct stat there;
-    int probe, ret, code;
+    int result = local_socket_free_name(address);
 
-    if (lstat(address->sun_path, &there) < 0)
-        return 0; /* bind() says what is wrong, if anything is */
-    if (!S_ISSOCK(there.st_mode))
+    switch (result) {
+    case 0:
+        return 0;
+    case -EADDRINUSE:
+        return error_set(err, EADDRINUSE,
+                         "control socket: another vionic serves %s; stop it, or give this one its "
+                         "own with --control PATH",
+                         address->sun_path);
+    case -EEXIST:
         return error_set(
             err, EEXIST,
             "control socket: %s is there and is no socket; remove it or choose another "
             "path with --control PATH",
             address->sun_path);
-    probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (probe < 0)
-        return error_set(err, errno, "control socket: %s", strerror(errno));
-    ret = connect(probe, (const struct sockaddr *)address, sizeof(*address));
-    code = errno;
-    fd_close(&probe);
-    if (ret == 0 || code == EAGAIN)
-        return error_set(err, EADDRINUSE,
-                         "control socket: another vionic serves %s; stop it, or give this one its "
-                         "own with --control PATH",
-                         address->sun_path);
-    if (code == ECONNREFUSED)
-        unlink(address->sun_path);
-    return 0;
+    default:
+        return error_set(err, -result, "control socket: %s", strerror(-result));
+    }
 }
 
 static int bind_listener(struct control *control, struct error *err)
@@ -196,7 +190,7 @@ int control_create(struct loop *loop, struct vionic *vionic, const char *path,
     if (ret == 0)
         ret = control_path_make_directory(&control->address, err);
     if (ret == 0)
-        ret = clear_stale(&control->address, err);
+        ret = name_free(&control->address, err);
     if (ret == 0)
         ret = bind_listener(control, err);
     if (ret == 0) {

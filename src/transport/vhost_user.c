@@ -13,6 +13,7 @@
 #include "base/checked.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/local_socket.h"
 #include "transport/vhost_user_session.h"
 
 enum {
@@ -119,24 +120,23 @@ static void listener_ready(struct loop_source *source, uint32_t events)
     session_begin(vhost_user, fd);
 }
 
-/* A socket file that nobody listens at is a leftover of a process that was killed. */
-static int leftover_remove(const struct sockaddr_un *address, struct error *err)
+static int name_free(const struct sockaddr_un *address, struct error *err)
 {
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    int connected;
-    int saved;
+    int result = local_socket_free_name(address);
 
-    if (fd < 0)
-        return error_set(err, errno, "no socket: %s", strerror(errno));
-    connected = connect(fd, (const struct sockaddr *)address, sizeof(*address));
-    saved = errno;
-    close(fd);
-    if (connected == 0 || saved == EAGAIN)
+    switch (result) {
+    case 0:
+        return 0;
+    case -EADDRINUSE:
         return error_set(err, EADDRINUSE, "somebody listens at %s already; choose another socket",
                          address->sun_path);
-    if (saved == ECONNREFUSED)
-        unlink(address->sun_path);
-    return 0;
+    case -EEXIST:
+        return error_set(err, EEXIST,
+                         "%s is there and is no socket; remove it or choose another path",
+                         address->sun_path);
+    default:
+        return error_set(err, -result, "no socket: %s", strerror(-result));
+    }
 }
 
 static int server_open(struct vhost_user *vhost_user, struct error *err)
@@ -145,7 +145,7 @@ static int server_open(struct vhost_user *vhost_user, struct error *err)
     int result = socket_address(vhost_user->path, &address, err);
 
     if (result == 0)
-        result = leftover_remove(&address, err);
+        result = name_free(&address, err);
     if (result < 0)
         return result;
     vhost_user->listener.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

@@ -67,6 +67,16 @@ def test_second_daemon_is_refused():
         vionic.check_answers()
 
 
+def test_files_that_are_no_sockets_are_kept():
+    with Place() as place:
+        with open(place.at("0.sock"), "w", encoding="utf-8") as file:
+            file.write("precious")
+        done = run("run", "--control", place.at("control.sock"), *nic(place))
+        check_refused(done, 1, place.at("0.sock"), "no socket")
+        with open(place.at("0.sock"), encoding="utf-8") as file:
+            expect(file.read() == "precious", "the file was changed")
+
+
 def test_stale_sockets_are_replaced():
     """After kill -9 both files are there; the next daemon takes them over."""
     with Place() as place:
