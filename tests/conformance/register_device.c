@@ -73,7 +73,9 @@ void register_device_write(void *context, unsigned space, uint64_t offset, unsig
 
 static void plane_open(struct register_device *device)
 {
-    struct worker_pool_config pool = {.workers = 2, .queue_size_max = VIRTQUEUE_SIZE_MAX};
+    struct worker_pool_config pool = {
+        .workers = device->options.workers == 0 ? 2 : device->options.workers,
+        .queue_size_max = VIRTQUEUE_SIZE_MAX};
     struct endpoint_spec spec;
     struct coordinator_config config = {
         .name = "device",

@@ -11,7 +11,7 @@
 
 enum {
     DEVICE_VECTORS = 16,
-    DEVICE_TEXT_LEN = 8192,
+    DEVICE_TEXT_LEN = 65536,
 };
 
 enum device_transport {
@@ -24,6 +24,7 @@ struct device_options {
     unsigned pairs;
     unsigned queue_size_max;
     unsigned vectors;     /* 0: pci's own choice */
+    unsigned workers;     /* 0: 2 */
     const char *endpoint; /* kind */
 };
 
