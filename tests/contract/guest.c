@@ -195,6 +195,7 @@ unsigned guest_send(struct guest *guest, const struct frame *frames, unsigned co
 unsigned guest_receive(struct guest *guest, unsigned budget)
 {
     unsigned before = guest->frame_count + guest->drop_count;
+    unsigned again_before = guest->again_count;
     unsigned done;
 
     if (guest->endpoint->ops->receive == NULL)
@@ -205,6 +206,7 @@ unsigned guest_receive(struct guest *guest, unsigned budget)
     guest_forget_room(guest);
     assert_true(done <= budget);
     assert_true(guest->frame_count + guest->drop_count - before <= done);
+    guest->more = done == budget || guest->again_count != again_before;
     return done;
 }
 
@@ -212,6 +214,8 @@ int guest_wait(struct guest *guest, int timeout_ms)
 {
     struct pollfd wait = {.fd = guest->endpoint->ops->wait_fd(guest->queue), .events = POLLIN};
 
+    if (guest->reads_ahead && guest->more)
+        return 1;
     return poll(&wait, wait.fd < 0 ? 0 : 1, timeout_ms) > 0;
 }
 

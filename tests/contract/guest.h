@@ -36,6 +36,9 @@ struct guest {
     uint32_t buffer_count; /* what the endpoint may still use */
     int refusal;           /* -ENETDOWN or -EMSGSIZE for every reserve; 0: none */
 
+    int reads_ahead; /* as the kind's trait says */
+    int more;        /* … and receive() is to be called again without a wait */
+
     int in_call; /* inside send() or receive(): the only time when rx may be used */
     unsigned reserve_count;
     unsigned again_count; /* reserves that found too little room */
@@ -56,7 +59,8 @@ void guest_forget_frames(struct guest *guest);
 unsigned guest_send(struct guest *guest, const struct frame *frames, unsigned count);
 unsigned guest_receive(struct guest *guest, unsigned budget);
 
-/* 1 if the queue's wait_fd becomes readable within the time. */
+/* 1 if the queue's wait_fd becomes readable within the time, or (reads_ahead) receive() has stopped
+ * at its budget or for want of buffers before. */
 int guest_wait(struct guest *guest, int timeout_ms);
 /* Receives until `count` frames are there or the time is over; returns how many there are. */
 unsigned guest_receive_until(struct guest *guest, unsigned count, int timeout_ms);

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "kinds.h"
 
+#include <errno.h>
+#include <pthread.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/checked.h"
@@ -63,14 +66,68 @@ static void provoke_by_arp(struct guest *guest, unsigned count)
 }
 #endif
 
+/* ---- stream: a socket pair, whose far end is read by a thread -----------------------------------
+ */
+
+enum {
+    STREAM_NEAR = 900, /* fds that nothing else gets */
+    STREAM_FAR,
+};
+
+static pthread_t stream_reader;
+
+static void *stream_read(void *argument)
+{
+    static uint8_t bytes[65536];
+
+    while (recv(STREAM_FAR, bytes, sizeof(bytes), 0) > 0)
+        continue;
+    return argument;
+}
+
+/* A connection of its own for each opening: a stream is no use from the middle on. */
+static void prepare_stream(void)
+{
+    static int started;
+    int space = 8 << 20;
+    int pair[2];
+
+    if (started) {
+        shutdown(STREAM_FAR, SHUT_RDWR);
+        pthread_join(stream_reader, NULL);
+    }
+    started = 1;
+    assert_return_code(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), errno);
+    setsockopt(pair[0], SOL_SOCKET, SO_SNDBUFFORCE, &space, sizeof(space));
+    assert_int_equal(dup2(pair[0], STREAM_NEAR), STREAM_NEAR);
+    assert_int_equal(dup2(pair[1], STREAM_FAR), STREAM_FAR);
+    close(pair[0]);
+    close(pair[1]);
+    assert_int_equal(pthread_create(&stream_reader, NULL, stream_read, NULL), 0);
+}
+
+static void provoke_over_stream(struct guest *guest, unsigned count)
+{
+    uint8_t bytes[4 + 300] = {0, 0, 300 >> 8, 300 & 0xff};
+
+    (void)guest;
+    for (unsigned i = 0; i < count; i++) {
+        test_frame_fill(bytes + 4, 300, i);
+        assert_int_equal(send(STREAM_FAR, bytes, sizeof(bytes), 0), sizeof(bytes));
+    }
+}
+
 const struct kind kinds[] = {
-    {"null", "null", KIND_SILENT, FRAME_LEN_MAX, NULL},
-    {"null-generate", "null:generate=300", KIND_ENDLESS, FRAME_LEN_MAX, provoke_nothing},
-    {"null-rate", "null:generate=300,rate=2000", KIND_ENDLESS, FRAME_LEN_MAX, provoke_nothing},
-    {"loopback", "loopback", KIND_ECHOES, FRAME_LEN_MAX, provoke_by_sending},
-    {"tap", "tap:ifname=contract0", KIND_NEEDS_ETHERNET, 1514, provoke_from_host},
+    {"null", "null", KIND_SILENT, FRAME_LEN_MAX, NULL, NULL},
+    {"null-generate", "null:generate=300", KIND_ENDLESS, FRAME_LEN_MAX, provoke_nothing, NULL},
+    {"null-rate", "null:generate=300,rate=2000", KIND_ENDLESS, FRAME_LEN_MAX, provoke_nothing,
+     NULL},
+    {"loopback", "loopback", KIND_ECHOES, FRAME_LEN_MAX, provoke_by_sending, NULL},
+    {"tap", "tap:ifname=contract0", KIND_NEEDS_ETHERNET, 1514, provoke_from_host, NULL},
+    {"stream", "stream:fd=900", KIND_READS_AHEAD, FRAME_LEN_MAX, provoke_over_stream,
+     prepare_stream},
 #ifdef TEST_HAVE_USER
-    {"user", "user", 0, 1514, provoke_by_arp},
+    {"user", "user", 0, 1514, provoke_by_arp, NULL},
 #endif
 };
 

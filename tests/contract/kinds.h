@@ -10,6 +10,7 @@ enum kind_trait {
     KIND_ENDLESS = 1 << 1,        /* has frames all the time */
     KIND_SILENT = 1 << 2,         /* never has a frame */
     KIND_NEEDS_ETHERNET = 1 << 3, /* tap: needs the test's namespace */
+    KIND_READS_AHEAD = 1 << 4,    /* what it has read is its own: wait_fd does not tell of that */
 };
 
 struct kind {
@@ -20,6 +21,8 @@ struct kind {
     /* Makes `count` frames come to the guest. They may come at once if the guest has room (inside
      * send()), or else wait until receive(). NULL for silent kinds. */
     void (*provoke)(struct guest *guest, unsigned count);
+    /* What has to be there before it is opened; NULL: nothing. */
+    void (*prepare)(void);
 };
 
 extern const struct kind kinds[];

@@ -25,7 +25,10 @@ static const struct kind *begin(void **state, struct guest *guest)
         print_message("skipped, %s\n", no_namespace);
         skip();
     }
+    if (kind->prepare != NULL)
+        kind->prepare();
     guest_open(guest, kind->spec);
+    guest->reads_ahead = (kind->traits & KIND_READS_AHEAD) != 0;
     return kind;
 }
 
