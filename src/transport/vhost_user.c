@@ -226,6 +226,19 @@ static void queue_broken(void *context, unsigned queue)
 
 /* ---- open, close, inspect --------------------------------------------------------------- */
 
+/* The last queue of the most pairs, the control queue, is beyond: front-ends that end it themselves
+ * do not miss it (VU-MQ-02). */
+static unsigned rings_named(struct coordinator *coordinator)
+{
+    unsigned count = nic_queue_count(coordinator_nic(coordinator));
+
+    if (count <= VHOST_USER_RINGS_MAX)
+        return count;
+    log_info("%s: a front-end that does not end the control queue itself needs queues=127 or less",
+             coordinator_name(coordinator));
+    return VHOST_USER_RINGS_MAX;
+}
+
 int vhost_user_open(const struct vhost_user_settings *settings, struct vhost_user **ret_vhost_user,
                     struct error *err)
 {
@@ -244,7 +257,7 @@ int vhost_user_open(const struct vhost_user_settings *settings, struct vhost_use
     vhost_user->again.fire = client_connect;
     vhost_user->peer.fd = -1;
     vhost_user->backend_fd = -1;
-    vhost_user->ring_count = nic_queue_count(coordinator_nic(settings->coordinator));
+    vhost_user->ring_count = rings_named(settings->coordinator);
     vhost_user->ring = calloc(vhost_user->ring_count, sizeof(*vhost_user->ring));
     vhost_user->path = strdup(settings->path);
     if (vhost_user->ring == NULL || vhost_user->path == NULL)

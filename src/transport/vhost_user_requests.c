@@ -44,12 +44,19 @@ static int reply_u64(struct call *call, uint64_t value)
     return 0;
 }
 
+/* A VMM that ends the control queue itself never speaks of a ring that has no number (VU-MQ-02). */
 static struct vhost_user_ring *ring_find(const struct call *call, uint32_t index)
 {
     if (index < call->vhost_user->ring_count)
         return &call->vhost_user->ring[index];
-    error_set(call->err, EINVAL, "ring %u does not exist; this NIC has %u", index,
-              call->vhost_user->ring_count);
+    if (index < nic_queue_count(nic_of(call)))
+        error_set(call->err, EINVAL,
+                  "ring %u, the control queue, can't be named by SET_VRING_KICK; this front-end "
+                  "needs queues=127 or less",
+                  index);
+    else
+        error_set(call->err, EINVAL, "ring %u does not exist; this NIC has %u", index,
+                  call->vhost_user->ring_count);
     return NULL;
 }
 

@@ -72,6 +72,7 @@ enum {
 
     VHOST_USER_VRING_INDEX_MASK = 0xff, /* of the fd messages' word */
     VHOST_USER_VRING_NO_FD = 0x100,
+    VHOST_USER_RINGS_MAX = 0x100, /* that this word can name */
 };
 
 struct vhost_user_header {

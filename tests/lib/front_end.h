@@ -100,7 +100,7 @@ enum {
     VU_HEADER_LEN = 12,
     VU_PAYLOAD_MAX = 4096,
     VU_FDS_MAX = 32,
-    FRONT_END_VRINGS_MAX = 18,
+    FRONT_END_VRINGS_MAX = 256,
     VU_CONFIG_HEADER_LEN = 12,
     VU_NO_FD = 1 << 8,
 };
