@@ -470,6 +470,34 @@ def saved_state_seeds():
     }
 
 
+def stream_seeds():
+    """A peer's writes, a guest's room and frames: see target_stream.c."""
+    write, zeroes, receive, room, send, read, reopen = range(7)
+
+    def frame(length, more=0):
+        return length.to_bytes(4, "big") + bytes(i & 0xFF for i in range(length - more))
+
+    def written(data):
+        return b"".join(
+            u8(write, len(data[at : at + 255])) + data[at : at + 255]
+            for at in range(0, len(data), 255)
+        )
+
+    some = frame(14) + frame(60) + frame(100)
+    return {
+        "frames": u8(255) + written(some * 3) + u8(receive, 64),
+        "split": u8(255) + written(some[:40]) + u8(receive, 9) + written(some[40:]) + u8(receive, 9),
+        "no_room": u8(1) + written(some) + u8(receive, 9, room, 1, receive, 9, room, 9, receive, 1),
+        "large": u8(9) + written((65557).to_bytes(4, "big")) + u8(zeroes, 66, receive, 9),
+        "zero": u8(9) + written(frame(20) + bytes(4) + frame(20)) + u8(receive, 9),
+        "short": u8(9) + written(frame(20) + frame(13) + frame(20)) + u8(receive, 9),
+        "oversize": u8(9) + written(frame(20) + (65558).to_bytes(4, "big")) + u8(receive, 9),
+        "both": u8(9, send, 20) + written(some) + u8(receive, 9, read, 9, send, 9, read, 200) * 4,
+        "full": u8(9) + u8(send, 32, send, 32, read, 3, send, 32, read, 255, send, 1) * 3,
+        "reopen": u8(9, reopen, 0) + written(some[:30]) + u8(receive, 9, reopen, 0) + written(some[30:]),
+    }
+
+
 TARGETS = {
     "split_ring": lambda: ring_seeds(packed=False),
     "packed_ring": lambda: ring_seeds(packed=True),
@@ -480,6 +508,7 @@ TARGETS = {
     "registers": registers_seeds,
     "saved_state": saved_state_seeds,
     "segment": segment_seeds,
+    "stream": stream_seeds,
     "vhost_user": vhost_user_seeds,
     "config": config_seeds,
     "control": control_seeds,
