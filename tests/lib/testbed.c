@@ -147,6 +147,10 @@ struct testbed *testbed_start_daemon(void **state, const struct testbed_options 
     struct testbed_options usual = {0};
 
     nic_prepare(bed, VICTIM, options != NULL ? options : &usual);
+    if (options != NULL && options->bystander != NULL) {
+        usual = *options;
+        usual.nic = options->bystander;
+    }
     nic_prepare(bed, BYSTANDER, &usual);
     bed->daemon.workers = bed->nic[VICTIM].options.workers;
     daemon_start(&bed->daemon);

@@ -27,7 +27,10 @@ enum {
 
 /* Zero means the usual thing everywhere. */
 struct testbed_options {
-    const char *nic;     /* the daemon's options; usual: queues=PAIRS,endpoint=loopback */
+    const char *nic; /* the daemon's options; usual: queues=PAIRS,endpoint=loopback */
+    /* The same of the bystander, which then has all of the victim's options; usual: loopback, and
+     * usual options. testbed_finish() expects a loopback. */
+    const char *bystander;
     unsigned pairs;      /* usual: 1 */
     unsigned queue_size; /* usual: 64 */
     uint16_t start_idx;  /* of all rings */
