@@ -213,3 +213,47 @@ void register_device_inspect(struct register_device *device, char ret_text[DEVIC
     else
         pci_inspect(device->pci, &visitor);
 }
+
+struct sum {
+    const char *name;
+    uint64_t value;
+};
+
+static void sum_enter(void *context, const char *name)
+{
+    (void)context;
+    (void)name;
+}
+
+static void sum_text(void *context, const char *name, const char *value)
+{
+    (void)context;
+    (void)name;
+    (void)value;
+}
+
+static void sum_number(void *context, const char *name, uint64_t value, enum inspect_style style)
+{
+    struct sum *sum = context;
+
+    (void)style;
+    if (strcmp(name, sum->name) == 0)
+        sum->value += value;
+}
+
+static void sum_flag(void *context, const char *name, int value)
+{
+    (void)context;
+    (void)name;
+    (void)value;
+}
+
+uint64_t register_device_sum(struct register_device *device, const char *name)
+{
+    static const struct inspect_ops ops = {sum_enter, see_leave, sum_text, sum_number, sum_flag};
+    struct sum sum = {.name = name};
+    struct inspect visitor = {&ops, &sum};
+
+    coordinator_inspect(device->coordinator, &visitor);
+    return sum.value;
+}
