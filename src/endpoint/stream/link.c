@@ -8,13 +8,13 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "base/checked.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/local_socket.h"
 #include "endpoint/stream/stream.h"
 
 enum {
@@ -227,30 +227,26 @@ static void client_give_up(struct stream *stream)
 
 /* ---- server ------------------------------------------------------------------------------ */
 
-/* A socket file that nobody listens at is a leftover of a process that was killed. */
-static int leftover_remove(const struct sockaddr_un *path, struct error *err)
+static int name_free(const struct sockaddr_un *path, struct error *err)
 {
-    struct stat status;
-    int connected, saved;
-    int fd;
+    int result = local_socket_free_name(path);
 
-    /* A connect to a file of another kind is refused as well. */
-    if (lstat(path->sun_path, &status) < 0 || !S_ISSOCK(status.st_mode))
+    switch (result) {
+    case 0:
         return 0;
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return error_set(err, errno, "endpoint stream: no socket: %s", strerror(errno));
-    connected = connect(fd, (const struct sockaddr *)path, sizeof(*path));
-    saved = errno;
-    close(fd);
-    if (connected == 0 || saved == EAGAIN)
+    case -EADDRINUSE:
         return error_set(err, EADDRINUSE,
                          "endpoint stream: somebody listens at %s already; choose another path=, "
                          "or mode=client",
                          path->sun_path);
-    if (saved == ECONNREFUSED)
-        unlink(path->sun_path);
-    return 0;
+    case -EEXIST:
+        return error_set(err, EEXIST,
+                         "endpoint stream: %s is there and is no socket; remove it or choose "
+                         "another path=",
+                         path->sun_path);
+    default:
+        return error_set(err, -result, "endpoint stream: no socket: %s", strerror(-result));
+    }
 }
 
 static int server_listen(struct stream *stream, const struct sockaddr *address, socklen_t len,
@@ -282,7 +278,7 @@ static int server_open(struct stream *stream, struct error *err)
     if (*stream->path.sun_path == '\0')
         return server_listen(stream, stream->addresses->ai_addr, stream->addresses->ai_addrlen,
                              err);
-    rc = leftover_remove(&stream->path, err);
+    rc = name_free(&stream->path, err);
     return rc < 0 ? rc
                   : server_listen(stream, (const struct sockaddr *)&stream->path,
                                   sizeof(stream->path), err);
