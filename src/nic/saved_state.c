@@ -390,6 +390,8 @@ static const struct {
     COUNTER(rx_bad_buffer),
     COUNTER(tx_packets_per_wake),
     COUNTER(rx_packets_per_wake),
+    COUNTER(rx_merged),
+    COUNTER(rx_merged_bytes),
 };
 
 static counter *counter_at(const struct pair_stats *stats, size_t group, size_t index)

@@ -211,8 +211,8 @@ static void statistics_of_other_builds_are_read_as_far_as_known(void **state)
     size_t len;
 
     (void)state;
-    counter_set(&stats->tx_packets, 5);
-    counter_set(&stats->rx_drop[PAIR_RX_DROP_FILTERED], 6);
+    for (size_t i = 0; i < sizeof(*stats) / sizeof(counter); i++)
+        counter_set((counter *)stats + i, i + 1);
     records_begin(&writer);
     records_open(&writer, 1, RECORD_MANDATORY);
     saved_stats_write(&writer, stats);
@@ -234,7 +234,7 @@ static void statistics_of_other_builds_are_read_as_far_as_known(void **state)
     saved_stats_read(&reader, copy);
     assert_int_equal(record_is_done(&reader), 1);
     assert_int_equal(counter_get(&copy->tx_packets), 11);
-    assert_int_equal(counter_get(&copy->tx_bytes), 0);
+    assert_int_equal(counter_get(&copy->tx_bytes), counter_get(&stats->tx_bytes));
     free(block);
     free(copy);
     free(stats);
