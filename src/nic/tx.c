@@ -211,6 +211,7 @@ static void run_send(struct pair *pair, struct run *run)
     struct pair_scratch *scratch = pair->scratch;
     uint32_t sent = 0;
 
+    pair->tx_resume = 0; /* if it was of the first of these, that does not go in segments now */
     if (pair->flight.capacity != 0)
         tokens_assign(pair, run);
     if (run->frames != 0)

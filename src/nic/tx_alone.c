@@ -40,6 +40,12 @@ static unsigned send_segments(struct pair *pair, const struct frame *frame)
     return PAIR_TX_FRAME;
 }
 
+static unsigned send_whole(struct pair *pair, const struct frame *frame)
+{
+    pair->tx_resume = 0;
+    return pair->ops->send(pair->endpoint_queue, frame, 1) == 1 ? PAIR_TX_FRAME : PAIR_TX_BLOCKED;
+}
+
 unsigned pair_tx_alone(struct pair *pair, struct frame *frame)
 {
     unsigned verdict;
@@ -47,8 +53,7 @@ unsigned pair_tx_alone(struct pair *pair, struct frame *frame)
     if (frame->iov_count > FRAME_SPANS_MAX)
         gather(pair->scratch, frame);
     if ((offload_needs(&frame->offload) & ~pair->rules.tx_passed) == 0)
-        return pair->ops->send(pair->endpoint_queue, frame, 1) == 1 ? PAIR_TX_FRAME
-                                                                    : PAIR_TX_BLOCKED;
+        return send_whole(pair, frame);
     verdict = send_segments(pair, frame);
     if (verdict != PAIR_TX_BLOCKED)
         pair->tx_resume = 0;

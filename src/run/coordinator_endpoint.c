@@ -28,6 +28,7 @@ void coordinator_disconnect_pair(struct worker_pair *worker_pair)
     pair->endpoint_queue = NULL;
     pair->ops = NULL;
     pair->rx_ready = 0;
+    pair->rx_resume = 0; /* what it kept went with it */
     pair->tx_blocked = 0;
 }
 

@@ -21,6 +21,8 @@ enum fuzz_completion {
 
 /* Is this range one that the guest gave, for this use? */
 typedef int fuzz_span_check(const void *context, const struct iovec *span, int writable);
+/* Is told of every frame that is sent. */
+typedef void fuzz_frame_look(void *context, const struct frame *frame);
 
 struct fuzz_endpoint {
     struct endpoint base;
@@ -30,11 +32,14 @@ struct fuzz_endpoint {
     uint32_t tx_offloads;       /* what the driver agreed to */
     fuzz_span_check *owns_span; /* borrowed, with its context */
     const void *owns_context;
+    fuzz_frame_look *look; /* borrowed, with its context; NULL: nobody looks */
+    void *look_context;
 
     /* What the input wants next. */
     uint32_t accept;        /* frames that send() takes before it blocks */
     uint32_t reaps;         /* frames of which a reap() says that they are done */
     uint8_t loops;          /* frames come back through rx from inside send() */
+    uint8_t delivers;       /* the same, as frames in memory */
     uint32_t pending;       /* frames that receive() has */
     uint32_t pending_len;   /* bytes of each */
     uint32_t pending_extra; /* bytes of room it asks for beyond that */

@@ -498,6 +498,34 @@ def stream_seeds():
     }
 
 
+# ---- bulk: see target_bulk.c ------------------------------------------------------------------
+
+SEND, GIVE, TURN_PARTLY, TURN_ALL, RULES, REST = 0, 2, 3, 4, 6, 7
+BULK_MERGEABLE, BULK_TAKES, BULK_V6, BULK_HASH, BULK_LOOPS = 2, 4, 8, 16, 32
+
+
+def bulk_steps(*steps):
+    return b"".join(bytes(step) for step in steps)
+
+
+def bulk_seeds():
+    some = bulk_steps((SEND, 0xff, 20), (GIVE, 60, 15), (TURN_PARTLY, 3, 0), (SEND, 0x21, 4),
+                        (TURN_PARTLY, 2, 1), (REST, 0, 0), (GIVE, 140, 15), (TURN_ALL, 0, 0))
+    both = BULK_MERGEABLE | BULK_TAKES
+    return {
+        "segmented": u8(0) + u8(1) + some,
+        "segmented_v6": u8(BULK_V6) + u8(1) + some,
+        "completed": u8(0) + u8(0) + some,
+        "loop_whole": u8(both | BULK_LOOPS) + u8(0x7f) + some,
+        "loop_segmented": u8(BULK_MERGEABLE | BULK_LOOPS) + u8(0x7f) + some,
+        "loop_merged": u8(both | BULK_LOOPS) + u8(1) + some,
+        "loop_hash": u8(both | BULK_HASH | BULK_LOOPS) + u8(0x7f) + some,
+        "loop_rules": u8(BULK_MERGEABLE | BULK_LOOPS) + u8(0x7f)
+        + bulk_steps((SEND, 0xff, 4), (GIVE, 40, 7), (TURN_ALL, 0, 0), (RULES, 0, 1),
+                       (TURN_ALL, 0, 0), (GIVE, 140, 15), (TURN_ALL, 0, 0)),
+    }
+
+
 TARGETS = {
     "split_ring": lambda: ring_seeds(packed=False),
     "packed_ring": lambda: ring_seeds(packed=True),
@@ -508,6 +536,7 @@ TARGETS = {
     "registers": registers_seeds,
     "saved_state": saved_state_seeds,
     "segment": segment_seeds,
+    "bulk": bulk_seeds,
     "stream": stream_seeds,
     "vhost_user": vhost_user_seeds,
     "config": config_seeds,
