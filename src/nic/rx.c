@@ -320,9 +320,14 @@ static int complete(struct pair *pair, uint32_t len, const struct frame_offload 
 static int adapt(struct pair *pair, uint32_t len, const struct frame_offload *offload,
                  struct net_header *ret_header)
 {
+    const struct chain_batch *window = &pair->scratch->rx;
+    const struct frame frame = {.iov = &window->iov[pair->window_iov],
+                                .iov_count = window->iov_used - pair->window_iov,
+                                .len = len,
+                                .offload = *offload};
     uint32_t allowed = pair->rules.rx_offloads;
 
-    if (offload->gso_type != FRAME_GSO_NONE && (offload_needs(offload) & ~allowed) != 0)
+    if (offload->gso_type != FRAME_GSO_NONE && (frame_needs(&frame) & ~allowed) != 0)
         return -EINVAL;
     if (!(allowed & ENDPOINT_CSUM))
         return offload->flags & FRAME_NEEDS_CSUM ? complete(pair, len, offload) : 0;

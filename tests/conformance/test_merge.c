@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Segments of one flow on their way to a guest, through the whole daemon: one frame for a driver
- * that takes large ones, the segments as they are for one that does not. */
+/* Large frames on their way to a guest, through the whole daemon: segments of one flow are one
+ * frame for a driver that takes such, and stay as they are for one that does not; datagrams that
+ * come large stay so for a driver that takes those of their family. */
 #include <string.h>
 
 #include "check.h"
@@ -11,6 +12,9 @@
 #define MODERN     (VIRTIO_F_VERSION_1 | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX)
 #define GUEST_CSUM (1ull << 1)
 #define GUEST_TSO4 (1ull << 7)
+#define CSUM       (1ull << 0)
+#define GUEST_USO4 (1ull << 54)
+#define HOST_USO   (1ull << 56)
 
 enum {
     SEGMENTS = 5,
@@ -23,6 +27,7 @@ enum {
     FLAG_ACK = 0x10,
     NEEDS_CSUM = 1,
     GSO_TCPV4 = 1,
+    GSO_UDP_L4 = 5,
 };
 
 static uint8_t payload_byte(uint32_t at)
@@ -166,6 +171,32 @@ static void NET_RX_06_a_damaged_segment_reaches_the_driver_as_it_is(void **state
     testbed_finish(*state);
 }
 
+static void NET_RX_08_datagrams_for_a_driver_that_takes_one_family(void **state)
+{
+    struct testbed_nic *nic = start(state, CSUM | GUEST_CSUM | HOST_USO | GUEST_USO4);
+    const struct net_header header = {.flags = NEEDS_CSUM,
+                                      .gso_type = GSO_UDP_L4,
+                                      .gso_size = 100,
+                                      .csum_start = TCP_AT,
+                                      .csum_offset = 6};
+    uint8_t got[NET_FRAME_MAX];
+    struct packet packet = {0};
+
+    packet_put_ethernet(&packet, nic->mac, 0x0800);
+    packet_put_ip(&packet, PACKET_UDP, "10.0.0.1", "10.0.0.2");
+    packet_put_udp(&packet, 5000);
+    packet_put_zeros(&packet, 450);
+    packet_finish_udp(&packet);
+    net_driver_queue_with(&nic->net[0], &header, packet.bytes, packet.len);
+    driver_ring_flush(&testbed_tx(nic, 0)->ring);
+    assert_int_equal(net_driver_receive(&nic->net[0], got, sizeof(got), WAIT_LONG_MS), packet.len);
+    assert_memory_equal(got, packet.bytes, packet.len);
+    assert_int_equal(nic->net[0].last_header.gso_type, GSO_UDP_L4);
+    assert_int_equal(nic->net[0].last_header.gso_size, 100);
+    net_driver_drain(&nic->net[0]);
+    testbed_finish(*state);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -174,6 +205,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(NET_RX_07_a_train_stays_one_for_a_driver_that_does_not,
                                         testbed_setup, testbed_teardown),
         cmocka_unit_test_setup_teardown(NET_RX_06_a_damaged_segment_reaches_the_driver_as_it_is,
+                                        testbed_setup, testbed_teardown),
+        cmocka_unit_test_setup_teardown(NET_RX_08_datagrams_for_a_driver_that_takes_one_family,
                                         testbed_setup, testbed_teardown),
     };
 
