@@ -11,15 +11,20 @@
 #include "base/checked.h"
 #include "endpoint/spec.h"
 
+unsigned coordinator_pair_count(const struct coordinator *coordinator)
+{
+    return coordinator->pairs == NULL ? 0 : coordinator->nic.config.queue_pairs;
+}
+
 void coordinator_pause_all(struct coordinator *coordinator) ROLE_UNCHECKED
 {
-    for (unsigned i = 0; i < coordinator->nic.config.queue_pairs; i++)
+    for (unsigned i = 0; i < coordinator_pair_count(coordinator); i++)
         worker_pause(coordinator->pairs[i].worker);
 }
 
 void coordinator_resume_all(struct coordinator *coordinator) ROLE_UNCHECKED
 {
-    for (unsigned i = 0; i < coordinator->nic.config.queue_pairs; i++)
+    for (unsigned i = 0; i < coordinator_pair_count(coordinator); i++)
         worker_resume(coordinator->pairs[i].worker);
 }
 
@@ -66,34 +71,9 @@ static void fault_ready(struct loop_source *source, uint32_t events)
 
 /* ---- open and close --------------------------------------------------------------------- */
 
-static int pairs_create(struct coordinator *coordinator, const struct worker_wish *wish)
-{
-    uint64_t workers = worker_pool_choose(coordinator->pool, wish);
-    unsigned count = coordinator->nic.config.queue_pairs;
-    int result = 0;
-
-    coordinator->stopped_at = calloc(2 * count + 1, sizeof(*coordinator->stopped_at));
-    coordinator->enabled = calloc(2 * count + 1, sizeof(*coordinator->enabled));
-    coordinator->pairs = aligned_alloc(64, (count * sizeof(struct worker_pair) + 63) / 64 * 64);
-    if (coordinator->pairs == NULL || coordinator->stopped_at == NULL ||
-        coordinator->enabled == NULL)
-        return -ENOMEM;
-    memset(coordinator->pairs, 0, count * sizeof(struct worker_pair));
-    for (unsigned i = 0; i < count && result == 0; i++) {
-        struct worker *worker = worker_pool_place(coordinator->pool, workers);
-
-        pair_init(&coordinator->pairs[i].pair, i);
-        worker_pause(worker);
-        result = worker_attach(worker, &coordinator->pairs[i], &coordinator->faults);
-        worker_resume(worker);
-    }
-    return result;
-}
-
 static void pairs_free(struct coordinator *coordinator)
 {
-    for (unsigned i = 0; coordinator->pairs != NULL && i < coordinator->nic.config.queue_pairs;
-         i++) {
+    for (unsigned i = 0; i < coordinator_pair_count(coordinator); i++) {
         struct worker *worker = coordinator->pairs[i].worker;
 
         if (worker == NULL)
@@ -105,7 +85,44 @@ static void pairs_free(struct coordinator *coordinator)
     free(coordinator->pairs);
     coordinator->pairs = NULL;
     free(coordinator->stopped_at);
+    coordinator->stopped_at = NULL;
     free(coordinator->enabled);
+    coordinator->enabled = NULL;
+}
+
+static int pairs_attach(struct coordinator *coordinator, uint64_t workers)
+{
+    int result = 0;
+
+    for (unsigned i = 0; i < coordinator_pair_count(coordinator) && result == 0; i++) {
+        struct worker *worker = worker_pool_place(coordinator->pool, workers);
+
+        pair_init(&coordinator->pairs[i].pair, i);
+        worker_pause(worker);
+        result = worker_attach(worker, &coordinator->pairs[i], &coordinator->faults);
+        worker_resume(worker);
+    }
+    return result;
+}
+
+/* All of them, or none. */
+static int pairs_create(struct coordinator *coordinator, const struct worker_wish *wish)
+{
+    unsigned count = coordinator->nic.config.queue_pairs;
+    size_t size = (count * sizeof(struct worker_pair) + 63) / 64 * 64;
+    int result = -ENOMEM;
+
+    coordinator->stopped_at = calloc(2 * count + 1, sizeof(*coordinator->stopped_at));
+    coordinator->enabled = calloc(2 * count + 1, sizeof(*coordinator->enabled));
+    coordinator->pairs = aligned_alloc(64, size);
+    if (coordinator->pairs != NULL)
+        memset(coordinator->pairs, 0, size);
+    if (coordinator->pairs != NULL && coordinator->stopped_at != NULL &&
+        coordinator->enabled != NULL)
+        result = pairs_attach(coordinator, worker_pool_choose(coordinator->pool, wish));
+    if (result < 0)
+        pairs_free(coordinator);
+    return result;
 }
 
 /* What the operator left to the endpoint comes from its capabilities. */

@@ -78,7 +78,7 @@ void coordinator_update_link(struct coordinator *coordinator)
 void coordinator_drop_endpoint(struct coordinator *coordinator)
 {
     coordinator_pause_all(coordinator);
-    for (unsigned i = 0; i < coordinator->nic.config.queue_pairs; i++)
+    for (unsigned i = 0; i < coordinator_pair_count(coordinator); i++)
         coordinator_disconnect_pair(&coordinator->pairs[i]);
     coordinator_resume_all(coordinator);
     if (coordinator->endpoint_source.fd >= 0)
@@ -150,7 +150,7 @@ static void endpoint_gone(struct coordinator *coordinator)
 static void endpoint_restart(struct coordinator *coordinator)
 {
     coordinator_pause_all(coordinator);
-    for (unsigned i = 0; i < coordinator->nic.config.queue_pairs; i++)
+    for (unsigned i = 0; i < coordinator_pair_count(coordinator); i++)
         coordinator_disconnect_pair(&coordinator->pairs[i]);
     coordinator_resume_all(coordinator);
     coordinator_update_all(coordinator);

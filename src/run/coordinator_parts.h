@@ -58,6 +58,8 @@ struct coordinator {
 
 /* ---- coordinator.c ---------------------------------------------------------------------- */
 
+/* Pairs that are there: none yet where a card that can't be set up is taken down again. */
+unsigned coordinator_pair_count(const struct coordinator *coordinator);
 void coordinator_pause_all(struct coordinator *coordinator) TAKES_DATA;
 void coordinator_resume_all(struct coordinator *coordinator) DROPS_DATA;
 /* NEEDS_RESET, one line in the log, and the transport's notice. */

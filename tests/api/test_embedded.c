@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "check.h"
 #include "clockwork.h"
@@ -307,6 +309,42 @@ static void transports_are_not_mixed(void **state)
     bed_free(bed);
 }
 
+/* ---- a process that has run out of files ------------------------------------------------ */
+
+static void a_card_for_which_there_are_no_files_is_refused(void **state)
+{
+    static const enum vionic_transport transports[] = {VIONIC_TRANSPORT_MMIO, VIONIC_TRANSPORT_PCI};
+    struct bed *bed = bed_new();
+    struct vionic_nic_config config = {
+        .size = sizeof(config), .endpoint = "null", .queue_pairs = 4};
+    struct rlimit before, limit;
+    int first_free = dup(0);
+    unsigned refused = 0;
+
+    (void)state;
+    assert_true(first_free >= 0);
+    close(first_free);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    for (unsigned i = 0; i < 2 * 30; i++) {
+        struct vionic_error err = {""};
+        struct vionic_nic *nic;
+
+        config.transport = transports[i % 2];
+        limit = before;
+        limit.rlim_cur = (rlim_t)first_free + i / 2;
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+        if (vionic_add_nic(bed->machine.vionic, &config, &nic, &err) == 0) {
+            vionic_remove_nic(nic);
+            continue;
+        }
+        refused++;
+        assert_true(err.text[0] != '\0');
+    }
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_true(refused > 10 && refused < 2 * 30);
+    bed_free(bed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -320,6 +358,7 @@ int main(void)
         cmocka_unit_test(bad_memory_is_refused_and_changes_nothing),
         cmocka_unit_test(a_pci_function_answers),
         cmocka_unit_test(transports_are_not_mixed),
+        cmocka_unit_test(a_card_for_which_there_are_no_files_is_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
