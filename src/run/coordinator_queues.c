@@ -361,9 +361,10 @@ void coordinator_reset(struct coordinator *coordinator)
 
     if (nic_control_queue(&coordinator->nic) != UINT_MAX)
         coordinator_stop_queue(coordinator, nic_control_queue(&coordinator->nic));
+    for (unsigned i = 0; i < 2 * pairs; i++) /* what moves until then does by what was agreed */
+        coordinator_stop_queue(coordinator, i);
     nic_reset(&coordinator->nic);
     for (unsigned i = 0; i < 2 * pairs; i++) {
-        coordinator_stop_queue(coordinator, i);
         faults_drop(coordinator, i);
         coordinator_enable_queue(coordinator, i, COORDINATOR_DISABLE);
     }

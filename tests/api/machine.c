@@ -74,7 +74,7 @@ void machine_open(struct machine *machine, struct guest_machine *guest,
     config->transport = VIONIC_TRANSPORT_MMIO;
     config->interrupts = &interrupts;
     memcpy(config->mac, machine_mac, 6);
-    if (config->endpoint == NULL)
+    if (config->endpoint == NULL && config->endpoint_ops == NULL)
         config->endpoint = "loopback";
     check(vionic_create(&library, &machine->vionic, &err) == 0, "%s", err.text);
     check(vionic_add_nic(machine->vionic, config, &machine->nic, &err) == 0, "%s", err.text);

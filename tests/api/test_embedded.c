@@ -3,12 +3,14 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "check.h"
 #include "clockwork.h"
 #include "machine.h"
+#include "vionic_endpoint.h"
 
 #define VERSION_1 (1ull << 32)
 #define EVENT_IDX (1ull << 29)
@@ -309,6 +311,85 @@ static void transports_are_not_mixed(void **state)
     bed_free(bed);
 }
 
+/* ---- a reset while there is more to send ------------------------------------------------ */
+
+/* An endpoint that takes one frame at a time, thinks about it, and looks how long it is. */
+struct slow {
+    int wait_fd; /* can always be written to */
+    unsigned taken, odd;
+};
+
+enum {
+    SLOW_FRAME_LEN = 100,
+    SLOW_US = 20,
+};
+
+static int slow_queue_open(void *endpoint, unsigned index, struct vionic_rx *rx, void **ret_queue,
+                           struct vionic_error *err)
+{
+    (void)index;
+    (void)rx;
+    (void)err;
+    *ret_queue = endpoint;
+    return 0;
+}
+
+static unsigned slow_send(void *queue, const struct vionic_frame *frames, unsigned count)
+{
+    struct slow *slow = queue;
+
+    (void)count;
+    usleep(SLOW_US);
+    __atomic_fetch_add(&slow->taken, 1, __ATOMIC_RELAXED);
+    if (frames[0].len != SLOW_FRAME_LEN)
+        __atomic_fetch_add(&slow->odd, 1, __ATOMIC_RELAXED);
+    return 1;
+}
+
+static int slow_wait_fd(void *queue)
+{
+    return ((struct slow *)queue)->wait_fd;
+}
+
+static const struct vionic_endpoint_ops slow_ops = {
+    .size = sizeof(slow_ops),
+    .kind = "slow",
+    .queue_open = slow_queue_open,
+    .send = slow_send,
+    .wait_fd = slow_wait_fd,
+};
+
+/* How long a header is follows from what was agreed: the last frame before a reset leaves by that
+ * agreement too. */
+static void a_reset_cuts_no_frame_wrong(void **state)
+{
+    struct slow slow = {.wait_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+    struct vionic_nic_config config = {.endpoint_ops = &slow_ops, .endpoint_context = &slow};
+    uint8_t frame[SLOW_FRAME_LEN] = {0};
+    struct guest_machine guest;
+    struct machine machine;
+
+    (void)state;
+    guest_machine_init(&guest, MACHINE_SPLIT);
+    machine_open(&machine, &guest, &config, VIONIC_THREADS_WORKERS);
+    for (unsigned round = 0; round < 300; round++) {
+        unsigned before = __atomic_load_n(&slow.taken, __ATOMIC_RELAXED);
+
+        machine_start(&machine, VERSION_1);
+        for (unsigned i = 0; i < NET_TX_SLOTS; i++)
+            net_driver_queue(&guest.net, frame, sizeof(frame));
+        guest.net.tx->ops->publish(guest.net.tx);
+        machine_write(&machine, REG_QUEUE_NOTIFY, 1);
+        while (__atomic_load_n(&slow.taken, __ATOMIC_RELAXED) == before)
+            continue;
+        machine_write(&machine, REG_STATUS, 0);
+    }
+    assert_int_equal(slow.odd, 0);
+    machine_close(&machine);
+    guest_machine_free(&guest);
+    close(slow.wait_fd);
+}
+
 /* ---- a process that has run out of files ------------------------------------------------ */
 
 static void a_card_for_which_there_are_no_files_is_refused(void **state)
@@ -358,6 +439,7 @@ int main(void)
         cmocka_unit_test(bad_memory_is_refused_and_changes_nothing),
         cmocka_unit_test(a_pci_function_answers),
         cmocka_unit_test(transports_are_not_mixed),
+        cmocka_unit_test(a_reset_cuts_no_frame_wrong),
         cmocka_unit_test(a_card_for_which_there_are_no_files_is_refused),
     };
 
