@@ -210,5 +210,5 @@ int main(void)
                                         testbed_setup, testbed_teardown),
     };
 
-    return cmocka_run_group_tests_name("merge", tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

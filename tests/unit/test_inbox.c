@@ -182,5 +182,5 @@ int main(void)
         cmocka_unit_test(many_put_and_one_takes),
     };
 
-    return cmocka_run_group_tests_name("inbox", tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }
