@@ -37,6 +37,7 @@ static void turn_begin(struct pair *pair, struct pair_scratch *scratch)
     pair->scratch = scratch;
     if (__builtin_expect(!pair->rules.link_up, 0))
         pair->rx_resume = 0; /* a frame that loops back is dropped on its way out, and never done */
+    pair->turn_tx_segments = 0;
     pair->turn_rx = 0;
     pair->turn_rx_packets = 0;
     pair->turn_rx_bytes = 0;

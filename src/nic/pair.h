@@ -27,10 +27,11 @@
 #include "ring/virtqueue.h"
 
 enum {
-    PAIR_TX_BATCH = 64,   /* chains a pop */
-    PAIR_RX_WINDOW = 512, /* chains that may lie ready for one frame */
-    PAIR_RX_POP = 32,     /* chains a pop while the window is filled */
-    PAIR_RX_PUBLISH = 32, /* frames after which the driver is shown what it has */
+    PAIR_TX_BATCH = 64,      /* chains a pop */
+    PAIR_TX_SEGMENTS = 4096, /* made in one turn, before others have theirs */
+    PAIR_RX_WINDOW = 512,    /* chains that may lie ready for one frame */
+    PAIR_RX_POP = 32,        /* chains a pop while the window is filled */
+    PAIR_RX_PUBLISH = 32,    /* frames after which the driver is shown what it has */
 };
 
 /* What a worker lends to the pair whose turn it is. */
@@ -150,6 +151,7 @@ struct pair {
     uint8_t rx_ready;                          /* the endpoint may have something for receive() */
     uint8_t rx_starved;                        /* a frame waits for the driver's buffers */
     uint8_t tx_blocked;                        /* the endpoint did not take everything */
+    uint32_t turn_tx_segments;                 /* sent in this turn */
     uint32_t turn_rx;                          /* frames delivered or dropped in this turn */
     uint32_t turn_rx_packets, turn_rx_largest; /* delivered; counted at its end */
     uint64_t turn_rx_bytes;

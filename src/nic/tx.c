@@ -245,13 +245,19 @@ NEEDS_DATA static int alone_send(struct pair *pair, uint32_t at, struct frame *f
     return 1;
 }
 
+/* A driver can ask for a thousand segments a frame: a turn is not counted in frames alone. */
+static int turn_is_full(const struct pair *pair)
+{
+    return pair->tx_blocked || pair->turn_tx_segments >= PAIR_TX_SEGMENTS;
+}
+
 /* One batch of popped chains; returns how many of them it finished with. */
 NEEDS_DATA static uint32_t batch_send(struct pair *pair)
 {
     struct pair_scratch *scratch = pair->scratch;
     uint32_t done = 0;
 
-    while (done < scratch->tx.count && !pair->tx_blocked) {
+    while (done < scratch->tx.count && !turn_is_full(pair)) {
         struct run run = run_parse(pair, done);
         struct frame alone = {0};
 
@@ -282,7 +288,7 @@ unsigned pair_tx_turn(struct pair *pair, unsigned budget)
     unsigned done = 0;
 
     pair->tx_blocked = 0;
-    while (done < budget && !pair->tx_blocked) {
+    while (done < budget && !turn_is_full(pair)) {
         chain_batch_reset(batch);
         if (virtqueue_pop(&pair->tx, batch, batch_limit(pair, budget - done)) == 0)
             break;

@@ -31,6 +31,7 @@ static unsigned send_segments(struct pair *pair, const struct frame *frame)
         for (unsigned i = 0; i < sent; i++)
             counter_add(&pair->stats.tx_segment_bytes, segmenter->frame[i].len);
         counter_add(&pair->stats.tx_segments, sent);
+        pair->turn_tx_segments += sent;
         pair->tx_resume = (uint16_t)(pair->tx_resume + sent);
         if (sent < count)
             return PAIR_TX_BLOCKED;

@@ -90,6 +90,21 @@ static const struct endpoint_ops taking_ops = {
     .send = holding_send,
 };
 
+/* ---- an endpoint that counts frames ---- */
+
+static unsigned counting_send(struct endpoint_queue *queue, const struct frame *frames,
+                              unsigned count)
+{
+    (void)frames;
+    holding(queue)->held_count += count;
+    return count;
+}
+
+static const struct endpoint_ops counting_ops = {
+    .kind = "counting",
+    .send = counting_send,
+};
+
 /* ---- the bed ---- */
 
 struct pair_bed {
@@ -367,6 +382,44 @@ static void a_full_line_takes_no_more_until_its_front_is_done(void **state)
     bed_finish(bed, 0);
 }
 
+/* 64 times the same large frame, of 1000 segments. */
+static void bed_send_large(struct pair_bed *bed)
+{
+    static const uint8_t tcpv4[] = {1, 1, 54, 0, 64, 0, 34, 0, 16, 0, 0, 0}; /* the net header */
+    uint32_t len = HEADER_LEN + 54 + 64000;
+    struct driver_buffer buffer = {DATA_GPA, len, DEVICE_READS};
+    struct driver_chain chain = {.buffer = &buffer, .count = 1, .shape = CHAIN_DIRECT};
+    uint8_t *bytes = guest_ram_at(&bed->ram, DATA_GPA, len);
+
+    memset(bytes, 0, len);
+    memcpy(bytes, tcpv4, sizeof(tcpv4));
+    bytes[HEADER_LEN + 12] = 0x08; /* IPv4, no length: the segmenter's to say */
+    bytes[HEADER_LEN + 14] = 0x45;
+    bytes[HEADER_LEN + 23] = 6; /* TCP */
+    bytes[HEADER_LEN + 46] = 0x50;
+    for (unsigned i = 0; i < RING_SIZE; i++)
+        bed->ring->ops->add(bed->ring, &chain);
+    bed->ring->ops->publish(bed->ring);
+}
+
+static void a_turn_ends_before_all_is_segmented(void **state)
+{
+    struct pair_bed *bed = bed_start(&counting_ops, 0);
+    unsigned before;
+
+    (void)state;
+    bed->pair.rules.tx_offloads = ENDPOINT_OFFLOADS_ALL;
+    bed_send_large(bed);
+    do {
+        before = bed->queue.held_count;
+        bed_turn(bed);
+        assert_true(bed->queue.held_count - before < PAIR_TX_SEGMENTS + GSO_SEGMENTS_MAX);
+    } while (bed->queue.held_count != before);
+    assert_int_equal(bed->queue.held_count, RING_SIZE * 1000);
+    assert_int_equal(counter_get(&bed->pair.stats.tx_segmented), RING_SIZE);
+    bed_finish(bed, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -376,6 +429,7 @@ int main(void)
         cmocka_unit_test(quiesce_completes_each_frame_once),
         cmocka_unit_test(V14_tokens_that_are_not_in_flight_are_ignored),
         cmocka_unit_test(a_full_line_takes_no_more_until_its_front_is_done),
+        cmocka_unit_test(a_turn_ends_before_all_is_segmented),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
