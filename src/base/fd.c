@@ -28,8 +28,3 @@ int fd_set_nonblocking(int fd)
         return -errno;
     return 0;
 }
-
-int fd_set_cloexec(int fd)
-{
-    return fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ? -errno : 0;
-}

@@ -7,4 +7,3 @@ void fd_close(int *fd);
 /* Takes the value out of *fd and leaves -1: ownership moves to the caller. */
 int fd_take(int *fd);
 int fd_set_nonblocking(int fd);
-int fd_set_cloexec(int fd);
