@@ -311,9 +311,11 @@ static int complete(struct pair *pair, uint32_t len, const struct frame_offload 
 {
     const struct chain_batch *window = &pair->scratch->rx;
 
+    if (checksum_complete(&window->iov[pair->window_iov], window->iov_used - pair->window_iov, len,
+                          offload->csum_start, offload->csum_offset) < 0)
+        return -EINVAL;
     counter_add(&pair->stats.rx_csum_completed, 1);
-    return checksum_complete(&window->iov[pair->window_iov], window->iov_used - pair->window_iov,
-                             len, offload->csum_start, offload->csum_offset);
+    return 0;
 }
 
 /* Makes the frame one that this driver agreed to take, with the header for it. */
