@@ -12,6 +12,7 @@
 
 enum {
     CONTROL_ROUNDS = 64, /* batches of control commands in one go */
+    REST_TURNS = 64,     /* of a pair whose ring is about to be let go of */
 };
 
 static struct pair *pair_of_queue(struct coordinator *coordinator, unsigned queue)
@@ -292,10 +293,13 @@ NEEDS_DATA static void queue_rest(struct coordinator *coordinator, unsigned queu
 {
     struct worker_pair *worker_pair = &coordinator->pairs[queue / 2];
     struct virtqueue *virtqueue = coordinator_queue(coordinator, queue);
+    struct pair_scratch *scratch = worker_scratch(worker_pair->worker);
 
     if (!virtqueue->running || virtqueue->resting)
         return;
-    pair_turn(&worker_pair->pair, worker_scratch(worker_pair->worker), virtqueue->size);
+    for (unsigned i = 0; i < REST_TURNS && pair_turn(&worker_pair->pair, scratch, virtqueue->size);
+         i++)
+        ;
     if (worker_pair->pair.ops != NULL && worker_pair->pair.ops->quiesce != NULL)
         coordinator_disconnect_pair(worker_pair);
     virtqueue_rest(virtqueue);

@@ -296,7 +296,7 @@ static void transmit(struct stream *stream, uint8_t how, uint8_t more)
     uint32_t header_len = stream->bed.pair.rules.header_len;
     uint32_t csum_start = NET_LEN + (stream->v6 ? 40 : 20);
     uint32_t gso_size = 16 + more % 64 * 8;
-    uint32_t payload = how & 1 ? 1 + (uint32_t)how * 13 % 3700 : 1 + more;
+    uint32_t payload = how & 1 ? 1 + (uint32_t)how * 13 % 3700 : 1u + more;
     uint32_t segments = (payload + gso_size - 1) / gso_size;
     uint64_t gpa = TX_GPA + stream->offered % TX_SLOTS * (uint64_t)TX_SLOT_LEN;
     struct net_header header = {0};
