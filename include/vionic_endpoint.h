@@ -35,6 +35,8 @@ enum vionic_frame_flags {
     VIONIC_FRAME_NEEDS_CSUM = 1, /* the checksum at csum_start + csum_offset is only begun: the sum
                                     of the pseudo header stands there */
     VIONIC_FRAME_DATA_VALID = 2, /* receive only: checksums were verified */
+    VIONIC_FRAME_UDP_TUNNEL_CSUM = 8, /* the outer UDP header of a tunnel has a checksum, which is
+                                         only begun too */
 };
 
 enum vionic_frame_gso {
@@ -43,6 +45,10 @@ enum vionic_frame_gso {
     VIONIC_FRAME_GSO_UDP = 3, /* to be cut into IP fragments */
     VIONIC_FRAME_GSO_TCPV6 = 4,
     VIONIC_FRAME_GSO_UDP_L4 = 5, /* to be cut into datagrams */
+    /* One of these or-ed to a type other than UDP: that type is of the packet inside a UDP tunnel
+     * (VXLAN, Geneve), and so is the checksum. The bit tells the outer IP header. */
+    VIONIC_FRAME_GSO_UDP_TUNNEL_IPV4 = 0x20,
+    VIONIC_FRAME_GSO_UDP_TUNNEL_IPV6 = 0x40,
     VIONIC_FRAME_GSO_ECN = 0x80, /* or-ed to a TCP type */
 };
 
@@ -53,6 +59,9 @@ struct vionic_offload {
     uint16_t gso_size;    /* bytes of payload of each piece, with GSO */
     uint16_t csum_start;  /* where the sum begins, in bytes from the frame's start */
     uint16_t csum_offset; /* where it is stored, in bytes from csum_start */
+    /* Of a tunnel, in bytes from the frame's start: its UDP header, and the IP header inside. */
+    uint16_t outer_th_offset;
+    uint16_t inner_nh_offset;
 };
 
 enum {
@@ -123,6 +132,10 @@ enum vionic_endpoint_offload {
     VIONIC_ENDPOINT_USO4 = 1 << 4,
     VIONIC_ENDPOINT_USO6 = 1 << 5,
     VIONIC_ENDPOINT_UFO = 1 << 6,
+    /* VIONIC_FRAME_GSO_UDP_TUNNEL_…. No software stands in for these two. send() has to take all
+     * of the above but UFO inside a tunnel, or the driver is offered no tunnels. */
+    VIONIC_ENDPOINT_UDP_TUNNEL = 1 << 7,
+    VIONIC_ENDPOINT_UDP_TUNNEL_CSUM = 1 << 8, /* VIONIC_FRAME_UDP_TUNNEL_CSUM */
 };
 
 struct vionic_endpoint_caps {

@@ -65,6 +65,8 @@ static int nic_config_build(const struct vionic_nic_config *config, struct nic_c
         .queue_pairs = config->queue_pairs == 0 ? 1 : config->queue_pairs,
         .queue_size_max = config->queue_size == 0 ? QUEUE_SIZE_DEFAULT : config->queue_size,
     };
+    if (config->transport == VIONIC_TRANSPORT_VHOST_USER)
+        ret_config->masked.word[1] = UINT64_MAX; /* its messages carry 64 bits */
     if (config->mtu != 0 && config->mtu < NIC_MTU_MIN)
         return error_set(err, EINVAL, "mtu=%u is less than %d", config->mtu, NIC_MTU_MIN);
     if (ret_config->queue_pairs > NIC_QUEUE_PAIRS_MAX)

@@ -39,6 +39,8 @@ SAME_MEMBER(frame_offload, vionic_offload, hdr_len);
 SAME_MEMBER(frame_offload, vionic_offload, gso_size);
 SAME_MEMBER(frame_offload, vionic_offload, csum_start);
 SAME_MEMBER(frame_offload, vionic_offload, csum_offset);
+SAME_MEMBER(frame_offload, vionic_offload, outer_th_offset);
+SAME_MEMBER(frame_offload, vionic_offload, inner_nh_offset);
 SAME_SIZE(frame, vionic_frame);
 SAME_MEMBER(frame, vionic_frame, iov);
 SAME_MEMBER(frame, vionic_frame, iov_count);
@@ -51,10 +53,13 @@ SAME_MEMBER(reservation, vionic_reservation, iov_count);
 SAME_MEMBER(reservation, vionic_reservation, room);
 _Static_assert((int)FRAME_NEEDS_CSUM == VIONIC_FRAME_NEEDS_CSUM &&
                    (int)FRAME_DATA_VALID == VIONIC_FRAME_DATA_VALID &&
+                   (int)FRAME_UDP_TUNNEL_CSUM == VIONIC_FRAME_UDP_TUNNEL_CSUM &&
                    (int)FRAME_GSO_TCPV4 == VIONIC_FRAME_GSO_TCPV4 &&
                    (int)FRAME_GSO_UDP == VIONIC_FRAME_GSO_UDP &&
                    (int)FRAME_GSO_TCPV6 == VIONIC_FRAME_GSO_TCPV6 &&
                    (int)FRAME_GSO_UDP_L4 == VIONIC_FRAME_GSO_UDP_L4 &&
+                   (int)FRAME_GSO_UDP_TUNNEL_IPV4 == VIONIC_FRAME_GSO_UDP_TUNNEL_IPV4 &&
+                   (int)FRAME_GSO_UDP_TUNNEL_IPV6 == VIONIC_FRAME_GSO_UDP_TUNNEL_IPV6 &&
                    (int)FRAME_GSO_ECN == VIONIC_FRAME_GSO_ECN,
                "offload fields are passed on as they are");
 _Static_assert((int)FRAME_SPANS_MAX == VIONIC_FRAME_SPANS_MAX &&
@@ -68,7 +73,9 @@ _Static_assert((int)ENDPOINT_CSUM == VIONIC_ENDPOINT_CSUM &&
                    (int)ENDPOINT_ECN == VIONIC_ENDPOINT_ECN &&
                    (int)ENDPOINT_USO4 == VIONIC_ENDPOINT_USO4 &&
                    (int)ENDPOINT_USO6 == VIONIC_ENDPOINT_USO6 &&
-                   (int)ENDPOINT_UFO == VIONIC_ENDPOINT_UFO,
+                   (int)ENDPOINT_UFO == VIONIC_ENDPOINT_UFO &&
+                   (int)ENDPOINT_UDP_TUNNEL == VIONIC_ENDPOINT_UDP_TUNNEL &&
+                   (int)ENDPOINT_UDP_TUNNEL_CSUM == VIONIC_ENDPOINT_UDP_TUNNEL_CSUM,
                "capabilities are passed on as they are");
 _Static_assert((int)ENDPOINT_EVENT_LINK == VIONIC_ENDPOINT_EVENT_LINK &&
                    (int)ENDPOINT_EVENT_RESTART == VIONIC_ENDPOINT_EVENT_RESTART &&
@@ -78,7 +85,8 @@ _Static_assert((int)ENDPOINT_EVENT_LINK == VIONIC_ENDPOINT_EVENT_LINK &&
 enum {
     OUTSIDE_OFFLOADS = VIONIC_ENDPOINT_CSUM | VIONIC_ENDPOINT_TSO4 | VIONIC_ENDPOINT_TSO6 |
                        VIONIC_ENDPOINT_ECN | VIONIC_ENDPOINT_USO4 | VIONIC_ENDPOINT_USO6 |
-                       VIONIC_ENDPOINT_UFO,
+                       VIONIC_ENDPOINT_UFO | VIONIC_ENDPOINT_UDP_TUNNEL |
+                       VIONIC_ENDPOINT_UDP_TUNNEL_CSUM,
     OUTSIDE_EVENTS =
         VIONIC_ENDPOINT_EVENT_LINK | VIONIC_ENDPOINT_EVENT_RESTART | VIONIC_ENDPOINT_EVENT_GONE,
 };

@@ -25,8 +25,9 @@
 
 /* The values are those of struct virtio_net_hdr (virtio 1.4, 5.1.6), in host byte order. */
 enum frame_flags {
-    FRAME_NEEDS_CSUM = 1, /* the checksum at csum_start + csum_offset is only begun */
-    FRAME_DATA_VALID = 2, /* receive only: checksums were verified */
+    FRAME_NEEDS_CSUM = 1,      /* the checksum at csum_start + csum_offset is only begun */
+    FRAME_DATA_VALID = 2,      /* receive only: checksums were verified */
+    FRAME_UDP_TUNNEL_CSUM = 8, /* the outer UDP header has a checksum, which is only begun too */
 };
 
 enum frame_gso {
@@ -35,6 +36,12 @@ enum frame_gso {
     FRAME_GSO_UDP = 3,
     FRAME_GSO_TCPV6 = 4,
     FRAME_GSO_UDP_L4 = 5,
+    /* One of these or-ed to a type other than UDP: that type is of the packet inside a UDP tunnel
+     * (VXLAN, Geneve), and so is the checksum. The bit is of the outer IP header, as Linux has it;
+     * a driver may go by the inner one, as virtio 1.4 has it. */
+    FRAME_GSO_UDP_TUNNEL_IPV4 = 0x20,
+    FRAME_GSO_UDP_TUNNEL_IPV6 = 0x40,
+    FRAME_GSO_UDP_TUNNEL = FRAME_GSO_UDP_TUNNEL_IPV4 | FRAME_GSO_UDP_TUNNEL_IPV6,
     FRAME_GSO_ECN = 0x80, /* or-ed to a TCP type */
 };
 
@@ -45,6 +52,8 @@ struct frame_offload {
     uint16_t gso_size;
     uint16_t csum_start;
     uint16_t csum_offset;
+    uint16_t outer_th_offset; /* of the tunnel's UDP header; these two with FRAME_GSO_UDP_TUNNEL */
+    uint16_t inner_nh_offset; /* of the IP header inside */
 };
 
 enum {
@@ -123,7 +132,12 @@ enum endpoint_offload {
     ENDPOINT_USO4 = 1u << 4,
     ENDPOINT_USO6 = 1u << 5,
     ENDPOINT_UFO = 1u << 6,
-    ENDPOINT_OFFLOADS_ALL = 0x7f,
+    /* FRAME_GSO_UDP_TUNNEL. No software stands in: what send() can't take so is not offered, and
+     * it has to take all of the above but UFO inside a tunnel. */
+    ENDPOINT_UDP_TUNNEL = 1u << 7,
+    ENDPOINT_UDP_TUNNEL_CSUM = 1u << 8, /* FRAME_UDP_TUNNEL_CSUM */
+    ENDPOINT_UDP_TUNNELS = ENDPOINT_UDP_TUNNEL | ENDPOINT_UDP_TUNNEL_CSUM,
+    ENDPOINT_OFFLOADS_ALL = 0x1ff,
 };
 
 struct endpoint_caps {

@@ -89,8 +89,7 @@ static void null_capabilities(struct endpoint *endpoint, struct endpoint_caps *r
 {
     (void)endpoint;
     *ret_caps = (struct endpoint_caps){
-        .tx_offloads = ENDPOINT_CSUM | ENDPOINT_TSO4 | ENDPOINT_TSO6 | ENDPOINT_ECN |
-                       ENDPOINT_USO4 | ENDPOINT_USO6 | ENDPOINT_UFO,
+        .tx_offloads = ENDPOINT_OFFLOADS_ALL,
         .queue_pairs_max = NULL_PAIRS_MAX,
     };
 }

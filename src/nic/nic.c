@@ -19,6 +19,8 @@ static const struct {
     {NET_F_HOST_ECN, ENDPOINT_ECN, 0},
     {NET_F_HOST_USO, ENDPOINT_USO4 | ENDPOINT_USO6, 0},
     {NET_F_HOST_UFO, ENDPOINT_UFO, 0},
+    {NET_F_HOST_UDP_TUNNEL_GSO, ENDPOINT_UDP_TUNNEL, 0},
+    {NET_F_HOST_UDP_TUNNEL_GSO_CSUM, ENDPOINT_UDP_TUNNEL_CSUM, 0},
     {NET_F_GUEST_CSUM, 0, ENDPOINT_CSUM},
     {NET_F_GUEST_TSO4, 0, ENDPOINT_TSO4},
     {NET_F_GUEST_TSO6, 0, ENDPOINT_TSO6},
@@ -26,17 +28,31 @@ static const struct {
     {NET_F_GUEST_USO4, 0, ENDPOINT_USO4},
     {NET_F_GUEST_USO6, 0, ENDPOINT_USO6},
     {NET_F_GUEST_UFO, 0, ENDPOINT_UFO},
+    {NET_F_GUEST_UDP_TUNNEL_GSO, 0, ENDPOINT_UDP_TUNNEL},
+    {NET_F_GUEST_UDP_TUNNEL_GSO_CSUM, 0, ENDPOINT_UDP_TUNNEL_CSUM},
 };
 
 enum {
-    OFFLOAD_FEATURES_TX = 6 /* the first ones of the table */
+    OFFLOAD_FEATURES_TX = 8, /* the first ones of the table */
+    OFFLOADS_IN_TUNNELS = ENDPOINT_CSUM | ENDPOINT_TSO4 | ENDPOINT_TSO6 | ENDPOINT_ECN |
+                          ENDPOINT_USO4 | ENDPOINT_USO6,
+    OFFLOADS_OF_SOFTWARE = ENDPOINT_OFFLOADS_ALL & ~ENDPOINT_UDP_TUNNELS,
+    TUNNEL_COMMAND_BIT = 46,
 };
 
 static int offload_offered(const struct nic *nic, size_t index)
 {
-    return nic->config.software_offloads ||
-           ((offload_features[index].tx & ~nic->caps.tx_offloads) == 0 &&
-            (offload_features[index].rx & ~nic->caps.rx_offloads) == 0);
+    uint32_t lacks = (offload_features[index].tx & ~nic->caps.tx_offloads) |
+                     (offload_features[index].rx & ~nic->caps.rx_offloads);
+
+    return (lacks & ~(nic->config.software_offloads ? (uint32_t)OFFLOADS_OF_SOFTWARE : 0)) == 0;
+}
+
+/* What is in a tunnel may be of any type, and no software can take a part of it over. */
+static uint32_t tunnels_whole(uint32_t offloads)
+{
+    return (OFFLOADS_IN_TUNNELS & ~offloads) == 0 ? offloads
+                                                  : offloads & ~(uint32_t)ENDPOINT_UDP_TUNNELS;
 }
 
 static struct features features_offer(const struct nic *nic)
@@ -95,6 +111,7 @@ void nic_init(struct nic *nic, const struct nic_config *config, const struct end
                         .link_admin = 1,
                         .link_endpoint = 1,
                         .duplex = NIC_DUPLEX_FULL};
+    nic->caps.tx_offloads = tunnels_whole(caps->tx_offloads);
     nic->offered = features_offer(nic);
     nic_reset(nic);
 }
@@ -195,13 +212,21 @@ void nic_announced(struct nic *nic)
     nic->announce = 0;
 }
 
-/* virtio 1.4, 5.1.6.5.6: the bits are those of the features. */
+/* virtio 1.4, 5.1.6.5.6: the bits are those of the features, but for tunnels, whose have no place
+ * in 64 bits (checklist X-16). */
+static uint64_t offload_command_bit(enum feature_bit bit)
+{
+    if (bit >= NET_F_GUEST_UDP_TUNNEL_GSO)
+        bit = bit - NET_F_GUEST_UDP_TUNNEL_GSO + TUNNEL_COMMAND_BIT;
+    return 1ull << bit;
+}
+
 int nic_set_guest_offloads(struct nic *nic, uint64_t wanted)
 {
     uint32_t off = 0;
 
     for (size_t i = OFFLOAD_FEATURES_TX; i < ARRAY_COUNT(offload_features); i++) {
-        uint64_t bit = 1ull << offload_features[i].bit;
+        uint64_t bit = offload_command_bit(offload_features[i].bit);
 
         if (!features_has(&nic->agreed, offload_features[i].bit))
             continue;
@@ -348,6 +373,9 @@ uint32_t nic_rx_offloads(const struct nic *nic)
 /* virtio 1.4, 5.1.6: through the last field that an accepted feature brings. */
 static uint8_t header_len(const struct nic *nic)
 {
+    if (features_has(&nic->agreed, NET_F_HOST_UDP_TUNNEL_GSO) ||
+        features_has(&nic->agreed, NET_F_GUEST_UDP_TUNNEL_GSO))
+        return NET_HEADER_LEN_TUNNEL;
     if (features_has(&nic->agreed, NET_F_HASH_REPORT))
         return NET_HEADER_LEN_HASH;
     if (features_has(&nic->agreed, F_VERSION_1) || features_has(&nic->agreed, NET_F_MRG_RXBUF))

@@ -6,7 +6,7 @@
 #include "endpoint/endpoint.h"
 
 /* virtio 1.4, 5.1.6. Legacy guests use their own byte order and, without MRG_RXBUF, 10 bytes. The
- * hash is there with HASH_REPORT only. */
+ * hash is there with HASH_REPORT or what stands behind it, and that with UDP tunnels only. */
 struct net_header {
     uint8_t flags;
     uint8_t gso_type;
@@ -18,13 +18,16 @@ struct net_header {
     le16 hash_value_low, hash_value_high; /* halves: le32 would ask for an alignment of its own */
     le16 hash_report;
     le16 padding;
+    le16 outer_th_offset;
+    le16 inner_nh_offset;
 };
 
 enum {
     NET_HEADER_LEN_LEGACY = 10,
     NET_HEADER_LEN = 12,
     NET_HEADER_LEN_HASH = 20,
-    NET_HEADER_LEN_MAX = NET_HEADER_LEN_HASH,
+    NET_HEADER_LEN_TUNNEL = 24,
+    NET_HEADER_LEN_MAX = NET_HEADER_LEN_TUNNEL,
     /* One frame never becomes more segments than this: a gso_size of 1 would be an amplifier. */
     GSO_SEGMENTS_MAX = 1024,
 };
@@ -33,7 +36,8 @@ enum {
  * (virtio 1.4, 5.1.6.2.2). */
 static inline int offload_is_plain(const struct net_header *header)
 {
-    return !(header->flags & FRAME_NEEDS_CSUM) && (header->gso_type & ~FRAME_GSO_ECN) == 0;
+    return !(header->flags & (FRAME_NEEDS_CSUM | FRAME_UDP_TUNNEL_CSUM)) &&
+           (header->gso_type & ~FRAME_GSO_ECN) == 0;
 }
 
 /* The header of a frame of len bytes whose first spans are iov, checked against what was agreed

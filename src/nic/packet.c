@@ -114,6 +114,15 @@ static int parse_ipv6(const uint8_t *bytes, uint32_t len, struct packet *packet)
     return 0;
 }
 
+static int parse_ip(const uint8_t *bytes, uint32_t len, struct packet *packet)
+{
+    if (packet->ethertype == ETHERTYPE_IPV4)
+        return parse_ipv4(bytes, len, packet);
+    if (packet->ethertype == ETHERTYPE_IPV6)
+        return parse_ipv6(bytes, len, packet);
+    return -EINVAL;
+}
+
 int packet_parse(const uint8_t *bytes, uint32_t len, struct packet *ret_packet)
 {
     uint32_t network = 0;
@@ -121,9 +130,16 @@ int packet_parse(const uint8_t *bytes, uint32_t len, struct packet *ret_packet)
     len = MIN(len, PACKET_HEADER_MAX);
     *ret_packet = (struct packet){.ethertype = packet_ethertype(bytes, len, &network)};
     ret_packet->network = (uint16_t)network;
-    if (ret_packet->ethertype == ETHERTYPE_IPV4)
-        return parse_ipv4(bytes, len, ret_packet);
-    if (ret_packet->ethertype == ETHERTYPE_IPV6)
-        return parse_ipv6(bytes, len, ret_packet);
-    return -EINVAL;
+    return parse_ip(bytes, len, ret_packet);
+}
+
+int packet_parse_at(const uint8_t *bytes, uint32_t len, uint32_t network, struct packet *ret_packet)
+{
+    len = MIN(len, PACKET_TUNNEL_MAX);
+    if (network >= len)
+        return -EINVAL;
+    *ret_packet =
+        (struct packet){.ethertype = bytes[network] >> 4 == 4 ? ETHERTYPE_IPV4 : ETHERTYPE_IPV6,
+                        .network = (uint16_t)network};
+    return parse_ip(bytes, len, ret_packet);
 }

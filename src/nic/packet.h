@@ -22,6 +22,7 @@ enum {
     TCP_CSUM_OFFSET = 16,
     UDP_CSUM_OFFSET = 6,
     PACKET_HEADER_MAX = 256, /* bytes of headers that are looked at */
+    PACKET_TUNNEL_MAX = 512, /* the same where they stand twice, with a tunnel's own in between */
 };
 
 /* Offsets count from the frame's first byte. */
@@ -45,3 +46,6 @@ uint16_t packet_ethertype(const uint8_t *bytes, uint32_t len, uint32_t *ret_netw
 /* -EINVAL: not an IP packet whose headers, up to the transport header, lie within the bytes; or a
  * fragment; or extension headers that are not hop-by-hop, routing or destination options. */
 int packet_parse(const uint8_t *bytes, uint32_t len, struct packet *ret_packet);
+/* The same for an IP packet that begins at `network`, such as one inside a tunnel. */
+int packet_parse_at(const uint8_t *bytes, uint32_t len, uint32_t network,
+                    struct packet *ret_packet);

@@ -150,7 +150,6 @@ static int identity_read(const struct records *records, struct nic *next, struct
 /* ---- what the driver's commands have set -------------------------------------------------- */
 
 enum {
-    OFFLOADS_ALL = (ENDPOINT_UFO << 1) - 1,
     MODES_ALL = (RX_MODE_NOBCAST << 1) - 1,
 };
 
@@ -178,7 +177,7 @@ static int commands_read(const struct records *records, struct nic *next, struct
     announce = record_take_u8(&reader);
     if (!record_is_done(&reader) || announce > 1 || next->active_pairs == 0 ||
         next->active_pairs > next->config.queue_pairs ||
-        (next->rx_offloads_off & ~(uint32_t)OFFLOADS_ALL))
+        (next->rx_offloads_off & ~(uint32_t)ENDPOINT_OFFLOADS_ALL))
         return saved_refuse(SAVED_COMMANDS, "malformed", err);
     next->announce = (int)announce;
     return 0;

@@ -325,7 +325,7 @@ int segmenter_begin(struct segmenter *segmenter, const struct frame *frame, uint
         segmenter->count = 1;
         return 0;
     }
-    if (spans_join(segmenter) < 0)
+    if (offload->gso_type & FRAME_GSO_UDP_TUNNEL || spans_join(segmenter) < 0)
         return -EINVAL;
     if (offload->gso_type != FRAME_GSO_NONE) {
         int result = begin_segments(segmenter);

@@ -61,9 +61,9 @@ struct segmenter {
 /*
  * takes: ENDPOINT_… bits that the receiver of the new frames can do; with ENDPOINT_CSUM a partial
  * checksum stays partial, without it every checksum is complete. A frame that he can take as it is
- * comes out as it is. The frame has at most FRAME_SPANS_MAX spans, and its offload fields were
- * checked (offload_from_header). -EINVAL: its headers do not make a frame that can be segmented; it
- * must be dropped.
+ * comes out as it is; one in a UDP tunnel that he can't take is refused. The frame has at most
+ * FRAME_SPANS_MAX spans, and its offload fields were checked (offload_from_header). -EINVAL: its
+ * headers do not make a frame that can be segmented; it must be dropped.
  *
  * The IP packet ends where the frame ends. A length of 0, which drivers leave for whoever
  * segments, says so too; and what follows the packet in a frame of Ethernet's least length is

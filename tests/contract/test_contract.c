@@ -70,8 +70,7 @@ static void unknown_option_is_refused_by_name(void **state)
 
 static void capabilities_are_sane(void **state)
 {
-    const uint32_t all = ENDPOINT_CSUM | ENDPOINT_TSO4 | ENDPOINT_TSO6 | ENDPOINT_ECN |
-                         ENDPOINT_USO4 | ENDPOINT_USO6 | ENDPOINT_UFO;
+    const uint32_t all = ENDPOINT_OFFLOADS_ALL;
     struct endpoint_caps caps;
     struct guest guest;
     const struct endpoint_ops *ops;

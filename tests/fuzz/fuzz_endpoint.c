@@ -21,8 +21,13 @@ static uint32_t offloads_of(const struct frame_offload *offload)
 
     if (offload->gso_type & FRAME_GSO_ECN)
         bits |= ENDPOINT_ECN;
-    switch (offload->gso_type & ~FRAME_GSO_ECN) {
+    if (offload->flags & FRAME_UDP_TUNNEL_CSUM)
+        bits |= ENDPOINT_UDP_TUNNEL_CSUM;
+    if (offload->gso_type & FRAME_GSO_UDP_TUNNEL)
+        bits |= ENDPOINT_UDP_TUNNEL;
+    switch (offload->gso_type & ~(FRAME_GSO_ECN | FRAME_GSO_UDP_TUNNEL)) {
     case FRAME_GSO_NONE:
+        FUZZ_CHECK((bits & ENDPOINT_UDP_TUNNELS) == 0, "a tunnel without segments");
         return bits;
     case FRAME_GSO_TCPV4:
         return bits | ENDPOINT_TSO4;
@@ -37,12 +42,31 @@ static uint32_t offloads_of(const struct frame_offload *offload)
     }
 }
 
+/* What Linux demands (virtio_net_hdr_tnl_to_skb). */
+static void check_tunnel(const struct frame_offload *offload)
+{
+    unsigned outer = offload->gso_type & FRAME_GSO_UDP_TUNNEL;
+    unsigned inner = offload->gso_type & ~(FRAME_GSO_ECN | FRAME_GSO_UDP_TUNNEL);
+    unsigned outer_least = FRAME_LEN_MIN + (outer == FRAME_GSO_UDP_TUNNEL_IPV6 ? 40 : 20);
+
+    FUZZ_CHECK(outer != FRAME_GSO_UDP_TUNNEL && inner != FRAME_GSO_UDP, "GSO type 0x%x",
+               offload->gso_type);
+    FUZZ_CHECK(offload->outer_th_offset >= outer_least, "outer UDP at %u",
+               offload->outer_th_offset);
+    FUZZ_CHECK(offload->inner_nh_offset >= offload->outer_th_offset + 8, "inner IP at %u",
+               offload->inner_nh_offset);
+    FUZZ_CHECK(offload->csum_start >=
+                   offload->inner_nh_offset + (inner == FRAME_GSO_TCPV6 ? 40 : 20),
+               "inner transport at %u", offload->csum_start);
+}
+
 static void check_offload(const struct fuzz_endpoint *endpoint, const struct frame *frame)
 {
     const struct frame_offload *offload = &frame->offload;
     uint32_t field = (uint32_t)offload->csum_start + offload->csum_offset;
 
-    FUZZ_CHECK((offload->flags & ~FRAME_NEEDS_CSUM) == 0, "flags 0x%x", offload->flags);
+    FUZZ_CHECK((offload->flags & ~(FRAME_NEEDS_CSUM | FRAME_UDP_TUNNEL_CSUM)) == 0, "flags 0x%x",
+               offload->flags);
     FUZZ_CHECK((offloads_of(offload) & ~endpoint->tx_offloads) == 0, "offload was not agreed");
     FUZZ_CHECK(offload->hdr_len <= frame->len, "hdr_len lies outside");
     if (offload->flags & FRAME_NEEDS_CSUM)
@@ -52,6 +76,10 @@ static void check_offload(const struct fuzz_endpoint *endpoint, const struct fra
         return;
     FUZZ_CHECK(offload->flags & FRAME_NEEDS_CSUM && offload->gso_size != 0, "GSO without size");
     FUZZ_CHECK(frame->len / offload->gso_size < 1024, "GSO into a thousand segments");
+    if (offload->gso_type & FRAME_GSO_UDP_TUNNEL)
+        check_tunnel(offload);
+    else
+        FUZZ_CHECK(!(offload->flags & FRAME_UDP_TUNNEL_CSUM), "the checksum of no tunnel");
 }
 
 static void check_frame(const struct fuzz_endpoint *endpoint, const struct frame *frame)

@@ -203,11 +203,14 @@ void pair_bed_start(struct pair_bed *bed, enum bed_queue queue)
 
 static void rules_set(struct pair_bed *bed, const struct bed_options *options)
 {
-    int short_header = options->legacy && !options->mergeable;
+    uint8_t header_len =
+        options->legacy && !options->mergeable ? NET_HEADER_LEN_LEGACY : NET_HEADER_LEN;
 
+    if (options->tx_offloads & ENDPOINT_UDP_TUNNEL)
+        header_len = NET_HEADER_LEN_TUNNEL;
     bed->pair.rules = (struct pair_rules){
         .order = options->order,
-        .header_len = short_header ? NET_HEADER_LEN_LEGACY : NET_HEADER_LEN,
+        .header_len = header_len,
         .mergeable = options->mergeable != 0,
         .in_order = (options->features & VIRTQUEUE_BATCH_USED) != 0,
         .link_up = 1,

@@ -122,6 +122,10 @@ def net_header(flags=0, gso=0, hdr_len=0, gso_size=0, start=0, offset=0, order="
     return struct.pack(order + "BBHHHHH", flags, gso, hdr_len, gso_size, start, offset, 0)
 
 
+def tunnel_header(flags, gso, outer, inner, offset=16):
+    return net_header(flags, gso, 0, 60, inner + 20, offset) + bytes(8) + u16(outer) + u16(inner)
+
+
 def ipv4(protocol, payload):
     return (
         ETHERNET
@@ -151,6 +155,7 @@ def net_header_seeds():
     tcp = bytes(12) + b"\x50\x10" + bytes(6) + bytes(range(200))
     udp = bytes(8) + bytes(range(100))
     tagged = ETHERNET + b"\x81\x00\x00\x05\x88\xa8\x00\x06" + ipv4(17, udp)[12:]
+    vxlan4, vxlan6 = ipv4(17, bytes(16)), ipv6(17, bytes(16))
     return {
         "plain": u8(4, 0) + cuts + net_header() + ipv4(6, tcp),
         "checksum": u8(4, 1) + cuts + net_header(1, start=34, offset=16) + ipv4(6, tcp),
@@ -167,6 +172,14 @@ def net_header_seeds():
         "tagged": u8(4 | 32, 1) + cuts + net_header(1, start=42, offset=6) + tagged,
         "runt": u8(4, 0) + small + net_header() + ETHERNET,
         "not_agreed": u8(4, 0) + cuts + net_header(1, start=34, offset=16) + ipv4(6, tcp),
+        "tunnel": u8(4 | 16 | 64, 0x7F) + cuts + tunnel_header(1, 0x21, 34, 64) + vxlan4 + ipv4(6, tcp),
+        "tunnel_csum": u8(4 | 16 | 64, 0x7F)
+        + small
+        + tunnel_header(9, 0x21, 34, 64)
+        + vxlan4
+        + ipv4(6, tcp),
+        "tunnel_4in6": u8(4 | 16 | 64, 0x7F) + cuts + tunnel_header(1, 0x25, 54, 84, 6) + vxlan6 + ipv4(17, udp),
+        "tunnel_not_taken": u8(4 | 64, 0x7F) + cuts + tunnel_header(1, 0x21, 34, 64) + vxlan4 + ipv4(6, tcp),
     }
 
 

@@ -3,8 +3,8 @@
  * The net header on its way from the guest and back: the parser alone over scattered bytes, the
  * checksum against a plain one, and both on the whole path, transmit to receive, byte for byte.
  *
- *     options, cuts of the transmit list, cuts of the receive buffers, 12 bytes of header, the
- * frame
+ *     options, cuts of the transmit list, cuts of the receive buffers, 12 or 24 bytes of header,
+ * the frame
  */
 #include <endian.h>
 #include <string.h>
@@ -34,6 +34,7 @@ static void case_read(struct fuzz_input *input, struct net_case *ret)
 {
     uint8_t what = fuzz_u8(input);
     uint8_t offloads = fuzz_u8(input);
+    int tunnels = what & 64;
     const uint8_t *at;
     size_t count;
 
@@ -43,8 +44,8 @@ static void case_read(struct fuzz_input *input, struct net_case *ret)
         .order = what & 2 ? BYTE_ORDER_BIG : BYTE_ORDER_LITTLE,
         .mergeable = what & 4,
         .legacy = what & 8,
-        .tx_offloads = offloads & 0x7f,
-        .rx_offloads = what & 16 ? 0x7f : 0,
+        .tx_offloads = (offloads & 0x7f) | (tunnels ? ENDPOINT_UDP_TUNNELS : 0),
+        .rx_offloads = what & 16 ? 0x7f | (tunnels ? ENDPOINT_UDP_TUNNELS : 0) : 0,
         .frame_max = what & 32 ? 1514 : FRAME_LEN_MAX,
     };
     for (enum bed_queue queue = BED_RX; queue < BED_QUEUES; queue++) {
@@ -52,7 +53,7 @@ static void case_read(struct fuzz_input *input, struct net_case *ret)
             ret->cut[queue][i] = fuzz_u8(input);
     }
     memset(&ret->header, 0, sizeof(ret->header));
-    count = fuzz_bytes(input, NET_HEADER_LEN, &at);
+    count = fuzz_bytes(input, tunnels ? NET_HEADER_LEN_TUNNEL : NET_HEADER_LEN, &at);
     if (count != 0)
         memcpy(&ret->header, at, count);
     ret->len = (uint32_t)fuzz_bytes(input, LEN_MAX, &ret->bytes);
@@ -161,7 +162,9 @@ static struct net_header header_of(const struct frame_offload *offload, enum byt
                                .hdr_len = word16_make(offload->hdr_len, order),
                                .gso_size = word16_make(offload->gso_size, order),
                                .csum_start = word16_make(offload->csum_start, order),
-                               .csum_offset = word16_make(offload->csum_offset, order)};
+                               .csum_offset = word16_make(offload->csum_offset, order),
+                               .outer_th_offset = word16_make(offload->outer_th_offset, order),
+                               .inner_nh_offset = word16_make(offload->inner_nh_offset, order)};
 }
 
 static void check_parts(const struct net_case *net)

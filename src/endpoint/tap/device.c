@@ -19,6 +19,11 @@
 #define TUN_F_USO4 0x20
 #define TUN_F_USO6 0x40
 #endif
+/* Linux 6.17 */
+#ifndef TUN_F_UDP_TUNNEL_GSO
+#define TUN_F_UDP_TUNNEL_GSO      0x080
+#define TUN_F_UDP_TUNNEL_GSO_CSUM 0x100
+#endif
 
 enum {
     DEVICE_FLAGS = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR,
@@ -106,14 +111,18 @@ int device_check(int fd, char ret_ifname[IFNAMSIZ], enum device_queues *ret_queu
     return 0;
 }
 
+int device_set_header_len(int fd, int len)
+{
+    return ioctl(fd, TUNSETVNETHDRSZ, &len) < 0 ? -errno : 0;
+}
+
 int device_prepare(int fd, struct error *err)
 {
-    int header_len = sizeof(struct vnet_hdr);
     int little = 1;
     int rc = fd_set_nonblocking(fd);
 
-    if (rc == 0 && ioctl(fd, TUNSETVNETHDRSZ, &header_len) < 0)
-        rc = -errno;
+    if (rc == 0)
+        rc = device_set_header_len(fd, VNET_HDR_LEN);
     if (rc == 0 && ioctl(fd, TUNSETVNETLE, &little) < 0)
         rc = -errno;
     if (rc < 0)
@@ -128,10 +137,17 @@ int device_set_offloads(int fd, uint32_t offloads)
         uint32_t endpoint;
         unsigned tun;
     } map[] = {
-        {ENDPOINT_CSUM, TUN_F_CSUM}, {ENDPOINT_TSO4, TUN_F_TSO4},
-        {ENDPOINT_TSO6, TUN_F_TSO6}, {ENDPOINT_ECN, TUN_F_TSO_ECN},
-        {ENDPOINT_UFO, TUN_F_UFO},   {ENDPOINT_USO4 | ENDPOINT_USO6, TUN_F_USO4 | TUN_F_USO6},
+        {ENDPOINT_CSUM, TUN_F_CSUM},
+        {ENDPOINT_TSO4, TUN_F_TSO4},
+        {ENDPOINT_TSO6, TUN_F_TSO6},
+        {ENDPOINT_ECN, TUN_F_TSO_ECN},
+        {ENDPOINT_UFO, TUN_F_UFO},
+        {ENDPOINT_USO4 | ENDPOINT_USO6, TUN_F_USO4 | TUN_F_USO6},
+        {ENDPOINT_UDP_TUNNEL, TUN_F_UDP_TUNNEL_GSO},
+        {ENDPOINT_UDP_TUNNELS, TUN_F_UDP_TUNNEL_GSO_CSUM},
     };
+    const unsigned tunnels = TUN_F_UDP_TUNNEL_GSO | TUN_F_UDP_TUNNEL_GSO_CSUM;
+    const unsigned inside = TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_USO4 | TUN_F_USO6;
     unsigned bits = 0;
 
     for (unsigned i = 0; i < ARRAY_COUNT(map); i++) {
@@ -141,6 +157,8 @@ int device_set_offloads(int fd, uint32_t offloads)
     }
     if ((bits & TUN_F_CSUM) == 0)
         bits = 0; /* the others need it */
+    if ((bits & inside) == 0)
+        bits &= ~tunnels; /* refused without one of these */
     return ioctl(fd, TUNSETOFFLOAD, (unsigned long)bits) < 0 ? -errno : 0;
 }
 
@@ -151,6 +169,7 @@ uint32_t device_probe_offloads(int fd)
         USO = ENDPOINT_USO4 | ENDPOINT_USO6,
     };
     static const uint32_t tries[] = {
+        TSO | ENDPOINT_ECN | USO | ENDPOINT_UFO | ENDPOINT_UDP_TUNNELS,
         TSO | ENDPOINT_ECN | USO | ENDPOINT_UFO,
         TSO | ENDPOINT_ECN | USO,
         TSO | ENDPOINT_ECN | ENDPOINT_UFO,

@@ -22,6 +22,8 @@ int device_check(int fd, char ret_ifname[IFNAMSIZ], enum device_queues *ret_queu
                  struct error *err);
 /* 12 bytes of header, little-endian, not blocking. */
 int device_prepare(int fd, struct error *err);
+/* VNET_HDR_LEN…; counts for all queues of the tap. */
+int device_set_header_len(int fd, int len);
 /* The largest set of ENDPOINT_… offloads that the kernel delivers on this tap; leaves none switched
  * on. */
 uint32_t device_probe_offloads(int fd);

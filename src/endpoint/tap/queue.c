@@ -140,7 +140,7 @@ static int queue_write(struct tap_queue *queue, const struct frame *frame)
     struct vnet_hdr hdr = vnet_hdr_from_offload(&frame->offload);
     ssize_t n;
 
-    queue->tx_iov[0] = (struct iovec){&hdr, sizeof(hdr)};
+    queue->tx_iov[0] = (struct iovec){&hdr, queue->tap->header_len};
     memcpy(queue->tx_iov + 1, frame->iov, frame->iov_count * sizeof(*frame->iov));
     do
         n = writev(queue->port->fd, queue->tx_iov, (int)frame->iov_count + 1);
@@ -168,10 +168,14 @@ unsigned tap_queue_send(struct endpoint_queue *endpoint_queue, const struct fram
 static uint32_t offload_needed(const struct frame_offload *offload)
 {
     uint32_t needed = (offload->gso_type & FRAME_GSO_ECN) != 0 ? ENDPOINT_ECN : 0;
+    unsigned tunnel = offload->gso_type & FRAME_GSO_UDP_TUNNEL;
 
-    switch (offload->gso_type & ~FRAME_GSO_ECN) {
+    if (tunnel != 0)
+        needed |= (offload->flags & FRAME_UDP_TUNNEL_CSUM) != 0 ? ENDPOINT_UDP_TUNNELS
+                                                                : ENDPOINT_UDP_TUNNEL;
+    switch (offload->gso_type & ~(FRAME_GSO_ECN | FRAME_GSO_UDP_TUNNEL)) {
     case FRAME_GSO_NONE:
-        return needed;
+        return tunnel != 0 ? UINT32_MAX : needed;
     case FRAME_GSO_TCPV4:
         return needed | ENDPOINT_TSO4;
     case FRAME_GSO_TCPV6:
@@ -225,7 +229,7 @@ static int queue_read(struct tap_queue *queue, const struct reservation *room,
     struct vnet_hdr hdr = {0};
     ssize_t n;
 
-    iov[0] = (struct iovec){&hdr, sizeof(hdr)};
+    iov[0] = (struct iovec){&hdr, queue->tap->header_len};
     if (room->iov_count > 0)
         memcpy(iov + 1, room->iov, room->iov_count * sizeof(*iov));
     iov[1 + room->iov_count] =
@@ -235,10 +239,10 @@ static int queue_read(struct tap_queue *queue, const struct reservation *room,
     while (n < 0 && errno == EINTR);
     if (n < 0)
         return -errno;
-    if (n < (ssize_t)sizeof(hdr))
+    if (n < (ssize_t)queue->tap->header_len)
         return -EIO;
     *ret_offload = vnet_hdr_to_offload(&hdr);
-    return (int)(n - (ssize_t)sizeof(hdr));
+    return (int)(n - (ssize_t)queue->tap->header_len);
 }
 
 /* -EAGAIN, or 0: what was held is done. */

@@ -13,6 +13,7 @@
 #include "endpoint/spec.h"
 #include "endpoint/tap/device.h"
 #include "endpoint/tap/netns.h"
+#include "endpoint/tap/vnet.h"
 
 enum tap_up {
     TAP_UP_IF_CREATED, /* nothing was said: bring up what we made, if we may */
@@ -291,12 +292,20 @@ static int tap_finish(struct tap *tap, struct error *err)
 {
     enum {
         ALWAYS = ENDPOINT_CSUM | ENDPOINT_TSO4 | ENDPOINT_TSO6 | ENDPOINT_ECN | ENDPOINT_UFO,
+        KNOWN = ENDPOINT_USO4 | ENDPOINT_USO6 | ENDPOINT_UDP_TUNNELS,
     };
 
     tap->rx_offloads = device_probe_offloads(tap->port[0].fd);
-    /* Written frames may use the header whatever TUNSETOFFLOAD says, but USO only where it is
-     * known. */
-    tap->tx_offloads = ALWAYS | (tap->rx_offloads & (ENDPOINT_USO4 | ENDPOINT_USO6));
+    tap->header_len = VNET_HDR_LEN;
+    if (tap->rx_offloads & ENDPOINT_UDP_TUNNEL) {
+        if (device_set_header_len(tap->port[0].fd, VNET_HDR_LEN_TUNNEL) == 0)
+            tap->header_len = VNET_HDR_LEN_TUNNEL;
+        else
+            tap->rx_offloads &= ~(uint32_t)ENDPOINT_UDP_TUNNELS;
+    }
+    /* Written frames may use the header whatever TUNSETOFFLOAD says, but USO and tunnels only where
+     * they are known. */
+    tap->tx_offloads = ALWAYS | (tap->rx_offloads & KNOWN);
     for (unsigned i = 0; tap->multi_queue && i < tap->port_count; i++) {
         int rc = device_detach(tap->port[i].fd);
 

@@ -56,6 +56,7 @@ struct tap {
     char netns[108]; /* "": where the process is */
     uint32_t tx_offloads;
     uint32_t rx_offloads;
+    unsigned header_len; /* VNET_HDR_LEN… */
     int multi_queue;
     unsigned port_count;
     struct tap_port *port; /* owned, port_count of them */
