@@ -55,7 +55,7 @@ struct register_bed *register_bed_open(void **state, const struct bed_options *o
         .pairs = options->pairs == 0 ? 1 : options->pairs,
         .queue_size_max = options->queue_size_max == 0 ? 1024 : options->queue_size_max,
         .vectors = options->vectors,
-        .endpoint = "loopback",
+        .endpoint = options->endpoint == NULL ? "loopback" : options->endpoint,
     };
     struct device_memory memory = {.gpa = BED_RAM_GPA, .len = BED_RAM_LEN};
     struct register_port port = {port_read, port_write, &bed->device};
@@ -109,9 +109,18 @@ static void ring_make(struct register_bed *bed, unsigned i, unsigned size)
     bed->ring[i]->kick_context = bed;
 }
 
+static unsigned header_len_of(const struct register_bed *bed)
+{
+    if (bed->driver.features_high & BED_TUNNELS_HIGH)
+        return NET_HEADER_TUNNEL;
+    return bed->features & BED_BIT(57) ? NET_HEADER_HASH : NET_HEADER_MODERN;
+}
+
 static void net_make(struct register_bed *bed, unsigned pair)
 {
-    struct net_options net = {.header_len = NET_HEADER_MODERN, .rx_buffer_len = 2048};
+    struct net_options net = {.header_len = header_len_of(bed),
+                              .mergeable = (bed->features & BED_MERGE) != 0,
+                              .rx_buffer_len = 2048};
 
     net_driver_init(&bed->net[pair], bed->ring[2 * pair], bed->ring[2 * pair + 1], &net);
 }

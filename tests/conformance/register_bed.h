@@ -19,15 +19,18 @@ enum {
     BED_QUEUES_MAX = 2 * BED_PAIRS_MAX + 1,
 };
 
-#define BED_BIT(n)   (1ull << (n))
-#define BED_USUAL    (BED_BIT(32) | BED_BIT(28) | BED_BIT(29)) /* VERSION_1, INDIRECT, EVENT_IDX */
-#define BED_STATUS   BED_BIT(16)
-#define BED_PACKED   BED_BIT(34)
-#define BED_IN_ORDER BED_BIT(35)
-#define BED_NOTIFY   BED_BIT(38) /* NOTIFICATION_DATA */
-#define BED_RESET    BED_BIT(40) /* RING_RESET */
-#define BED_SUSPEND  BED_BIT(43)
-#define BED_CONTROL  (BED_BIT(17) | BED_BIT(22)) /* CTRL_VQ and MQ */
+#define BED_BIT(n)       (1ull << (n))
+#define BED_USUAL        (BED_BIT(32) | BED_BIT(28) | BED_BIT(29)) /* VERSION_1, INDIRECT, EVENT_IDX */
+#define BED_STATUS       BED_BIT(16)
+#define BED_PACKED       BED_BIT(34)
+#define BED_IN_ORDER     BED_BIT(35)
+#define BED_NOTIFY       BED_BIT(38) /* NOTIFICATION_DATA */
+#define BED_RESET        BED_BIT(40) /* RING_RESET */
+#define BED_SUSPEND      BED_BIT(43)
+#define BED_CONTROL      (BED_BIT(17) | BED_BIT(22)) /* CTRL_VQ and MQ */
+#define BED_TUNNELS_HIGH 0x1eu                       /* UDP tunnels both ways, from bit 64 on */
+#define BED_MERGE        BED_BIT(15)
+#define BED_HASH         (BED_BIT(17) | BED_BIT(57)) /* HASH_REPORT, which needs CTRL_VQ */
 
 /* Zero means the usual thing everywhere. */
 struct bed_options {
@@ -35,6 +38,7 @@ struct bed_options {
     unsigned pairs;          /* usual: 1 */
     unsigned queue_size_max; /* usual: 1024 */
     unsigned vectors;        /* usual: the device's choice */
+    const char *endpoint;    /* usual: loopback */
 };
 
 struct register_bed {

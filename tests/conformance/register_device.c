@@ -202,10 +202,19 @@ static void see_flag(void *context, const char *name, int value)
     text_add(context, name, value ? "yes" : "no");
 }
 
+static const struct inspect_ops see = {see_enter, see_leave, text_add, see_number, see_flag};
+
+void register_device_inspect_card(struct register_device *device, char ret_text[DEVICE_TEXT_LEN])
+{
+    struct inspect visitor = {&see, ret_text};
+
+    ret_text[0] = '\0';
+    coordinator_inspect(device->coordinator, &visitor);
+}
+
 void register_device_inspect(struct register_device *device, char ret_text[DEVICE_TEXT_LEN])
 {
-    static const struct inspect_ops ops = {see_enter, see_leave, text_add, see_number, see_flag};
-    struct inspect visitor = {&ops, ret_text};
+    struct inspect visitor = {&see, ret_text};
 
     ret_text[0] = '\0';
     if (device->mmio != NULL)

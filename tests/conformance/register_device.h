@@ -72,5 +72,7 @@ void register_device_set_memory(struct register_device *device, const struct dev
 void register_device_dispatch(struct register_device *device);
 /* What inspect shows: a line a value, "name=value". */
 void register_device_inspect(struct register_device *device, char ret_text[DEVICE_TEXT_LEN]);
+/* The same of the card behind the registers: counters of its queues. */
+void register_device_inspect_card(struct register_device *device, char ret_text[DEVICE_TEXT_LEN]);
 /* The sum of all numbers of that name which inspect shows of the NIC and its pairs. */
 uint64_t register_device_sum(struct register_device *device, const char *name);

@@ -27,6 +27,7 @@ TARGETS = {
 SOURCES = ["src/base/*.c", "src/memory/*.c", "src/ring/*.c", "src/nic/*.c"]
 TEST_LIB = ["tests/cross/cmocka.c", "tests/lib/clockwork.c", "tests/lib/driver_*.c",
             "tests/lib/guest_ram.c", "tests/lib/control_*.c", "tests/lib/packet.c",
+            "tests/lib/tunnel_frame.c",
             "tests/unit/*_bed.c", "tests/unit/*_sample.c", "tests/property/ring_[!s]*.c",
             "tests/property/ring_schedule.c"]
 TESTS = ["tests/unit/test_*.c", "tests/property/test_*.c"]

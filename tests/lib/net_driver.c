@@ -84,6 +84,10 @@ void net_header_put(void *at, const struct net_header *header, unsigned header_l
         wire_put16(byte + 16, header->hash_report, order);
         wire_put16(byte + 18, 0, order);
     }
+    if (header_len >= NET_HEADER_TUNNEL) {
+        wire_put16(byte + 20, header->outer_th_offset, order);
+        wire_put16(byte + 22, header->inner_nh_offset, order);
+    }
 }
 
 static struct net_header header_get(const void *at, unsigned header_len, enum wire_order order)
@@ -100,6 +104,8 @@ static struct net_header header_get(const void *at, unsigned header_len, enum wi
         .num_buffers = header_len >= NET_HEADER_MODERN ? wire_get16(byte + 10, order) : 1,
         .hash_value = header_len >= NET_HEADER_HASH ? wire_get32(byte + 12, order) : 0,
         .hash_report = header_len >= NET_HEADER_HASH ? wire_get16(byte + 16, order) : 0,
+        .outer_th_offset = header_len >= NET_HEADER_TUNNEL ? wire_get16(byte + 20, order) : 0,
+        .inner_nh_offset = header_len >= NET_HEADER_TUNNEL ? wire_get16(byte + 22, order) : 0,
     };
 }
 

@@ -8,7 +8,8 @@
 #include "driver_ring.h"
 
 enum {
-    NET_HEADER_HASH = 20, /* HASH_REPORT was negotiated */
+    NET_HEADER_TUNNEL = 24, /* either of the UDP tunnel features was */
+    NET_HEADER_HASH = 20,   /* HASH_REPORT was negotiated */
     NET_HEADER_MODERN = 12,
     NET_HEADER_LEGACY = 10,
     NET_RX_SLOTS = 1024,
@@ -27,6 +28,8 @@ struct net_header {
     uint16_t num_buffers;
     uint32_t hash_value;
     uint16_t hash_report;
+    uint16_t outer_th_offset;
+    uint16_t inner_nh_offset;
 };
 
 struct net_options {

@@ -144,6 +144,8 @@ uint8_t register_driver_negotiate(struct register_driver *driver, uint64_t featu
     check(ops->status(driver) == 0, "the status is not 0 after a reset");
     ops->write_status(driver, STATUS_ACKNOWLEDGE);
     ops->write_status(driver, STATUS_ACKNOWLEDGE | STATUS_DRIVER);
+    if (driver->features_high != 0)
+        ops->write_driver_features(driver, 2, driver->features_high);
     ops->write_driver_features(driver, 1, (uint32_t)(features >> 32));
     ops->write_driver_features(driver, 0, (uint32_t)features);
     ops->write_status(driver, STATUS_BEFORE_QUEUES);

@@ -79,6 +79,7 @@ enum {
 struct register_driver {
     const struct register_driver_ops *ops;
     struct register_port port;
+    uint32_t features_high; /* from bit 64 on: what negotiate accepts of them; usually none */
 
     /* virtio-pci only. */
     struct pci_structure structure[PCI_CFG_TYPES]; /* by cfg_type; the first of each */
