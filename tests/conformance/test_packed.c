@@ -14,6 +14,7 @@
 enum {
     RX = 0,
     TX = 1,
+    LATER_MS = 50,
 };
 
 /* Frames of many lengths, one at a time and then many at once. */
@@ -236,7 +237,8 @@ static void receive_ring_renew(struct testbed_nic *nic, unsigned size)
         net->rx_free[net->rx_free_count] = net->rx_free_count;
     net_driver_post(net, size);
     net_driver_drain(net);
-    while (net_driver_receive(net, got, sizeof(got), 0) >= 0)
+    /* A frame may be shown a little later than the completion of its sending. */
+    while (net_driver_receive(net, got, sizeof(got), LATER_MS) >= 0)
         ;
 }
 
