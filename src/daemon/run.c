@@ -158,8 +158,10 @@ int run_daemon(const struct config *config)
         .state = DAEMON_SERVING,
     };
     struct error err = {{0}};
-    int ret = start(&daemon, config, &err);
+    int ret;
 
+    service_allow_files();
+    ret = start(&daemon, config, &err);
     if (ret == 0)
         serve(&daemon, config);
     else

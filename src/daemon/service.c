@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -70,4 +71,16 @@ void service_notify(const char *state)
                          address_len) < 0)
         log_warning("the service manager at NOTIFY_SOCKET can't be told (%s)", strerror(errno));
     fd_close(&fd);
+}
+
+void service_allow_files(void)
+{
+    struct rlimit files;
+
+    if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+        return;
+    files.rlim_cur = files.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &files) < 0)
+        log_warning("the limit on open files stays at %llu: %s", (unsigned long long)files.rlim_cur,
+                    strerror(errno));
 }

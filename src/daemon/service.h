@@ -12,3 +12,5 @@ const char *service_take_signal(int fd);
 
 /* Tells the manager, if there is one; `state` as in sd_notify(3), such as "READY=1". */
 void service_notify(const char *state);
+/* As many open files as the system allows: each queue pair takes some. */
+void service_allow_files(void);

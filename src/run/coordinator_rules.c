@@ -50,11 +50,27 @@ static int rx_rules_needed(const struct rx_rules *rules)
            rules->hash.types != 0;
 }
 
+/* Frames on their way to a pair when the steering ends. */
+NEEDS_DATA static void inbox_empty(struct pair *pair)
+{
+    struct inbox_frame frame;
+    struct iovec iov[2];
+
+    while (inbox_peek(pair->inbox, iov, &frame)) {
+        counter_add(&pair->stats.rx_drop[PAIR_RX_DROP_STEERED], 1);
+        inbox_drop(pair->inbox);
+    }
+}
+
 NEEDS_DATA static void inboxes_free(struct coordinator *coordinator)
 {
     for (unsigned i = 0; i < coordinator->nic.config.queue_pairs; i++) {
+        struct pair *pair = &coordinator->pairs[i].pair;
+
         worker_unwatch(&coordinator->pairs[i].inbox);
-        coordinator->pairs[i].pair.inbox = NULL;
+        if (pair->inbox != NULL)
+            inbox_empty(pair);
+        pair->inbox = NULL;
         inbox_free(coordinator->inboxes[i]);
     }
     free(coordinator->inboxes);

@@ -3,6 +3,7 @@
 
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -50,6 +51,17 @@ def test_SIGHUP_ends_it_cleanly_unless_nohup():
 def test_it_rests():
     with Place() as place, Daemon(place, *nic(place)) as vionic:
         vionic.check_idle()
+
+
+def test_it_may_open_as_many_files_as_the_system_allows():
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+
+    def few():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+
+    with Place() as place, Daemon(place, *nic(place), preexec_fn=few) as vionic:
+        soft = resource.prlimit(vionic.process.pid, resource.RLIMIT_NOFILE)[0]
+        expect(soft == hard, f"{soft} files of {hard}")
 
 
 def test_SIGPIPE_is_ignored():
