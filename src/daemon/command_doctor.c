@@ -12,22 +12,12 @@
 #include "daemon/shown.h"
 
 enum {
-    OPTION_JSON = 1000,
-    OPTION_CONTROL,
-
     FINDING_LEN = 640,
 };
 
-struct doctor_options {
-    const char *control; /* borrowed from argv, or NULL: the default */
-    int json;
-};
-
 static const struct argp_option options[] = {
-    {"json", OPTION_JSON, NULL, 0, "Print JSON"},
-    {"control", OPTION_CONTROL, "PATH", 0,
-     "Control socket of the daemon; default: /run/vionic/control.sock for root, "
-     "$XDG_RUNTIME_DIR/vionic/control.sock for others"},
+    OPTIONS_JSON,
+    OPTIONS_CONTROL,
     OPTIONS_HELP,
     {0},
 };
@@ -57,19 +47,8 @@ void doctor_add(json_t *findings, enum finding_level level, const char *mend, co
 
 static int take(int key, const char *value, void *input, struct error *err)
 {
-    struct doctor_options *doctor = input;
-
     (void)err;
-    switch (key) {
-    case OPTION_JSON:
-        doctor->json = 1;
-        return 0;
-    case OPTION_CONTROL:
-        doctor->control = value;
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
+    return options_take_client(key, value, input);
 }
 
 static void print_findings(const json_t *findings)
@@ -103,7 +82,7 @@ static int is_anything_bad(const json_t *findings)
 
 static int execute(int argc, char **argv)
 {
-    struct doctor_options doctor = {0};
+    struct client_options doctor = {0};
     enum options_outcome outcome = options_parse(&command_doctor, argc, argv, &doctor);
     json_t *findings;
     int status;

@@ -10,28 +10,20 @@
 #include "daemon/options.h"
 #include "daemon/reports.h"
 
-enum {
-    OPTION_JSON = 1000,
-    OPTION_CONTROL,
-};
-
 struct show_options {
-    const char *path;    /* borrowed from argv, or "" */
-    const char *control; /* borrowed from argv, or NULL: the default */
-    int json;
+    const char *path; /* borrowed from argv, or "" */
+    struct client_options client;
 };
 
 static const struct argp_option inspect_options[] = {
-    {"json", OPTION_JSON, NULL, 0, "Print JSON"},
-    {"control", OPTION_CONTROL, "PATH", 0,
-     "Control socket of the daemon; default: /run/vionic/control.sock for root, "
-     "$XDG_RUNTIME_DIR/vionic/control.sock for others"},
+    OPTIONS_JSON,
+    OPTIONS_CONTROL,
     OPTIONS_HELP,
     {0},
 };
 
 static const struct argp_option endpoints_options[] = {
-    {"json", OPTION_JSON, NULL, 0, "Print JSON"},
+    OPTIONS_JSON,
     OPTIONS_HELP,
     {0},
 };
@@ -41,39 +33,26 @@ static int inspect_take(int key, const char *value, void *input, struct error *e
     struct show_options *show = input;
 
     (void)err;
-    switch (key) {
-    case OPTION_JSON:
-        show->json = 1;
-        return 0;
-    case OPTION_CONTROL:
-        show->control = value;
-        return 0;
-    case ARGP_KEY_ARG:
-        if (show->path[0] != '\0')
-            return ARGP_ERR_UNKNOWN;
-        show->path = value;
-        return 0;
-    default:
+    if (key != ARGP_KEY_ARG)
+        return options_take_client(key, value, &show->client);
+    if (show->path[0] != '\0')
         return ARGP_ERR_UNKNOWN;
-    }
+    show->path = value;
+    return 0;
 }
 
 static int endpoints_take(int key, const char *value, void *input, struct error *err)
 {
     struct show_options *show = input;
 
-    (void)value;
     (void)err;
-    if (key != OPTION_JSON)
-        return ARGP_ERR_UNKNOWN;
-    show->json = 1;
-    return 0;
+    return options_take_client(key, value, &show->client);
 }
 
 static int show_result(const json_t *result, const struct show_options *show,
                        void (*print)(FILE *out, const json_t *result))
 {
-    if (!show->json)
+    if (!show->client.json)
         print(stdout, result);
     else if (json_dumpf(result, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY) == 0)
         fputc('\n', stdout);
@@ -98,7 +77,7 @@ static int inspect_execute(int argc, char **argv)
         log_error("the path is not valid UTF-8; `vionic inspect` without one shows what there is");
         return EXIT_STATUS_USAGE;
     }
-    ret = client_ask(show.control, request, &result, &err);
+    ret = client_ask(show.client.control, request, &result, &err);
     json_decref(request);
     if (ret < 0) {
         log_error("%s", err.text);

@@ -16,9 +16,8 @@
 #include "daemon/shown.h"
 
 enum {
-    OPTION_CONFIG = 1000,
+    OPTION_CONFIG = OPTION_OWN,
     OPTION_NIC,
-    OPTION_CONTROL,
     OPTION_WORKERS,
     OPTION_CPUS,
     OPTION_POLL,

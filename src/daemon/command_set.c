@@ -12,22 +12,14 @@
 #include "daemon/shown.h"
 #include "vionic.h"
 
-enum {
-    OPTION_JSON = 1000,
-    OPTION_CONTROL,
-};
-
 struct set_options {
-    json_t *values;      /* owned */
-    const char *control; /* borrowed from argv, or NULL: the default */
-    int json;
+    json_t *values; /* owned */
+    struct client_options client;
 };
 
 static const struct argp_option options[] = {
     {"json", OPTION_JSON, NULL, 0, "Print what was set as JSON"},
-    {"control", OPTION_CONTROL, "PATH", 0,
-     "Control socket of the daemon; default: /run/vionic/control.sock for root, "
-     "$XDG_RUNTIME_DIR/vionic/control.sock for others"},
+    OPTIONS_CONTROL,
     OPTIONS_HELP,
     {0},
 };
@@ -62,18 +54,8 @@ static int take(int key, const char *value, void *input, struct error *err)
 {
     struct set_options *set = input;
 
-    switch (key) {
-    case OPTION_JSON:
-        set->json = 1;
-        return 0;
-    case OPTION_CONTROL:
-        set->control = value;
-        return 0;
-    case ARGP_KEY_ARG:
-        return add_assignment(set, value, err);
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
+    return key == ARGP_KEY_ARG ? add_assignment(set, value, err)
+                               : options_take_client(key, value, &set->client);
 }
 
 static int show_result(const json_t *result)
@@ -91,7 +73,7 @@ static int ask(const struct set_options *set)
     struct error err = {{0}};
     json_t *request = json_pack("{s: s, s: O}", "command", "set", "values", set->values);
     json_t *result = NULL;
-    int ret = client_ask(set->control, request, &result, &err);
+    int ret = client_ask(set->client.control, request, &result, &err);
     int status = EXIT_STATUS_OK;
 
     json_decref(request);
@@ -99,7 +81,7 @@ static int ask(const struct set_options *set)
         log_error("%s", err.text);
         return ret == -EINVAL ? EXIT_STATUS_USAGE : EXIT_STATUS_FAILED;
     }
-    if (set->json)
+    if (set->client.json)
         status = show_result(result);
     json_decref(result);
     return status;

@@ -17,8 +17,7 @@
 #include "daemon/top_table.h"
 
 enum {
-    OPTION_CONTROL = 1000,
-    OPTION_INTERVAL,
+    OPTION_INTERVAL = OPTION_OWN,
     OPTION_COUNT,
 
     INTERVAL_MAX = 3600,
@@ -29,7 +28,7 @@ enum {
 #define INTERVAL_MIN 0.1
 
 struct top_options {
-    const char *control; /* borrowed from argv, or NULL: the default */
+    struct client_options client;
     double interval;
     unsigned long count; /* 0: without end */
 };
@@ -37,9 +36,7 @@ struct top_options {
 static const struct argp_option options[] = {
     {"interval", OPTION_INTERVAL, "SECONDS", 0, "Time between two tables, 0.1 to 3600; default: 1"},
     {"count", OPTION_COUNT, "N", 0, "End after so many tables; default: go on"},
-    {"control", OPTION_CONTROL, "PATH", 0,
-     "Control socket of the daemon; default: /run/vionic/control.sock for root, "
-     "$XDG_RUNTIME_DIR/vionic/control.sock for others"},
+    OPTIONS_CONTROL,
     OPTIONS_HELP,
     {0},
 };
@@ -76,15 +73,12 @@ static int take(int key, const char *value, void *input, struct error *err)
     struct top_options *top = input;
 
     switch (key) {
-    case OPTION_CONTROL:
-        top->control = value;
-        return 0;
     case OPTION_INTERVAL:
         return set_interval(top, value, err);
     case OPTION_COUNT:
         return set_count(top, value, err);
     default:
-        return ARGP_ERR_UNKNOWN;
+        return options_take_client(key, value, &top->client);
     }
 }
 
@@ -92,7 +86,7 @@ static int take_sample(const struct top_options *top, json_t **ret_tree, uint64_
                        struct error *err)
 {
     json_t *request = json_pack("{s: s}", "command", "inspect");
-    int ret = client_ask(top->control, request, ret_tree, err);
+    int ret = client_ask(top->client.control, request, ret_tree, err);
 
     *ret_ns = clock_now_ns();
     json_decref(request);

@@ -141,3 +141,17 @@ void options_print_help(const struct command *command)
     if (command->examples != NULL)
         printf("\n%s", command->examples);
 }
+
+int options_take_client(int key, const char *value, struct client_options *client)
+{
+    switch (key) {
+    case OPTION_JSON:
+        client->json = 1;
+        return 0;
+    case OPTION_CONTROL:
+        client->control = value;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}

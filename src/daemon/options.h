@@ -22,9 +22,25 @@ struct command {
     int (*execute)(int argc, char **argv);
 };
 
+/* Keys that mean the same in every command; a command's own begin at OPTION_OWN. */
 enum {
-    OPTION_HELP = 'h'
+    OPTION_HELP = 'h',
+    OPTION_JSON = 900,
+    OPTION_CONTROL,
+    OPTION_OWN = 1000,
 };
+
+#define OPTIONS_JSON                                                                               \
+    {                                                                                              \
+        "json", OPTION_JSON, NULL, 0, "Print JSON"                                                 \
+    }
+
+#define OPTIONS_CONTROL                                                                            \
+    {                                                                                              \
+        "control", OPTION_CONTROL, "PATH", 0,                                                      \
+            "Control socket of the daemon; default: /run/vionic/control.sock for root, "           \
+            "$XDG_RUNTIME_DIR/vionic/control.sock for others"                                      \
+    }
 
 #define OPTIONS_HELP                                                                               \
     {                                                                                              \
@@ -37,6 +53,15 @@ extern const struct command command_endpoints;
 extern const struct command command_set;
 extern const struct command command_top;
 extern const struct command command_doctor;
+
+/* What every command that asks a daemon takes. */
+struct client_options {
+    const char *control; /* borrowed from argv, or NULL: the default */
+    int json;
+};
+
+/* 0 for OPTION_JSON and OPTION_CONTROL, else ARGP_ERR_UNKNOWN. */
+int options_take_client(int key, const char *value, struct client_options *client);
 
 enum options_outcome {
     OPTIONS_PARSED,
