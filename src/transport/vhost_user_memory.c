@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Guest memory as the front-end shares it: whole tables, or region by region, also while rings run.
  */
-#include "transport/vhost_user_session.h"
+#include "transport/vhost_user_call.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -41,8 +41,9 @@ static int region_map(struct guest_memory *memory, const struct vhost_user_regio
     return guest_memory_map(memory, &file, err);
 }
 
-int vhost_user_set_mem_table(struct vhost_user *vhost_user, struct error *err)
+int vhost_user_set_mem_table(struct vhost_user_call *call)
 {
+    struct vhost_user *vhost_user = call->vhost_user;
     struct vhost_user_message *message = &vhost_user->peer.message;
     uint32_t count = message->payload.memory.region_count;
     struct guest_memory *next;
@@ -50,16 +51,16 @@ int vhost_user_set_mem_table(struct vhost_user *vhost_user, struct error *err)
 
     if (count == 0 || count > VHOST_USER_REGIONS_MAX ||
         message->header.size < 8 + count * sizeof(struct vhost_user_region))
-        return error_set(err, EINVAL, "a memory table of %u regions in %u bytes", count,
+        return error_set(call->err, EINVAL, "a memory table of %u regions in %u bytes", count,
                          message->header.size);
     if (message->fd_count != count)
-        return error_set(err, EINVAL, "%u memory regions came with %u file descriptors", count,
-                         message->fd_count);
+        return error_set(call->err, EINVAL, "%u memory regions came with %u file descriptors",
+                         count, message->fd_count);
     result = guest_memory_create(&next);
     if (result < 0)
         return result;
     for (uint32_t i = 0; i < count && result == 0; i++)
-        result = region_map(next, &message->payload.memory.region[i], message->fd[i], err);
+        result = region_map(next, &message->payload.memory.region[i], message->fd[i], call->err);
     if (result < 0) {
         guest_memory_free(next);
         return result;
@@ -75,15 +76,21 @@ static int memory_clone(struct vhost_user *vhost_user, struct guest_memory **ret
     return guest_memory_copy(vhost_user->memory, ret_next);
 }
 
-int vhost_user_add_mem_reg(struct vhost_user *vhost_user, struct error *err)
+int vhost_user_get_max_mem_slots(struct vhost_user_call *call)
 {
+    return vhost_user_reply_u64(call, GUEST_MEMORY_REGIONS_MAX);
+}
+
+int vhost_user_add_mem_reg(struct vhost_user_call *call)
+{
+    struct vhost_user *vhost_user = call->vhost_user;
     struct vhost_user_message *message = &vhost_user->peer.message;
     const struct vhost_user_region *region = &message->payload.mem_reg.region;
     struct guest_memory *next;
     int result;
 
     if (message->fd_count != 1)
-        return error_set(err, EINVAL, "a memory region came with %u file descriptors",
+        return error_set(call->err, EINVAL, "a memory region came with %u file descriptors",
                          message->fd_count);
     if (vhost_user->memory != NULL &&
         guest_memory_share(vhost_user->memory, region->gpa, region->uva, region->size) == 0)
@@ -91,7 +98,7 @@ int vhost_user_add_mem_reg(struct vhost_user *vhost_user, struct error *err)
     result = memory_clone(vhost_user, &next);
     if (result < 0)
         return result;
-    result = region_map(next, region, message->fd[0], err);
+    result = region_map(next, region, message->fd[0], call->err);
     if (result < 0)
         guest_memory_free(next);
     else
@@ -99,8 +106,9 @@ int vhost_user_add_mem_reg(struct vhost_user *vhost_user, struct error *err)
     return result;
 }
 
-int vhost_user_rem_mem_reg(struct vhost_user *vhost_user, struct error *err)
+int vhost_user_rem_mem_reg(struct vhost_user_call *call)
 {
+    struct vhost_user *vhost_user = call->vhost_user;
     const struct vhost_user_region *region = &vhost_user->peer.message.payload.mem_reg.region;
     struct guest_memory *next;
     int result;
@@ -114,7 +122,7 @@ int vhost_user_rem_mem_reg(struct vhost_user *vhost_user, struct error *err)
     result = guest_memory_remove(next, region->gpa, region->uva, region->size);
     if (result < 0) {
         guest_memory_free(next);
-        return error_set(err, -result, "there is no memory region at 0x%" PRIx64 " to remove",
+        return error_set(call->err, -result, "there is no memory region at 0x%" PRIx64 " to remove",
                          region->gpa);
     }
     memory_swap(vhost_user, next);

@@ -78,7 +78,4 @@ void vhost_user_ring_broken(struct vhost_user_ring *ring);
 
 /* ---- vhost_user_memory.c ---------------------------------------------------------------- */
 
-int vhost_user_set_mem_table(struct vhost_user *vhost_user, struct error *err);
-int vhost_user_add_mem_reg(struct vhost_user *vhost_user, struct error *err);
-int vhost_user_rem_mem_reg(struct vhost_user *vhost_user, struct error *err);
 void vhost_user_memory_drop(struct vhost_user *vhost_user);

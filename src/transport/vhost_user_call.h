@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One request being handled. A handler returns 0 or -errno with a sentence, and may set the size of
+ * a reply of its own; a refused request changes nothing. Included by src/transport/vhost_user*.c
+ * only.
+ */
+#pragma once
+
+#include "transport/vhost_user_session.h"
+
+struct vhost_user_call {
+    struct vhost_user *vhost_user;     /* borrowed */
+    union vhost_user_payload *payload; /* borrowed: of the request, and of the reply */
+    uint32_t size;                     /* of the request's payload */
+    uint32_t reply_size;
+    struct error *err; /* borrowed */
+};
+
+/* ---- vhost_user_requests.c: what handlers share ----------------------------------------- */
+
+struct nic *vhost_user_call_nic(const struct vhost_user_call *call);
+int vhost_user_reply_u64(struct vhost_user_call *call, uint64_t value);
+/* NULL and a sentence: there is no such ring. */
+struct vhost_user_ring *vhost_user_ring_find(const struct vhost_user_call *call, uint32_t index);
+int vhost_user_refuse_live(const struct vhost_user_call *call, const struct vhost_user_ring *ring);
+
+/* ---- vhost_user_device.c ---------------------------------------------------------------- */
+
+int vhost_user_get_features(struct vhost_user_call *call);
+int vhost_user_set_features(struct vhost_user_call *call);
+int vhost_user_get_protocol_features(struct vhost_user_call *call);
+int vhost_user_set_protocol_features(struct vhost_user_call *call);
+int vhost_user_get_queue_num(struct vhost_user_call *call);
+int vhost_user_set_owner(struct vhost_user_call *call);
+int vhost_user_reset_owner(struct vhost_user_call *call);
+int vhost_user_reset_device(struct vhost_user_call *call);
+int vhost_user_set_status(struct vhost_user_call *call);
+int vhost_user_get_status(struct vhost_user_call *call);
+int vhost_user_get_config(struct vhost_user_call *call);
+int vhost_user_set_config(struct vhost_user_call *call);
+int vhost_user_net_set_mtu(struct vhost_user_call *call);
+int vhost_user_set_backend_req_fd(struct vhost_user_call *call);
+
+/* ---- vhost_user_ring_requests.c --------------------------------------------------------- */
+
+int vhost_user_set_vring_num(struct vhost_user_call *call);
+int vhost_user_set_vring_addr(struct vhost_user_call *call);
+int vhost_user_set_vring_base(struct vhost_user_call *call);
+int vhost_user_get_vring_base(struct vhost_user_call *call);
+int vhost_user_set_vring_enable(struct vhost_user_call *call);
+int vhost_user_set_vring_kick(struct vhost_user_call *call);
+int vhost_user_set_vring_call(struct vhost_user_call *call);
+int vhost_user_set_vring_err(struct vhost_user_call *call);
+int vhost_user_set_vring_endian(struct vhost_user_call *call);
+
+/* ---- vhost_user_memory.c ---------------------------------------------------------------- */
+
+int vhost_user_set_mem_table(struct vhost_user_call *call);
+int vhost_user_get_max_mem_slots(struct vhost_user_call *call);
+int vhost_user_add_mem_reg(struct vhost_user_call *call);
+int vhost_user_rem_mem_reg(struct vhost_user_call *call);
