@@ -18,6 +18,7 @@
 enum {
     OPTION_CONFIG = OPTION_OWN,
     OPTION_NIC,
+    OPTION_CONTROL_GROUP,
     OPTION_WORKERS,
     OPTION_CPUS,
     OPTION_POLL,
@@ -38,6 +39,8 @@ static const struct argp_option options[] = {
     {"control", OPTION_CONTROL, "PATH", 0,
      "Control socket; default: /run/vionic/control.sock for root, "
      "$XDG_RUNTIME_DIR/vionic/control.sock for others"},
+    {"control-group", OPTION_CONTROL_GROUP, "GROUP", 0,
+     "Let the members of this group use the control socket too"},
     {"workers", OPTION_WORKERS, "N", 0, "Threads that move packets, 1 to 64; default: 1"},
     {"cpus", OPTION_CPUS, "LIST", 0,
      "CPUs for the workers, one each in this order and then again, such as 0-1,4; default: any"},
@@ -102,6 +105,8 @@ static int take(int key, const char *value, void *input, struct error *err)
         return add_nic(run, value, err);
     case OPTION_CONTROL:
         return set_setting(run, "control", value, err);
+    case OPTION_CONTROL_GROUP:
+        return set_setting(run, "control-group", value, err);
     case OPTION_WORKERS:
         return set_setting(run, "workers", value, err);
     case OPTION_CPUS:

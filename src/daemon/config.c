@@ -201,6 +201,7 @@ static int apply_settings(struct config *config, json_t *object, const char *pla
                           struct error *err)
 {
     json_t *control = json_object_get(object, "control");
+    json_t *group = json_object_get(object, "control-group");
     json_t *workers = json_object_get(object, "workers");
     json_t *poll = json_object_get(object, "poll");
     json_t *cpus = json_object_get(object, "cpus");
@@ -212,6 +213,8 @@ static int apply_settings(struct config *config, json_t *object, const char *pla
         return out_of_memory(err);
     if (control != NULL)
         config->control_path = json_string_value(control);
+    if (group != NULL)
+        config->control_group = json_string_value(group);
     if (workers != NULL)
         config->workers = (unsigned)json_integer_value(workers);
     if (cpus != NULL)

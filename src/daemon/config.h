@@ -21,9 +21,10 @@ struct config_nic {
 };
 
 struct config {
-    json_t *kept;             /* owned: every JSON value that something here points into */
-    const char *control_path; /* borrowed from kept; NULL: the default */
-    unsigned workers;         /* 0: the library's default */
+    json_t *kept;              /* owned: every JSON value that something here points into */
+    const char *control_path;  /* borrowed from kept; NULL: the default */
+    const char *control_group; /* borrowed from kept; NULL: none */
+    unsigned workers;          /* 0: the library's default */
     unsigned poll_us;
     const char *cpus;        /* borrowed from kept; NULL: any */
     struct config_nic *nics; /* owned */
@@ -36,7 +37,8 @@ void config_clear(struct config *config);
 
 /* -EINVAL: what the operator wrote is wrong. Otherwise the -errno of reading. */
 int config_load_file(struct config *config, const char *path, struct error *err);
-/* {"control", "workers", "cpus", "poll"} of the command line; they overrule the file's. */
+/* {"control", "control-group", "workers", "cpus", "poll"} of the command line; they overrule the
+ * file's. */
 int config_add_settings(struct config *config, json_t *settings, struct error *err);
 /* The text of one --nic. */
 int config_add_nic(struct config *config, const char *text, struct error *err);

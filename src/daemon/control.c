@@ -15,12 +15,14 @@
 #include "base/fd.h"
 #include "base/local_socket.h"
 #include "base/log.h"
+#include "daemon/control_access.h"
 #include "daemon/control_client.h"
 #include "daemon/control_path.h"
 #include "daemon/requests.h"
 
 enum {
     CLIENTS_MAX = 32,
+    CLIENTS_OF_A_MEMBER_MAX = 8,
     BACKLOG = 64,
     SOCKET_MODE = 0600,
 };
@@ -35,6 +37,7 @@ struct control {
     struct sockaddr_un address;
     dev_t device; /* of the socket file that we made, to remove no other */
     ino_t inode;
+    gid_t group; /* whose members may connect; CONTROL_NO_GROUP */
     struct log_limit accept_log;
 };
 
@@ -62,30 +65,41 @@ static void turn_away(int fd, const char *sentence)
     fd_close(&fd);
 }
 
-static int may_connect(int fd)
+static unsigned clients_of(const struct control *control, uid_t uid)
 {
-    struct ucred peer;
-    socklen_t len = sizeof(peer);
+    unsigned count = 0;
 
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
-        return 0;
-    return peer.uid == 0 || peer.uid == geteuid();
+    for (const struct control_client *client = control->clients; client != NULL;
+         client = client->next)
+        count += client->uid == uid;
+    return count;
+}
+
+/* Members of the group can't keep the owner and root out. */
+static int has_share_left(const struct control *control, uid_t uid)
+{
+    return uid == 0 || uid == geteuid() || clients_of(control, uid) < CLIENTS_OF_A_MEMBER_MAX;
 }
 
 static void admit(struct control *control, int fd)
 {
     struct control_client *client;
+    uid_t uid;
 
-    if (!may_connect(fd)) {
-        turn_away(fd, "this daemon belongs to another user; ask as that user or as root");
+    if (!control_access_allows(fd, control->group, &uid)) {
+        turn_away(fd, control->group == (gid_t)CONTROL_NO_GROUP
+                          ? "this daemon belongs to another user; ask as that user or as root"
+                          : "this daemon belongs to another user; ask as that user, as root, or as "
+                            "a member of its --control-group");
         return;
     }
-    if (control->client_count >= CLIENTS_MAX) {
+    if (control->client_count >= CLIENTS_MAX || !has_share_left(control, uid)) {
         turn_away(fd, "too many clients are connected to this daemon; close some of them");
         return;
     }
     if (control_client_create(control->loop, control->vionic, fd, &client) < 0)
         return;
+    client->uid = uid;
     client->closed = client_closed;
     client->owner = control;
     client->next = control->clients;
@@ -168,14 +182,18 @@ static int bind_listener(struct control *control, struct error *err)
         control->device = made.st_dev;
         control->inode = made.st_ino;
     }
+    code = control_access_share(address, control->group, err);
+    if (code < 0)
+        return code;
     if (listen(fd, BACKLOG) < 0)
         return error_set(err, errno, "control socket: can't listen at %s (%s)", address->sun_path,
                          strerror(errno));
     return 0;
 }
 
-int control_create(struct loop *loop, struct vionic *vionic, const char *path,
-                   struct control **ret_control, struct error *err)
+int control_create(struct loop *loop, struct vionic *vionic,
+                   const struct control_settings *settings, struct control **ret_control,
+                   struct error *err)
 {
     struct control *control = calloc(1, sizeof(*control));
     int ret;
@@ -186,7 +204,9 @@ int control_create(struct loop *loop, struct vionic *vionic, const char *path,
     control->vionic = vionic;
     control->listener = (struct loop_source){.fd = -1, .ready = listener_ready};
     control->retry.fire = listener_retry;
-    ret = control_path_address(path, &control->address, err);
+    ret = control_access_find_group(settings->group, &control->group, err);
+    if (ret == 0)
+        ret = control_path_address(settings->path, &control->address, err);
     if (ret == 0)
         ret = control_path_make_directory(&control->address, err);
     if (ret == 0)

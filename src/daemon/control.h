@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The control socket: a unix stream for the same user and root, one JSON request a line. Everything
- * a client can take from the daemon is bounded: their number, a request's length, one unread answer
- * each, one request a turn of the loop, and the time that a client may sit there without a word.
+ * The control socket: a unix stream for the same user, root and perhaps a group, one JSON request a
+ * line. Everything a client can take from the daemon is bounded: their number (in all, and of one
+ * member of the group), a request's length, one unread answer each, one request a turn of the loop
+ * and so many a second, and the time that a client may sit there without a word.
  */
 #pragma once
 
@@ -12,10 +13,16 @@
 
 struct control;
 
-/* Replaces a stale socket file and refuses to take a live one away. `path` NULL: the default. loop
+struct control_settings {
+    const char *path;  /* NULL: the default */
+    const char *group; /* its members may connect too; NULL: only the owner and root */
+};
+
+/* Replaces a stale socket file and refuses to take a live one away. loop
  * and vionic are borrowed until control_free. */
-int control_create(struct loop *loop, struct vionic *vionic, const char *path,
-                   struct control **ret_control, struct error *err);
+int control_create(struct loop *loop, struct vionic *vionic,
+                   const struct control_settings *settings, struct control **ret_control,
+                   struct error *err);
 /* Closes all clients and removes the socket file. NULL is fine. */
 void control_free(struct control *control);
 

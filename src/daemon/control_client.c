@@ -14,7 +14,10 @@
 #include "daemon/requests.h"
 
 enum {
-    IDLE_SECONDS = 60
+    IDLE_SECONDS = 60,
+    REQUESTS_PER_SECOND = 200,
+    REQUESTS_IN_ADVANCE = 400, /* that may come in one go */
+    REQUEST_NS = CLOCK_SECOND_NS / REQUESTS_PER_SECOND,
 };
 
 enum client_fate {
@@ -56,6 +59,22 @@ static enum client_fate read_some(struct control_client *client)
         still_there(client);
     client->in_len += (size_t)got;
     return CLIENT_LIVES;
+}
+
+/* Each answer moves the time on at which the client has used up what it may; it rests when that is
+ * too far ahead. */
+static void count_request(struct control_client *client)
+{
+    client->paid_until_ns = MAX(client->paid_until_ns, clock_now_ns()) + REQUEST_NS;
+}
+
+/* 0: it may ask on. */
+static uint64_t rest_ns(const struct control_client *client)
+{
+    const uint64_t advance = (uint64_t)REQUESTS_IN_ADVANCE * REQUEST_NS;
+    uint64_t now = clock_now_ns();
+
+    return client->paid_until_ns > now + advance ? client->paid_until_ns - now - advance : 0;
 }
 
 static char *line_end(struct control_client *client)
@@ -118,6 +137,7 @@ static enum client_fate answer_line(struct control_client *client)
         drop_input(client, len + 1);
     }
     client->out_sent = 0;
+    count_request(client);
     return client->out == NULL ? CLIENT_ENDS : CLIENT_LIVES;
 }
 
@@ -147,11 +167,24 @@ static void client_ready(struct loop_source *source, uint32_t events)
         client->closed(client);
         return;
     }
+    if (client->out == NULL && rest_ns(client) > 0) {
+        loop_remove(client->loop, source);
+        loop_timer_start(client->loop, &client->rest, rest_ns(client));
+        return;
+    }
     /* Writable is "now" for a client that reads, so a second line in the buffer gets its turn soon.
      */
     if (client->out != NULL || line_end(client) != NULL)
         wanted = EPOLLOUT;
     if (loop_modify(client->loop, source, wanted) < 0)
+        client->closed(client);
+}
+
+static void client_rested(struct loop_timer *timer)
+{
+    struct control_client *client = CONTAINER_OF(timer, struct control_client, rest);
+
+    if (loop_add(client->loop, &client->source, EPOLLIN | EPOLLOUT) < 0)
         client->closed(client);
 }
 
@@ -177,6 +210,7 @@ int control_client_create(struct loop *loop, struct vionic *vionic, int fd,
     client->vionic = vionic;
     client->source = (struct loop_source){.fd = fd, .ready = client_ready};
     client->idle.fire = client_idle;
+    client->rest.fire = client_rested;
     ret = loop_add(loop, &client->source, EPOLLIN);
     if (ret < 0) {
         fd_close(&client->source.fd);
@@ -193,6 +227,7 @@ void control_client_free(struct control_client *client)
     if (client == NULL)
         return;
     loop_timer_stop(client->loop, &client->idle);
+    loop_timer_stop(client->loop, &client->rest);
     loop_remove(client->loop, &client->source);
     fd_close(&client->source.fd);
     free(client->out);

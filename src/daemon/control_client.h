@@ -6,6 +6,7 @@
 #pragma once
 
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "base/loop.h"
 #include "vionic.h"
@@ -24,6 +25,9 @@ struct control_client {
     struct vionic *vionic; /* borrowed */
     struct loop_source source;
     struct loop_timer idle;
+    struct loop_timer rest; /* runs while it asked too much: its socket is not looked at */
+    uint64_t paid_until_ns; /* up to here its requests have used up what a client may ask */
+    uid_t uid;              /* of the peer when it connected; the owner's */
     /* Called when the client is to be freed; nothing touches it afterwards. */
     void (*closed)(struct control_client *client);
     void *owner;                 /* borrowed; for closed() */

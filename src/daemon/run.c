@@ -103,6 +103,7 @@ static int add_nics(struct daemon *daemon, const struct config *config, struct e
 
 static int start(struct daemon *daemon, const struct config *config, struct error *err)
 {
+    const struct control_settings control = {config->control_path, config->control_group};
     int ret = service_catch_signals(&daemon->signals.fd, err);
 
     if (ret < 0)
@@ -114,8 +115,7 @@ static int start(struct daemon *daemon, const struct config *config, struct erro
         return error_set(err, -ret, "the event loop can't start (%s)", strerror(-ret));
     ret = start_library(daemon, config, err);
     if (ret == 0)
-        ret = control_create(daemon->loop, daemon->vionic, config->control_path, &daemon->control,
-                             err);
+        ret = control_create(daemon->loop, daemon->vionic, &control, &daemon->control, err);
     if (ret == 0)
         ret = add_nics(daemon, config, err);
     return ret;

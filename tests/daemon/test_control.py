@@ -10,7 +10,8 @@ import subprocess
 import sys
 import time
 
-from harness import Daemon, Place, PATIENCE, VIONIC, cases_of, expect, read_line, run_cases
+from harness import (Daemon, Place, PATIENCE, VIONIC, cases_of, check_refused, expect, read_line,
+                     run, run_cases)
 
 REQUEST_MAX = 64 * 1024
 
@@ -244,17 +245,34 @@ def test_out_of_file_descriptors():
         vionic.check_answers()
 
 
-def say_as_stranger(path):
+def test_more_requests_than_a_client_may_have_answered():
+    """Some hundred come in one go, the rest at a pace; others are served at once meanwhile."""
+    count = 1000
+    with Place() as place, daemon(place) as vionic, vionic.connect() as client:
+        started = time.monotonic()
+        client.sendall(b'{"command":"ping"}\n' * count)
+        vionic.check_answers()
+        data = client.makefile("rb")
+        for _ in range(count):
+            expect(json.loads(data.readline())["ok"], "an answer is broken")
+        took = time.monotonic() - started
+        expect(took > 2, f"{count} answers took {took} s: no pace was kept")
+        vionic.check_idle()
+
+
+def say_as_stranger(path, group=65534, groups=()):
     """What a process of the user `nobody` gets from the socket, or the name of the fault."""
     read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:
-        os.setgid(65534)
+        os.setgroups(groups)
+        os.setgid(group)
         os.setuid(65534)
         try:
             with socket.socket(socket.AF_UNIX) as client:
                 client.connect(path)
                 client.settimeout(PATIENCE)
+                client.sendall(b'{"command":"ping"}\n')
                 said = client.recv(4096)
         except OSError as fault:
             said = type(fault).__name__.encode()
@@ -281,6 +299,59 @@ def test_only_owner_and_root():
         shown = subprocess.run([VIONIC, "inspect", "--control", vionic.control], user=65534,
                                group=65534, capture_output=True)
         expect(shown.returncode == 1 and b"another user" in shown.stderr, shown)
+
+
+GROUP = 64321  # nobody's
+
+
+def test_a_group_may_be_let_in():
+    """--control-group: 0660, and members only, whether it is their first group or another."""
+    if os.geteuid() != 0:
+        return
+    with Place() as place, Daemon(place, *nic_of(place), "--control-group", str(GROUP)) as vionic:
+        os.chmod(place.path, 0o755)
+        about = os.stat(vionic.control)
+        expect(about.st_mode & 0o777 == 0o660 and about.st_gid == GROUP, about)
+        expect(say_as_stranger(vionic.control) == b"PermissionError", "a stranger came in")
+        expect(json.loads(say_as_stranger(vionic.control, GROUP))["ok"], "the first group is refused")
+        said = say_as_stranger(vionic.control, 65534, [5, GROUP])
+        expect(json.loads(said)["ok"], "another of its groups is refused")
+        os.chmod(vionic.control, 0o666)
+        check_no(json.loads(say_as_stranger(vionic.control)), "another user", "--control-group")
+
+
+def test_a_member_can_not_take_all_places():
+    if os.geteuid() != 0:
+        return
+    taker = """
+import os, socket, sys
+os.setgroups([]), os.setgid(int(sys.argv[2])), os.setuid(65534)
+clients = [socket.socket(socket.AF_UNIX) for _ in range(40)]
+[client.connect(sys.argv[1]) for client in clients]
+print(sum(b"too many" in client.recv(4096) for client in clients[8:]), flush=True)
+sys.stdin.read()
+"""
+    with Place() as place, Daemon(place, *nic_of(place), "--control-group", str(GROUP)) as vionic:
+        os.chmod(place.path, 0o755)
+        member = subprocess.Popen([sys.executable, "-c", taker, vionic.control, str(GROUP)],
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        try:
+            refused = int(member.stdout.readline())
+            expect(refused == 32, f"{refused} of 40 were refused")
+            vionic.check_answers()
+        finally:
+            member.communicate(timeout=PATIENCE)
+
+
+def test_a_group_that_is_not_there():
+    with Place() as place:
+        done = run("run", "--control", place.at("control.sock"), *nic_of(place),
+                   "--control-group", "no-such-group")
+        check_refused(done, 2, "--control-group", "no-such-group", "getent")
+
+
+def nic_of(place):
+    return ["--nic", f"socket={place.at('0.sock')},endpoint=null"]
 
 
 run_cases(cases_of(sys.modules[__name__]))

@@ -45,6 +45,7 @@ static void daemon_start(void)
 {
     struct vionic_config config = {.size = sizeof(config)};
     struct vionic_nic_config nic = {.size = sizeof(nic), .endpoint = "null", .queue_pairs = 2};
+    struct control_settings settings = {0};
     struct vionic_error err;
     char socket_path[64];
 
@@ -58,7 +59,8 @@ static void daemon_start(void)
     FUZZ_CHECK(vionic_create(&config, &daemon_parts.vionic, &err) == 0, "%s", err.text);
     FUZZ_CHECK(vionic_add_nic(daemon_parts.vionic, &nic, NULL, &err) == 0, "%s", err.text);
     FUZZ_CHECK(loop_create(&daemon_parts.loop) == 0, "no loop");
-    FUZZ_CHECK(control_create(daemon_parts.loop, daemon_parts.vionic, daemon_parts.path,
+    settings.path = daemon_parts.path;
+    FUZZ_CHECK(control_create(daemon_parts.loop, daemon_parts.vionic, &settings,
                               &daemon_parts.control, NULL) == 0,
                "no control socket");
     atexit(daemon_stop);
