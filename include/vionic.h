@@ -122,6 +122,9 @@ struct vionic_nic_config {
     enum vionic_transport transport;
     const struct vionic_interrupts *interrupts; /* copied; NULL: none, the driver polls */
     unsigned pci_vectors; /* of MSI-X, up to 2048; 0: one a queue and one for config */
+    /* vhost-user, VIONIC_SOCKET_SERVER: an open socket that listens at socket_path already, such as
+     * a service manager passes. Duplicated, and its file is not removed at the end. 0: none. */
+    int socket_fd;
 };
 
 /* "0.1.0"; static. */

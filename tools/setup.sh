@@ -17,7 +17,7 @@ build_packages=(gcc libc6-dev meson ninja-build pkg-config python3
                 libslirp-dev libjansson-dev libcmocka-dev)
 demo_packages=(qemu-system-x86 busybox-static)
 test_packages=(g++ clang clang-format libclang-rt-dev user-mode-linux iperf3 ethtool iproute2 util-linux
-               dpdk-dev passt spin qemu-user-static gcc-s390x-linux-gnu libc6-dev-s390x-cross
+               dpdk-dev passt spin systemd qemu-user-static gcc-s390x-linux-gnu libc6-dev-s390x-cross
                gcc-i686-linux-gnu libc6-dev-i386-cross)
 
 say() { printf 'setup: %s\n' "$*"; }

@@ -143,6 +143,7 @@ static int nic_open_socket(struct vionic_nic *nic, const struct vionic_nic_confi
     const struct vhost_user_settings socket = {
         .path = config->socket_path,
         .mode = config->socket_mode == VIONIC_SOCKET_CLIENT ? VHOST_USER_CLIENT : VHOST_USER_SERVER,
+        .listen_fd = config->socket_fd,
         .coordinator = nic->coordinator,
         .loop = nic->vionic->loop,
     };
@@ -166,6 +167,9 @@ static int transport_check(const struct vionic_nic_config *config, const char *n
 {
     int has_socket = config->socket_path != NULL && config->socket_path[0] != '\0';
 
+    if (config->socket_fd != 0 && (config->transport != VIONIC_TRANSPORT_VHOST_USER ||
+                                   config->socket_mode != VIONIC_SOCKET_SERVER))
+        return error_set(err, EINVAL, "%s: socket_fd is for a vhost-user server only", name);
     if (config->transport == VIONIC_TRANSPORT_VHOST_USER) {
         if (config->interrupts != NULL)
             return error_set(err, EINVAL, "%s: a front-end brings the interrupts itself", name);

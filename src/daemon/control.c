@@ -191,28 +191,40 @@ static int bind_listener(struct control *control, struct error *err)
     return 0;
 }
 
+static int make_listener(struct control *control, struct error *err)
+{
+    int ret = control_path_make_directory(&control->address, err);
+
+    if (ret == 0)
+        ret = name_free(&control->address, err);
+    if (ret == 0)
+        ret = bind_listener(control, err);
+    return ret;
+}
+
 int control_create(struct loop *loop, struct vionic *vionic,
                    const struct control_settings *settings, struct control **ret_control,
                    struct error *err)
 {
     struct control *control = calloc(1, sizeof(*control));
+    int listen_fd = settings->listen_fd > 0 ? settings->listen_fd : -1;
     int ret;
 
-    if (control == NULL)
+    if (control == NULL) {
+        fd_close(&listen_fd);
         return error_set(err, ENOMEM, "out of memory");
+    }
     control->loop = loop;
     control->vionic = vionic;
-    control->listener = (struct loop_source){.fd = -1, .ready = listener_ready};
+    control->listener = (struct loop_source){.fd = listen_fd, .ready = listener_ready};
     control->retry.fire = listener_retry;
     ret = control_access_find_group(settings->group, &control->group, err);
     if (ret == 0)
         ret = control_path_address(settings->path, &control->address, err);
-    if (ret == 0)
-        ret = control_path_make_directory(&control->address, err);
-    if (ret == 0)
-        ret = name_free(&control->address, err);
-    if (ret == 0)
-        ret = bind_listener(control, err);
+    if (ret == 0 && listen_fd >= 0)
+        ret = fd_set_nonblocking(listen_fd);
+    else if (ret == 0)
+        ret = make_listener(control, err);
     if (ret == 0) {
         ret = loop_add(loop, &control->listener, EPOLLIN);
         if (ret < 0)

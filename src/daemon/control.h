@@ -16,6 +16,9 @@ struct control;
 struct control_settings {
     const char *path;  /* NULL: the default */
     const char *group; /* its members may connect too; NULL: only the owner and root */
+    /* Taken, also on failure: listens at the path already, and its file is not ours. 0: make one.
+     */
+    int listen_fd;
 };
 
 /* Replaces a stale socket file and refuses to take a live one away. loop
@@ -23,7 +26,7 @@ struct control_settings {
 int control_create(struct loop *loop, struct vionic *vionic,
                    const struct control_settings *settings, struct control **ret_control,
                    struct error *err);
-/* Closes all clients and removes the socket file. NULL is fine. */
+/* Closes all clients and removes the socket file that create made. NULL is fine. */
 void control_free(struct control *control);
 
 const char *control_path(const struct control *control);

@@ -10,7 +10,9 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/loop.h"
+#include "daemon/activation.h"
 #include "daemon/control.h"
+#include "daemon/control_path.h"
 #include "daemon/exit_status.h"
 #include "daemon/mac.h"
 #include "daemon/service.h"
@@ -27,6 +29,9 @@ struct daemon {
     struct control *control;        /* owned; borrows loop and vionic */
     struct loop_source signals;     /* its fd is owned */
     struct loop_source vionic_work; /* its fd belongs to vionic */
+    struct loop_timer watchdog;     /* tells the service manager that the loop goes round */
+    uint64_t watchdog_ns;           /* between two such words; 0: it does not ask */
+    struct activation passed;       /* sockets that the service manager opened, until taken */
     enum daemon_state state;
 };
 
@@ -38,8 +43,25 @@ static void signal_ready(struct loop_source *source, uint32_t events)
     (void)events;
     if (name == NULL)
         return;
-    log_info("stopping on %s", name);
+    log_info("stopping on %s; another one ends at once", name);
+    service_let_signals_end();
     daemon->state = DAEMON_STOPPED;
+}
+
+static void watchdog_fire(struct loop_timer *timer)
+{
+    struct daemon *daemon = CONTAINER_OF(timer, struct daemon, watchdog);
+
+    service_notify("WATCHDOG=1");
+    loop_timer_start(daemon->loop, timer, daemon->watchdog_ns);
+}
+
+static void watchdog_begin(struct daemon *daemon)
+{
+    daemon->watchdog.fire = watchdog_fire;
+    daemon->watchdog_ns = service_watchdog_us() * 1000 / 2;
+    if (daemon->watchdog_ns != 0)
+        watchdog_fire(&daemon->watchdog);
 }
 
 static void vionic_ready(struct loop_source *source, uint32_t events)
@@ -82,28 +104,60 @@ static void announce(const struct vionic_nic_config *nic)
              nic->socket_path, nic->endpoint, mac);
 }
 
+static int add_nic(struct daemon *daemon, const struct config_nic *entry, struct error *err)
+{
+    struct vionic_nic_config nic = entry->nic;
+    struct vionic_error reason = {{0}};
+    int place_len = (int)strlen(entry->place);
+    int ret = 0;
+
+    if (nic.socket_mode == VIONIC_SOCKET_SERVER)
+        ret = activation_take(&daemon->passed, nic.name, nic.socket_path, &nic.socket_fd, err);
+    if (ret < 0)
+        return ret;
+    ret = vionic_add_nic(daemon->vionic, &nic, NULL, &reason);
+    if (nic.socket_fd > 0)
+        fd_close(&nic.socket_fd);
+    /* The place goes on with a key (`nics[0].`) or not (`--nic …: `); here no key follows. */
+    while (place_len > 0 && strchr(".: ", entry->place[place_len - 1]) != NULL)
+        place_len--;
+    if (ret < 0)
+        return error_set(err, -ret, "%.*s: %s", place_len, entry->place, reason.text);
+    announce(&entry->nic);
+    return 0;
+}
+
 static int add_nics(struct daemon *daemon, const struct config *config, struct error *err)
 {
-    struct vionic_error reason = {{0}};
+    int ret = 0;
 
-    for (size_t i = 0; i < config->nic_count; i++) {
-        const struct config_nic *entry = &config->nics[i];
-        int place_len = (int)strlen(entry->place);
-        int ret = vionic_add_nic(daemon->vionic, &entry->nic, NULL, &reason);
+    for (size_t i = 0; i < config->nic_count && ret == 0; i++)
+        ret = add_nic(daemon, &config->nics[i], err);
+    if (ret == 0)
+        activation_report(&daemon->passed);
+    activation_close(&daemon->passed);
+    return ret;
+}
 
-        /* The place goes on with a key (`nics[0].`) or not (`--nic …: `); here no key follows. */
-        while (place_len > 0 && strchr(".: ", entry->place[place_len - 1]) != NULL)
-            place_len--;
-        if (ret < 0)
-            return error_set(err, -ret, "%.*s: %s", place_len, entry->place, reason.text);
-        announce(&entry->nic);
-    }
-    return 0;
+static int start_control(struct daemon *daemon, const struct config *config, struct error *err)
+{
+    struct control_settings settings = {
+        .path = config->control_path,
+        .group = config->control_group,
+    };
+    struct sockaddr_un address;
+    int ret = control_path_address(config->control_path, &address, err);
+
+    if (ret == 0)
+        ret =
+            activation_take(&daemon->passed, "control", address.sun_path, &settings.listen_fd, err);
+    if (ret < 0)
+        return ret;
+    return control_create(daemon->loop, daemon->vionic, &settings, &daemon->control, err);
 }
 
 static int start(struct daemon *daemon, const struct config *config, struct error *err)
 {
-    const struct control_settings control = {config->control_path, config->control_group};
     int ret = service_catch_signals(&daemon->signals.fd, err);
 
     if (ret < 0)
@@ -115,7 +169,7 @@ static int start(struct daemon *daemon, const struct config *config, struct erro
         return error_set(err, -ret, "the event loop can't start (%s)", strerror(-ret));
     ret = start_library(daemon, config, err);
     if (ret == 0)
-        ret = control_create(daemon->loop, daemon->vionic, &control, &daemon->control, err);
+        ret = start_control(daemon, config, err);
     if (ret == 0)
         ret = add_nics(daemon, config, err);
     return ret;
@@ -129,6 +183,7 @@ static void serve(struct daemon *daemon, const struct config *config)
     snprintf(ready, sizeof(ready), "READY=1\nSTATUS=%zu NIC%s", config->nic_count,
              config->nic_count == 1 ? "" : "s");
     service_notify(ready);
+    watchdog_begin(daemon);
     log_info("ready; `vionic inspect --control %s` shows everything",
              control_path(daemon->control));
     while (daemon->state == DAEMON_SERVING) {
@@ -143,6 +198,7 @@ static void serve(struct daemon *daemon, const struct config *config)
 
 static void stop(struct daemon *daemon)
 {
+    activation_close(&daemon->passed);
     control_free(daemon->control);
     if (daemon->vionic != NULL && daemon->vionic_work.ready != NULL)
         loop_remove(daemon->loop, &daemon->vionic_work);
@@ -161,6 +217,7 @@ int run_daemon(const struct config *config)
     int ret;
 
     service_allow_files();
+    activation_read(&daemon.passed);
     ret = start(&daemon, config, &err);
     if (ret == 0)
         serve(&daemon, config);

@@ -53,6 +53,28 @@ const char *service_take_signal(int fd)
     }
 }
 
+void service_let_signals_end(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
+/* sd_watchdog_enabled(3) */
+uint64_t service_watchdog_us(void)
+{
+    const char *interval = getenv("WATCHDOG_USEC");
+    const char *pid = getenv("WATCHDOG_PID");
+
+    if (interval == NULL || (pid != NULL && strtoul(pid, NULL, 10) != (unsigned long)getpid()))
+        return 0;
+    return strtoull(interval, NULL, 10);
+}
+
 void service_notify(const char *state)
 {
     const char *path = getenv("NOTIFY_SOCKET");

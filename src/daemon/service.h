@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* What a service manager expects: signals as events, and sd_notify(3) without libsystemd. */
+/*
+ * What a service manager expects: signals as events, sd_notify(3) and its watchdog, without
+ * libsystemd.
+ */
 #pragma once
+
+#include <stdint.h>
 
 #include "base/error.h"
 
@@ -9,8 +14,12 @@
 int service_catch_signals(int *ret_fd, struct error *err);
 /* Takes the signal off the fd; its name for the log. */
 const char *service_take_signal(int fd);
+/* From now on such a signal ends the process at once. */
+void service_let_signals_end(void);
 
 /* Tells the manager, if there is one; `state` as in sd_notify(3), such as "READY=1". */
 void service_notify(const char *state);
+/* Microseconds within which the manager wants a WATCHDOG=1 each; 0: it does not. */
+uint64_t service_watchdog_us(void);
 /* As many open files as the system allows: each queue pair takes some. */
 void service_allow_files(void);

@@ -3,6 +3,7 @@
 #include "transport/vhost_user.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -43,9 +44,10 @@ static void session_end(struct vhost_user *vhost_user)
         return;
     loop_remove(vhost_user->loop, &vhost_user->connection);
     vhost_user->connection.fd = -1;
-    vhost_user_connection_close(&vhost_user->peer);
+    /* To a front-end a closed socket means that nobody looks at its memory any more. */
     vhost_user_rings_reset(vhost_user);
     vhost_user_memory_drop(vhost_user);
+    vhost_user_connection_close(&vhost_user->peer);
     fd_close(&vhost_user->backend_fd);
     vhost_user->features = 0;
     vhost_user->features_refused = 0;
@@ -139,7 +141,7 @@ static int name_free(const struct sockaddr_un *address, struct error *err)
     }
 }
 
-static int server_open(struct vhost_user *vhost_user, struct error *err)
+static int server_bind(struct vhost_user *vhost_user, struct error *err)
 {
     struct sockaddr_un address;
     int result = socket_address(vhost_user->path, &address, err);
@@ -159,8 +161,32 @@ static int server_open(struct vhost_user *vhost_user, struct error *err)
         fd_close(&vhost_user->listener.fd);
         return result;
     }
-    session_wait(vhost_user);
+    vhost_user->owns_path = 1;
     return 0;
+}
+
+static int server_adopt(struct vhost_user *vhost_user, int listen_fd, struct error *err)
+{
+    int listens = 0;
+    socklen_t len = sizeof(listens);
+
+    if (getsockopt(listen_fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) < 0 || !listens)
+        return error_set(err, EINVAL, "fd %d, which was passed for socket %s, does not listen",
+                         listen_fd, vhost_user->path);
+    vhost_user->listener.fd = fcntl(listen_fd, F_DUPFD_CLOEXEC, 3);
+    if (vhost_user->listener.fd < 0)
+        return error_set(err, errno, "no socket: %s", strerror(errno));
+    return fd_set_nonblocking(vhost_user->listener.fd);
+}
+
+static int server_open(struct vhost_user *vhost_user, int listen_fd, struct error *err)
+{
+    int result =
+        listen_fd > 0 ? server_adopt(vhost_user, listen_fd, err) : server_bind(vhost_user, err);
+
+    if (result == 0)
+        session_wait(vhost_user);
+    return result;
 }
 
 static void client_connect(struct loop_timer *timer)
@@ -264,7 +290,7 @@ int vhost_user_open(const struct vhost_user_settings *settings, struct vhost_use
         goto fail;
     vhost_user_rings_init(vhost_user);
     if (vhost_user->mode == VHOST_USER_SERVER)
-        result = server_open(vhost_user, err);
+        result = server_open(vhost_user, settings->listen_fd, err);
     else
         result = socket_address(vhost_user->path, &address, err);
     if (result < 0)
@@ -278,6 +304,7 @@ int vhost_user_open(const struct vhost_user_settings *settings, struct vhost_use
     *ret_vhost_user = vhost_user;
     return 0;
 fail:
+    fd_close(&vhost_user->listener.fd);
     free(vhost_user->ring);
     free(vhost_user->path);
     free(vhost_user);
@@ -294,7 +321,7 @@ void vhost_user_close(struct vhost_user *vhost_user)
     else if (vhost_user->listener.fd >= 0)
         loop_remove(vhost_user->loop, &vhost_user->listener);
     loop_timer_stop(vhost_user->loop, &vhost_user->again);
-    if (vhost_user->listener.fd >= 0)
+    if (vhost_user->owns_path)
         unlink(vhost_user->path);
     fd_close(&vhost_user->listener.fd);
     free(vhost_user->ring);

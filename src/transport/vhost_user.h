@@ -23,6 +23,7 @@ struct vhost_user_settings {
     const char *path; /* copied */
     enum vhost_user_mode mode;
     enum vhost_user_queue_unit queue_unit;
+    int listen_fd; /* borrowed; server: listens at the path already; 0: make a socket */
     struct coordinator *coordinator; /* borrowed */
     struct loop *loop;               /* borrowed */
 };
@@ -31,7 +32,8 @@ struct vhost_user;
 
 int vhost_user_open(const struct vhost_user_settings *settings, struct vhost_user **ret_vhost_user,
                     struct error *err);
-/* Ends the session (buffers go back to the guest) and removes the socket. NULL is fine. */
+/* Ends the session (buffers go back to the guest) and removes the socket that open made. NULL is
+ * fine. */
 void vhost_user_close(struct vhost_user *vhost_user);
 /* To be called when memory_guard_subscribe's fd was written to. */
 void vhost_user_check_memory(struct vhost_user *vhost_user);

@@ -30,6 +30,7 @@ struct vhost_user {
     struct loop *loop;               /* borrowed */
 
     struct loop_source listener;   /* its fd is owned; waited for while there is no session */
+    int owns_path;                 /* the socket's file is ours to remove */
     struct loop_source connection; /* the session's socket; -1: no session */
     struct loop_timer again;       /* client: when to try to connect again */
     struct vhost_user_connection peer;

@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import resource
 import signal
 import socket
@@ -158,6 +159,17 @@ def test_default_control_socket():
             process.stderr.close()
 
 
+def test_a_second_signal_ends_it_at_once():
+    """Both wait for it: the first begins the clean end, the second cuts it short."""
+    with Place() as place, Daemon(place, *nic(place)) as vionic:
+        for number in (signal.SIGSTOP, signal.SIGINT, signal.SIGTERM, signal.SIGCONT):
+            vionic.process.send_signal(number)
+        status = vionic.process.wait(PATIENCE)
+        expect(status == -signal.SIGTERM, f"status {status}: {vionic.log()}")
+        expect("stopping on SIGINT" in vionic.log(), vionic.log())
+        vionic.process.returncode = 0
+
+
 def check_notify(address, name):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, Place() as place:
         manager.bind(address(place))
@@ -166,7 +178,7 @@ def check_notify(address, name):
             said = manager.recv(4096).split(b"\n")
             expect(said[0] == b"READY=1" and b"STATUS=1 NIC" in said, said)
             vionic.check_answers()
-            vionic.process.send_signal(signal.SIGTERM)
+            expect(vionic.stop() == 0, vionic.log())
             said = manager.recv(4096)
             expect(said == b"STOPPING=1", said)
 
@@ -178,6 +190,97 @@ def test_sd_notify_by_path():
 def test_sd_notify_by_abstract_name():
     name = f"vionic-test-{os.getpid()}"
     check_notify(lambda place: "\0" + name, lambda place: "@" + name)
+
+
+def test_watchdog():
+    """A word within each interval, and none to who did not ask this process."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, Place() as place:
+        manager.bind(place.at("notify"))
+        manager.settimeout(PATIENCE)
+        env = {"NOTIFY_SOCKET": place.at("notify"), "WATCHDOG_USEC": "200000"}
+        with Daemon(place, *nic(place), env=env):
+            expect(b"READY=1" in manager.recv(4096), "not ready")
+            said = [manager.recv(4096) for _ in range(3)]
+            expect(said == [b"WATCHDOG=1"] * 3, said)
+        env["WATCHDOG_PID"] = "1"
+        while manager.recv(4096) != b"STOPPING=1":
+            pass
+        with Daemon(place, *nic(place), env=env):
+            expect(b"READY=1" in manager.recv(4096), "not ready")
+            time.sleep(0.3)
+        expect(manager.recv(4096) == b"STOPPING=1", "a word to the watchdog of another process")
+
+
+def passed(place, *sockets):
+    """Options of a child to whom a service manager passes sockets, (name, path) each."""
+    listening = []
+    for _, path in sockets:
+        listening.append(socket.socket(socket.AF_UNIX))
+        listening[-1].bind(place.at(path))
+        listening[-1].listen()
+
+    def as_manager():
+        for number, one in enumerate(listening):
+            os.dup2(os.dup(one.fileno()), 100 + number)
+        for number in range(len(listening)):
+            os.dup2(100 + number, 3 + number)
+
+    names = ":".join(name for name, _ in sockets)
+    return listening, {"preexec_fn": as_manager, "close_fds": False,
+                       "env": {"LISTEN_FDS": str(len(sockets)), "LISTEN_FDNAMES": names}}
+
+
+class Activated(Daemon):
+    """A daemon that is started as systemd does it, with sockets from 3 on."""
+
+    def __init__(self, place, sockets, *arguments):
+        self.listening, options = passed(place, *sockets)
+        super().__init__(place, *arguments, **options)
+        # The shell puts its own number into LISTEN_PID, and stays the same process.
+        self.command = ["/bin/sh", "-c", 'LISTEN_PID=$$ exec "$@"', "sh", *self.command]
+
+
+def test_socket_activation():
+    """The manager's sockets are used, and stay when the daemon ends."""
+    sockets = [("control", "control.sock"), ("nic1", "1.sock"), ("what", "0.sock")]
+    with Place() as place:
+        with Activated(place, sockets, *nic(place), *nic(place, 1)) as vionic:
+            vionic.check_answers()
+            for number in range(2):
+                with socket.socket(socket.AF_UNIX) as front_end:
+                    front_end.connect(place.at(f"{number}.sock"))
+                    until = time.monotonic() + PATIENCE
+                    while not vionic.ask({"command": "inspect", "path": f"nic{number}/vhost_user"}
+                                         )["result"]["connected"]:
+                        expect(time.monotonic() < until, f"nic{number} does not accept")
+            expect("warning" not in vionic.log(), vionic.log())
+        for name in ("control.sock", "0.sock", "1.sock"):
+            expect(os.path.exists(place.at(name)), f"{name}, the manager's, was removed")
+
+
+def test_socket_activation_that_fits_nothing():
+    with Place() as place, Activated(place, [("nic7", "7.sock")], *nic(place)) as vionic:
+        vionic.check_answers()
+        expect('passed a socket "nic7" that no NIC' in vionic.log(), vionic.log())
+    with Place() as place:
+        daemon = Activated(place, [("nic0", "other.sock")], *nic(place))
+        done = subprocess.run(daemon.command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              env=daemon.env, timeout=PATIENCE, check=False, **daemon.options)
+        check_refused(done, 2, "nic0", place.at("other.sock"), place.at("0.sock"), "same path")
+
+
+def test_units():
+    """systemd understands the units that we ship."""
+    dist = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../dist")
+    with Place() as place:
+        for name in ("vionic.service", "vionic.socket"):
+            with open(os.path.join(dist, name), encoding="utf-8") as unit:
+                text = unit.read().replace("/usr/bin/vionic", os.path.abspath(VIONIC))
+            place.write(name, re.sub("Documentation=.*", "", text))
+        done = subprocess.run(["systemd-analyze", "verify", place.at("vionic.service"),
+                               place.at("vionic.socket")], stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, timeout=PATIENCE, check=False)
+        expect(done.returncode == 0 and b"vionic" not in done.stdout, done.stdout)
 
 
 def test_sd_notify_to_nobody():
