@@ -359,14 +359,24 @@ static void faults_drop(struct coordinator *coordinator, unsigned queue)
     coordinator_release_queue(coordinator, queue);
 }
 
+/* All at one moment: a frame that loops back is not sent by one ring and lost at the other. */
+ROLE_UNCHECKED static void stop_all(struct coordinator *coordinator)
+{
+    unsigned pairs = coordinator->nic.config.queue_pairs;
+
+    coordinator_pause_all(coordinator);
+    if (nic_control_queue(&coordinator->nic) != UINT_MAX)
+        coordinator_stop_queue(coordinator, nic_control_queue(&coordinator->nic));
+    for (unsigned i = 0; i < 2 * pairs; i++)
+        coordinator_stop_queue(coordinator, i);
+    coordinator_resume_all(coordinator);
+}
+
 void coordinator_reset(struct coordinator *coordinator)
 {
     unsigned pairs = coordinator->nic.config.queue_pairs;
 
-    if (nic_control_queue(&coordinator->nic) != UINT_MAX)
-        coordinator_stop_queue(coordinator, nic_control_queue(&coordinator->nic));
-    for (unsigned i = 0; i < 2 * pairs; i++) /* what moves until then does by what was agreed */
-        coordinator_stop_queue(coordinator, i);
+    stop_all(coordinator); /* what moves until then does by what was agreed */
     nic_reset(&coordinator->nic);
     for (unsigned i = 0; i < 2 * pairs; i++) {
         faults_drop(coordinator, i);
