@@ -5,33 +5,13 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/checked.h"
-#include "memory/guard.h"
-
-struct memory_mapping {
-    unsigned references; /* written by the control thread only */
-    void *base;          /* owned */
-    size_t len;
-    int guard; /* memory_guard_add's */
-};
 
 int guest_memory_create(struct guest_memory **ret_memory)
 {
     *ret_memory = calloc(1, sizeof(**ret_memory));
     return *ret_memory == NULL ? -ENOMEM : 0;
-}
-
-static void mapping_release(struct memory_mapping *mapping)
-{
-    if (mapping == NULL || --mapping->references != 0)
-        return;
-    memory_guard_remove(mapping->guard);
-    munmap(mapping->base, mapping->len);
-    free(mapping);
 }
 
 int guest_memory_copy(const struct guest_memory *from, struct guest_memory **ret_copy)
@@ -43,7 +23,7 @@ int guest_memory_copy(const struct guest_memory *from, struct guest_memory **ret
     *copy = *from;
     for (unsigned i = 0; i < copy->region_count; i++) {
         if (copy->region[i].mapping != NULL)
-            copy->region[i].mapping->references++;
+            memory_mapping_hold(copy->region[i].mapping);
     }
     *ret_copy = copy;
     return 0;
@@ -54,7 +34,7 @@ void guest_memory_free(struct guest_memory *memory)
     if (memory == NULL)
         return;
     for (unsigned i = 0; i < memory->region_count; i++)
-        mapping_release(memory->region[i].mapping);
+        memory_mapping_release(memory->region[i].mapping);
     free(memory);
 }
 
@@ -107,81 +87,23 @@ int guest_memory_add(struct guest_memory *memory, const struct memory_region *re
     return result;
 }
 
-/* A file that ends inside the mapping would be a SIGBUS later. */
-static int file_check(const struct memory_file *file, struct error *err)
-{
-    struct stat status;
-
-    if (fstat(file->fd, &status) < 0)
-        return error_set(err, errno, "memory region at 0x%" PRIx64 ": its file can't be looked at",
-                         file->gpa);
-    if (!S_ISREG(status.st_mode))
-        return error_set(err, EINVAL, "memory region at 0x%" PRIx64 ": its fd is not a memory file",
-                         file->gpa);
-    if (!range_within(file->offset, file->size, (uint64_t)status.st_size))
-        return error_set(err, EINVAL,
-                         "memory region at 0x%" PRIx64 " runs past the end of its file", file->gpa);
-    return 0;
-}
-
-/* mmap wants whole pages of the file, and those of hugetlbfs are large: map from the last boundary
- * below the offset to the first one behind the end. */
-static struct memory_mapping *mapping_create(const struct memory_file *file, uint64_t *ret_delta)
-{
-    struct memory_mapping *mapping = calloc(1, sizeof(*mapping));
-    struct stat status;
-    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-    uint64_t len;
-
-    if (mapping == NULL)
-        return NULL;
-    if (fstat(file->fd, &status) == 0 && is_power_of_two((uint64_t)status.st_blksize))
-        page = MAX(page, (uint64_t)status.st_blksize);
-    *ret_delta = file->offset & (page - 1);
-    len = (file->size + *ret_delta + page - 1) & ~(page - 1);
-    if (len > SIZE_MAX) { /* a machine of 32 bits */
-        free(mapping);
-        errno = ENOMEM;
-        return NULL;
-    }
-    mapping->references = 1;
-    mapping->len = (size_t)len;
-    mapping->base = mmap(NULL, mapping->len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
-                         file->fd, (off_t)(file->offset - *ret_delta));
-    if (mapping->base == MAP_FAILED) {
-        int saved = errno;
-
-        free(mapping);
-        errno = saved;
-        return NULL;
-    }
-    mapping->guard = memory_guard_add(mapping->base, mapping->len);
-    if (mapping->guard < 0) {
-        munmap(mapping->base, mapping->len);
-        free(mapping);
-        errno = ENOSPC;
-        return NULL;
-    }
-    madvise(mapping->base, mapping->len, MADV_DONTDUMP);
-    return mapping;
-}
-
 int guest_memory_map(struct guest_memory *memory, const struct memory_file *file, struct error *err)
 {
     struct memory_region region = {.gpa = file->gpa, .uva = file->uva, .size = file->size};
-    uint64_t delta;
-    int result;
+    struct memory_part part = {.fd = file->fd, .offset = file->offset, .size = file->size};
+    int result = region_check(memory, &region, err);
 
-    result = region_check(memory, &region, err);
-    if (result == 0)
-        result = file_check(file, err);
     if (result < 0)
         return result;
-    region.mapping = mapping_create(file, &delta);
-    if (region.mapping == NULL)
-        return error_set(err, errno, "memory region at 0x%" PRIx64 " can't be mapped: %s",
-                         file->gpa, strerror(errno));
-    region.hva = (uint8_t *)region.mapping->base + delta;
+    result = memory_part_check(&part, err);
+    if (result < 0) {
+        error_prefix(err, "memory region at 0x%" PRIx64, file->gpa);
+        return result;
+    }
+    result = memory_mapping_create(&part, &region.mapping, &region.hva);
+    if (result < 0)
+        return error_set(err, -result, "memory region at 0x%" PRIx64 " can't be mapped: %s",
+                         file->gpa, strerror(-result));
     region_insert(memory, &region);
     return 0;
 }
@@ -203,7 +125,7 @@ int guest_memory_lost(const struct guest_memory *memory)
     for (unsigned i = 0; i < memory->region_count; i++) {
         const struct memory_mapping *mapping = memory->region[i].mapping;
 
-        if (mapping != NULL && memory_guard_lost(mapping->guard))
+        if (mapping != NULL && memory_mapping_lost(mapping))
             return 1;
     }
     return 0;
@@ -235,7 +157,7 @@ int guest_memory_remove(struct guest_memory *memory, uint64_t gpa, uint64_t uva,
 
     if (region == NULL)
         return -ENOENT;
-    mapping_release(region->mapping);
+    memory_mapping_release(region->mapping);
     memory->region_count--;
     memmove(region, region + 1,
             (size_t)(&memory->region[memory->region_count] - region) * sizeof(*region));

@@ -15,6 +15,7 @@
 #include <sys/uio.h>
 
 #include "base/error.h"
+#include "memory/mapping.h"
 
 enum {
     GUEST_MEMORY_REGIONS_MAX = 512
@@ -29,8 +30,6 @@ enum memory_region_flags {
     MEMORY_REGION_READ_ONLY = 1u << 0, /* ROM: the device never writes there */
 };
 
-struct memory_mapping; /* one mmap, shared by the tables that hold a region of it */
-
 struct memory_region {
     uint64_t gpa;
     uint64_t uva; /* 0 where the embedder has no such space */
@@ -38,7 +37,7 @@ struct memory_region {
     uint8_t *hva;                   /* borrowed from the embedder, or inside the mapping */
     uint32_t flags;                 /* MEMORY_REGION_… */
     uint32_t shares;                /* times it was added again: see guest_memory_share */
-    struct memory_mapping *mapping; /* counted reference; NULL: the embedder's memory */
+    struct memory_mapping *mapping; /* held, shared by the tables; NULL: the embedder's memory */
 };
 
 struct guest_memory {

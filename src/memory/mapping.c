@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+#include "memory/mapping.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/checked.h"
+#include "memory/guard.h"
+
+struct memory_mapping {
+    unsigned references; /* written by the control thread only */
+    void *base;          /* owned */
+    size_t len;
+    int guard; /* memory_guard_add's */
+};
+
+/* A file that ends inside the mapping would be a SIGBUS later. */
+int memory_part_check(const struct memory_part *part, struct error *err)
+{
+    struct stat status;
+
+    if (fstat(part->fd, &status) < 0)
+        return error_set(err, errno, "its file can't be looked at");
+    if (!S_ISREG(status.st_mode))
+        return error_set(err, EINVAL, "its fd is not a memory file");
+    if (!range_within(part->offset, part->size, (uint64_t)status.st_size))
+        return error_set(err, EINVAL, "it runs past the end of its file");
+    return 0;
+}
+
+/* mmap wants whole pages of the file, and those of hugetlbfs are large: from the last boundary
+ * below the offset to the first one behind the end. */
+static int whole_pages(const struct memory_part *part, uint64_t *ret_delta, size_t *ret_len)
+{
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    struct stat status;
+    uint64_t len;
+
+    if (fstat(part->fd, &status) == 0 && is_power_of_two((uint64_t)status.st_blksize))
+        page = MAX(page, (uint64_t)status.st_blksize);
+    *ret_delta = part->offset & (page - 1);
+    len = (part->size + *ret_delta + page - 1) & ~(page - 1);
+    if (len > SIZE_MAX) /* a machine of 32 bits */
+        return -ENOMEM;
+    *ret_len = (size_t)len;
+    return 0;
+}
+
+int memory_mapping_create(const struct memory_part *part, struct memory_mapping **ret_mapping,
+                          uint8_t **ret_first)
+{
+    struct memory_mapping *mapping = calloc(1, sizeof(*mapping));
+    uint64_t delta;
+    int result;
+
+    if (mapping == NULL)
+        return -ENOMEM;
+    result = whole_pages(part, &delta, &mapping->len);
+    if (result < 0)
+        goto fail;
+    mapping->references = 1;
+    mapping->base = mmap(NULL, mapping->len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
+                         part->fd, (off_t)(part->offset - delta));
+    if (mapping->base == MAP_FAILED) {
+        result = -errno;
+        goto fail;
+    }
+    mapping->guard = memory_guard_add(mapping->base, mapping->len);
+    if (mapping->guard < 0) {
+        result = mapping->guard;
+        munmap(mapping->base, mapping->len);
+        goto fail;
+    }
+    madvise(mapping->base, mapping->len, MADV_DONTDUMP);
+    *ret_mapping = mapping;
+    *ret_first = (uint8_t *)mapping->base + delta;
+    return 0;
+fail:
+    free(mapping);
+    return result;
+}
+
+void memory_mapping_hold(struct memory_mapping *mapping)
+{
+    mapping->references++;
+}
+
+void memory_mapping_release(struct memory_mapping *mapping)
+{
+    if (mapping == NULL || --mapping->references != 0)
+        return;
+    memory_guard_remove(mapping->guard);
+    munmap(mapping->base, mapping->len);
+    free(mapping);
+}
+
+int memory_mapping_lost(const struct memory_mapping *mapping)
+{
+    return memory_guard_lost(mapping->guard);
+}
