@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <stdint.h>
 #include <unistd.h>
 
 void fd_close(int *fd)
@@ -27,4 +29,15 @@ int fd_set_nonblocking(int fd)
     if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
         return -errno;
     return 0;
+}
+
+void fd_signal(int fd)
+{
+    struct pollfd writable = {.fd = fd, .events = POLLOUT};
+    uint64_t one = 1;
+
+    if (fd < 0 || poll(&writable, 1, 0) != 1 || !(writable.revents & POLLOUT))
+        return;
+    if (write(fd, &one, sizeof(one)) < 0)
+        return;
 }

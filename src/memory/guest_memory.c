@@ -225,3 +225,22 @@ int guest_memory_uva_to_gpa(const struct guest_memory *memory, uint64_t uva, uin
     }
     return -EFAULT;
 }
+
+int guest_memory_hva_to_gpa(const struct guest_memory *memory, struct memory_cache *cache,
+                            const void *hva, uint64_t *ret_gpa)
+{
+    uint64_t offset = (uint64_t)((uintptr_t)hva - (uintptr_t)cache->hva);
+
+    for (unsigned i = 0; offset >= cache->size; i++) {
+        const struct memory_region *region = &memory->region[i];
+
+        if (i == memory->region_count)
+            return -EFAULT;
+        offset = (uint64_t)((uintptr_t)hva - (uintptr_t)region->hva);
+        if (offset < region->size)
+            *cache =
+                (struct memory_cache){.gpa = region->gpa, .size = region->size, .hva = region->hva};
+    }
+    *ret_gpa = cache->gpa + offset;
+    return 0;
+}

@@ -99,6 +99,11 @@ uint8_t *guest_memory_pointer(const struct guest_memory *memory, uint64_t gpa, u
 /* Guest address for a front-end's user address; -EFAULT if no region holds it. */
 int guest_memory_uva_to_gpa(const struct guest_memory *memory, uint64_t uva, uint64_t *ret_gpa);
 
+/* The way back, for host pointers that guest_memory_span gave: the guest address of hva. The cache
+ * is for this way only. -EFAULT: it is in no region. */
+int guest_memory_hva_to_gpa(const struct guest_memory *memory, struct memory_cache *cache,
+                            const void *hva, uint64_t *ret_gpa);
+
 /* Slow path of guest_memory_span: finds the region, refills the cache. */
 size_t guest_memory_span_lookup(const struct guest_memory *memory, struct memory_cache *cache,
                                 uint64_t gpa, uint64_t len, enum memory_access access,

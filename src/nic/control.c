@@ -7,6 +7,7 @@
 #include "base/checked.h"
 #include "nic/control_request.h"
 #include "nic/stats.h"
+#include "ring/ring_log.h"
 
 enum {
     CONTROL_BATCH = 64,
@@ -206,9 +207,12 @@ unsigned nic_control_serve(struct nic_control *control)
     control->changed = 0;
     count = virtqueue_pop(&control->queue, batch, CONTROL_BATCH);
     for (unsigned i = 0; i < count; i++) {
-        uint32_t written = chain_serve(control, &batch->chain[i]);
+        const struct chain *chain = &batch->chain[i];
+        uint32_t written = chain_serve(control, chain);
 
-        virtqueue_push(&control->queue, batch->chain[i].token, written);
+        if (ring_log_on(&control->queue))
+            ring_log_spans(&control->queue, chain->iov + chain->readable_count, written);
+        virtqueue_push(&control->queue, chain->token, written);
     }
     if (control->changed)
         control->ops->apply(control->context);

@@ -13,6 +13,7 @@
 #include "base/checked.h"
 #include "base/checksum.h"
 #include "base/prefetch.h"
+#include "ring/ring_log.h"
 
 enum {
     PREFETCH_STEP = 64, /* a cache line */
@@ -413,6 +414,13 @@ static void hash_to_header(struct frame_hash hash, enum byte_order order, struct
     header->hash_report = word16_make(hash.report, order);
 }
 
+/* A buffer that goes back unused is not noted, whatever lies in it: the driver has not got it. */
+static void written_note(struct pair *pair, uint32_t len)
+{
+    ring_log_spans(&pair->rx, pair->header.iov, pair->rules.header_len);
+    ring_log_spans(&pair->rx, &pair->scratch->rx.iov[pair->window_iov], len);
+}
+
 void pair_rx_place(struct pair *pair, uint32_t len, const struct frame_offload *offload,
                    struct frame_hash hash)
 {
@@ -431,6 +439,8 @@ void pair_rx_place(struct pair *pair, uint32_t len, const struct frame_offload *
     if (__builtin_expect(pair->rules.hash_report, 0))
         hash_to_header(hash, pair->rules.order, &header);
     header_write(pair, &header);
+    if (ring_log_on(&pair->rx))
+        written_note(pair, len);
     pair->turn_rx++;
     if (++pair->turn_rx_packets % PAIR_RX_PUBLISH == 0)
         virtqueue_flush(&pair->rx);

@@ -18,7 +18,6 @@
 enum {
     ID = 0, /* ring_desc.word[] */
     FLAGS = 1,
-    TOKEN_SLOTS_SHIFT = 16,
 };
 
 struct position {
@@ -28,12 +27,7 @@ struct position {
 
 static inline uint32_t token_make(uint16_t id, uint16_t slots)
 {
-    return id | (uint32_t)slots << TOKEN_SLOTS_SHIFT;
-}
-
-static inline uint16_t token_slots(uint32_t token)
-{
-    return (uint16_t)(token >> TOKEN_SLOTS_SHIFT);
+    return id | (uint32_t)slots << PACKED_TOKEN_SLOTS_SHIFT;
 }
 
 static inline struct position position_after(struct position at, uint32_t slots, uint16_t size)
@@ -244,7 +238,7 @@ void packed_unpop(struct virtqueue *queue, const struct chain *chains, unsigned 
     uint32_t slots = 0;
 
     for (unsigned i = 0; i < count; i++)
-        slots += token_slots(chains[i].token);
+        slots += packed_token_slots(chains[i].token);
     queue->in_flight = (uint16_t)(queue->in_flight - slots);
     /* Backwards is forwards by the rest of a lap, on the other lap's counter. */
     if (slots != 0) {
@@ -305,7 +299,7 @@ void packed_push(struct virtqueue *queue, uint32_t token, uint32_t len)
                                le16_make(used_flags(queue->used_wrap, len)));
     }
     queue->last_token = token;
-    used_advance(queue, token_slots(token));
+    used_advance(queue, packed_token_slots(token));
 }
 
 void packed_push_unwritten(struct virtqueue *queue, const struct chain *chains, unsigned count)
@@ -316,7 +310,7 @@ void packed_push_unwritten(struct virtqueue *queue, const struct chain *chains, 
         return;
     }
     for (unsigned i = 0; i < count - 1; i++) {
-        uint16_t slots = token_slots(chains[i].token);
+        uint16_t slots = packed_token_slots(chains[i].token);
 
         if (queue->unshown_slots == 0)
             first_note(queue, 0);

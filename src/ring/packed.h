@@ -26,6 +26,16 @@ enum {
     PACKED_BASE_FRESH = PACKED_BASE_WRAP,
 };
 
+enum {
+    PACKED_TOKEN_SLOTS_SHIFT = 16
+};
+
+/* Slots that the list took which this token names. */
+static inline uint16_t packed_token_slots(uint32_t token)
+{
+    return (uint16_t)(token >> PACKED_TOKEN_SLOTS_SHIFT);
+}
+
 /* Finds and checks the three parts in guest memory; -EINVAL and a sentence otherwise. */
 int packed_map(struct virtqueue *queue, const struct guest_memory *memory, struct error *err);
 /* Takes both positions from the base. -EINVAL: a position is not in the ring. */

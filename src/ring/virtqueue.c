@@ -6,6 +6,7 @@
 
 #include "ring/chain.h"
 #include "ring/packed.h"
+#include "ring/ring_log.h"
 #include "ring/split.h"
 
 static const char *const queue_fault_names[QUEUE_FAULT_COUNT] = {
@@ -132,6 +133,7 @@ int virtqueue_start(struct virtqueue *queue, const struct virtqueue_config *conf
                              .features = (uint16_t)config->features,
                              .order = config->order,
                              .memory = memory,
+                             .log = config->log.log,
                              .chain_max = chain_max_of(config->size),
                              .armed = 1,
                              .fresh = 1};
@@ -151,6 +153,8 @@ int virtqueue_start(struct virtqueue *queue, const struct virtqueue_config *conf
     next.interrupts_suppressed = queue->interrupts_suppressed;
     next.kicks = queue->kicks;
     *queue = next;
+    if (ring_log_on(queue))
+        ring_log_started(queue);
     return 0;
 }
 
@@ -161,6 +165,7 @@ uint32_t virtqueue_stop(struct virtqueue *queue)
     virtqueue_decide(queue);
     queue->running = 0;
     queue->memory = NULL;
+    queue->log = NULL;
     return is_packed(queue) ? packed_base(queue) : queue->next_avail;
 }
 
@@ -188,10 +193,18 @@ void virtqueue_remap(struct virtqueue *queue, const struct guest_memory *memory)
         return;
     queue->cache = (struct memory_cache){0};
     queue->table_cache = (struct memory_cache){0};
+    queue->log_cache = (struct memory_cache){0};
     queue->memory = memory;
     if (memory == NULL || ring_map(queue, memory, NULL) < 0)
         queue->fault =
             QUEUE_FAULT_MEMORY; /* whatever was wrong before: nothing may be written now */
+}
+
+void virtqueue_set_log(struct virtqueue *queue, const struct virtqueue_log *log)
+{
+    queue->config.log = *log;
+    queue->log = log->log;
+    queue->log_cache = (struct memory_cache){0};
 }
 
 unsigned virtqueue_pop(struct virtqueue *queue, struct chain_batch *batch, unsigned max)
@@ -220,6 +233,8 @@ void virtqueue_push(struct virtqueue *queue, uint32_t token, uint32_t len)
         packed_push(queue, token, len);
     else
         split_push(queue, token, len);
+    if (ring_log_on(queue))
+        ring_log_pushed(queue, token);
 }
 
 void virtqueue_push_unwritten(struct virtqueue *queue, const struct chain *chains, unsigned count)
@@ -231,6 +246,8 @@ void virtqueue_push_unwritten(struct virtqueue *queue, const struct chain *chain
         packed_push_unwritten(queue, chains, count);
     else
         split_push_unwritten(queue, chains, count);
+    if (ring_log_on(queue))
+        ring_log_pushed_unwritten(queue, chains, count);
 }
 
 static int interrupt_wanted(const struct virtqueue *queue)
@@ -267,6 +284,8 @@ void virtqueue_flush(struct virtqueue *queue)
     shown = is_packed(queue) ? packed_publish(queue) : split_publish(queue);
     if (shown == 0)
         return;
+    if (ring_log_on(queue))
+        ring_log_published(queue, shown);
     queue->undecided += shown;
     if (__builtin_expect(!may_hold(queue), 1))
         decide(queue);
@@ -287,10 +306,15 @@ void virtqueue_hold(struct virtqueue *queue, uint32_t buffers)
 
 int virtqueue_arm(struct virtqueue *queue)
 {
+    int more;
+
     if (!is_live(queue))
         return 0;
     queue->armed = 1;
-    return is_packed(queue) ? packed_arm(queue) : split_arm(queue);
+    more = is_packed(queue) ? packed_arm(queue) : split_arm(queue);
+    if (ring_log_on(queue))
+        ring_log_armed(queue);
+    return more;
 }
 
 void virtqueue_disarm(struct virtqueue *queue)
@@ -302,6 +326,8 @@ void virtqueue_disarm(struct virtqueue *queue)
         packed_disarm(queue);
     else
         split_disarm(queue);
+    if (ring_log_on(queue))
+        ring_log_disarmed(queue);
 }
 
 void virtqueue_latch(struct virtqueue *queue, enum queue_fault fault)

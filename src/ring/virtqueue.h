@@ -22,6 +22,7 @@
 #include "base/byteorder.h"
 #include "base/counter.h"
 #include "base/error.h"
+#include "memory/dirty_log.h"
 #include "memory/guest_memory.h"
 
 enum {
@@ -108,6 +109,13 @@ struct virtqueue_notifier {
     void *context;               /* borrowed while the queue runs */
 };
 
+/* Where writes to guest memory are noted (ring_log.h). */
+struct virtqueue_log {
+    struct dirty_log *log; /* borrowed; NULL: they are not */
+    uint8_t ring;          /* not only buffers, but the words of the ring too */
+    uint64_t device_gpa;   /* by which the used ring, or device event area, is noted */
+};
+
 struct virtqueue_config {
     uint16_t size; /* 1 … 32768, a power of two for split */
     uint32_t
@@ -118,6 +126,7 @@ struct virtqueue_config {
     uint64_t driver_gpa; /* available ring, or driver event area */
     uint64_t device_gpa; /* used ring, or device event area */
     struct virtqueue_notifier notifier;
+    struct virtqueue_log log;
 };
 
 struct ring_desc;
@@ -140,6 +149,7 @@ struct virtqueue {
         } packed;
     };
     const struct guest_memory *memory; /* borrowed */
+    struct dirty_log *log;             /* borrowed, config.log's; written while paused */
     uint32_t chain_max;                /* descriptors */
     uint16_t size;
     uint16_t features;
@@ -167,6 +177,7 @@ struct virtqueue {
     uint8_t fresh;          /* nothing was published since start: the first flush always notifies */
     struct memory_cache cache;       /* data buffers */
     struct memory_cache table_cache; /* indirect tables */
+    struct memory_cache log_cache;   /* the way back, for the log */
 
     struct virtqueue_config config; /* as started, for remapping and inspect */
 
@@ -190,6 +201,9 @@ void virtqueue_rest(struct virtqueue *queue);
 void virtqueue_rouse(struct virtqueue *queue);
 /* The rings in a changed memory table. If they are gone the queue latches QUEUE_FAULT_MEMORY. */
 void virtqueue_remap(struct virtqueue *queue, const struct guest_memory *memory);
+
+/* From now on writes are noted there, or not at all. What was written before was not. */
+void virtqueue_set_log(struct virtqueue *queue, const struct virtqueue_log *log);
 
 /* Takes up to max buffers, as far as the batch has room; returns how many. 0: none, or the queue
  * latched (queue->fault). Entries not pushed are counted in queue->in_flight. */

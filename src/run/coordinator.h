@@ -87,6 +87,11 @@ enum coordinator_enable {
 void coordinator_enable_queue(struct coordinator *coordinator, unsigned queue,
                               enum coordinator_enable enable) CONTROL_ONLY;
 
+/* Writes of the queue are noted there from now on, if it runs; one that starts takes its config's.
+ */
+void coordinator_set_log(struct coordinator *coordinator, unsigned queue,
+                         const struct virtqueue_log *log) CONTROL_ONLY;
+
 /* Between these two the worker of the queue (or nobody, for the control queue) looks at its
  * notifier. */
 void coordinator_hold_queue(struct coordinator *coordinator, unsigned queue) TAKES_DATA;

@@ -348,6 +348,18 @@ void coordinator_release_queue(struct coordinator *coordinator, unsigned queue) 
         worker_resume(coordinator->pairs[queue / 2].worker);
 }
 
+void coordinator_set_log(struct coordinator *coordinator, unsigned queue,
+                         const struct virtqueue_log *log)
+{
+    struct virtqueue *virtqueue = coordinator_queue(coordinator, queue);
+
+    if (!virtqueue->running)
+        return;
+    coordinator_hold_queue(coordinator, queue);
+    virtqueue_set_log(virtqueue, log);
+    coordinator_release_queue(coordinator, queue);
+}
+
 /* What broke before a reset is not told to the driver that comes after it. */
 static void faults_drop(struct coordinator *coordinator, unsigned queue)
 {

@@ -47,6 +47,7 @@ static void session_end(struct vhost_user *vhost_user)
     /* To a front-end a closed socket means that nobody looks at its memory any more. */
     vhost_user_rings_reset(vhost_user);
     vhost_user_memory_drop(vhost_user);
+    vhost_user_log_drop(vhost_user);
     vhost_user_connection_close(&vhost_user->peer);
     fd_close(&vhost_user->backend_fd);
     vhost_user->features = 0;
@@ -283,6 +284,7 @@ int vhost_user_open(const struct vhost_user_settings *settings, struct vhost_use
     vhost_user->again.fire = client_connect;
     vhost_user->peer.fd = -1;
     vhost_user->backend_fd = -1;
+    vhost_user->log_fd = -1;
     vhost_user->ring_count = rings_named(settings->coordinator);
     vhost_user->ring = calloc(vhost_user->ring_count, sizeof(*vhost_user->ring));
     vhost_user->path = strdup(settings->path);
@@ -358,5 +360,6 @@ void vhost_user_inspect(struct vhost_user *vhost_user, struct inspect *visitor)
     inspect_hex(visitor, "features", vhost_user->features);
     inspect_hex(visitor, "protocol_features", vhost_user->protocol_features);
     inspect_memory(vhost_user->memory, visitor);
+    vhost_user_log_inspect(vhost_user, visitor);
     inspect_leave(visitor);
 }

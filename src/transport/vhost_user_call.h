@@ -59,3 +59,8 @@ int vhost_user_set_mem_table(struct vhost_user_call *call);
 int vhost_user_get_max_mem_slots(struct vhost_user_call *call);
 int vhost_user_add_mem_reg(struct vhost_user_call *call);
 int vhost_user_rem_mem_reg(struct vhost_user_call *call);
+
+/* ---- vhost_user_log.c ------------------------------------------------------------------- */
+
+int vhost_user_set_log_base(struct vhost_user_call *call);
+int vhost_user_set_log_fd(struct vhost_user_call *call);

@@ -8,8 +8,8 @@
 #include "base/fd.h"
 
 static const uint64_t protocol_features_offered =
-    VHOST_USER_PROTOCOL_MQ | VHOST_USER_PROTOCOL_REPLY_ACK | VHOST_USER_PROTOCOL_MTU |
-    VHOST_USER_PROTOCOL_BACKEND_REQ | VHOST_USER_PROTOCOL_CROSS_ENDIAN |
+    VHOST_USER_PROTOCOL_MQ | VHOST_USER_PROTOCOL_LOG_SHMFD | VHOST_USER_PROTOCOL_REPLY_ACK |
+    VHOST_USER_PROTOCOL_MTU | VHOST_USER_PROTOCOL_BACKEND_REQ | VHOST_USER_PROTOCOL_CROSS_ENDIAN |
     VHOST_USER_PROTOCOL_CONFIG | VHOST_USER_PROTOCOL_BACKEND_SEND_FD |
     VHOST_USER_PROTOCOL_RESET_DEVICE | VHOST_USER_PROTOCOL_CONFIGURE_MEM_SLOTS |
     VHOST_USER_PROTOCOL_STATUS;
@@ -18,8 +18,8 @@ static const uint64_t protocol_features_offered =
 
 int vhost_user_get_features(struct vhost_user_call *call)
 {
-    return vhost_user_reply_u64(call, vhost_user_call_nic(call)->offered.word[0] |
-                                          VHOST_USER_F_PROTOCOL_FEATURES);
+    return vhost_user_reply_u64(call,
+                                vhost_user_call_nic(call)->offered.word[0] | VHOST_USER_F_ALL);
 }
 
 /* Without CTRL_VQ the VMM ends the control queue itself (VU-MQ-02): what is commanded by it is not
@@ -32,7 +32,7 @@ static struct features features_from_wire(const struct nic *nic, uint64_t wire)
         NET_F_GUEST_ANNOUNCE,      NET_F_MQ,        NET_F_CTRL_MAC_ADDR, NET_F_DEVICE_STATS,
         NET_F_VQ_NOTF_COAL,        NET_F_NOTF_COAL, NET_F_RSS,           NET_F_HASH_TUNNEL,
     };
-    struct features features = {.word = {wire & ~VHOST_USER_F_PROTOCOL_FEATURES}};
+    struct features features = {.word = {wire & ~VHOST_USER_F_ALL}};
 
     if (features_has(&features, NET_F_CTRL_VQ))
         return features;
@@ -87,6 +87,13 @@ static void begin_anew(struct vhost_user *vhost_user)
     coordinator_reset(vhost_user->coordinator);
 }
 
+/* A front-end that begins or ends to copy the guest's memory, on live rings (VU-ST-07). */
+static int only_log_changes(const struct vhost_user *vhost_user, uint64_t wire)
+{
+    return (wire ^ vhost_user->features) == VHOST_USER_F_LOG_ALL &&
+           wire & VHOST_USER_F_PROTOCOL_FEATURES && !vhost_user->features_refused;
+}
+
 int vhost_user_set_features(struct vhost_user_call *call)
 {
     struct vhost_user *vhost_user = call->vhost_user;
@@ -94,6 +101,11 @@ int vhost_user_set_features(struct vhost_user_call *call)
     struct features features = features_from_wire(vhost_user_call_nic(call), wire);
     int result = 0;
 
+    if (only_log_changes(vhost_user, wire)) {
+        vhost_user->features = wire;
+        vhost_user_log_update(vhost_user);
+        return 0;
+    }
     vhost_user->features_refused = 1;
     if (driver_has_left(vhost_user))
         begin_anew(vhost_user);
@@ -109,6 +121,7 @@ int vhost_user_set_features(struct vhost_user_call *call)
         if (!(wire & VHOST_USER_F_PROTOCOL_FEATURES))
             vhost_user_ring_enable(&vhost_user->ring[i], 1);
     }
+    vhost_user_log_update(vhost_user);
     return 0;
 }
 

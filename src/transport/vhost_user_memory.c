@@ -132,6 +132,7 @@ int vhost_user_rem_mem_reg(struct vhost_user_call *call)
 /* The NIC breaks, its front-end hears of it on every ring; others go on. */
 void vhost_user_check_memory(struct vhost_user *vhost_user)
 {
+    vhost_user_log_check(vhost_user);
     if (vhost_user->memory == NULL || !guest_memory_lost(vhost_user->memory))
         return;
     log_error("%s: the front-end truncated the memory that it shared; the NIC rests until it shares"

@@ -67,6 +67,8 @@ static const struct request {
     [VHOST_USER_SET_OWNER] = {"SET_OWNER", 0, 0, ANSWER_ACK, vhost_user_set_owner},
     [VHOST_USER_RESET_OWNER] = {"RESET_OWNER", 0, 0, ANSWER_ACK, vhost_user_reset_owner},
     [VHOST_USER_SET_MEM_TABLE] = {"SET_MEM_TABLE", 8, 8, ANSWER_ACK, vhost_user_set_mem_table},
+    [VHOST_USER_SET_LOG_BASE] = {"SET_LOG_BASE", 8, 1, ANSWER_OWN, vhost_user_set_log_base},
+    [VHOST_USER_SET_LOG_FD] = {"SET_LOG_FD", 0, 1, ANSWER_ACK, vhost_user_set_log_fd},
     [VHOST_USER_SET_VRING_NUM] = {"SET_VRING_NUM", 8, 0, ANSWER_ACK, vhost_user_set_vring_num},
     [VHOST_USER_SET_VRING_ADDR] = {"SET_VRING_ADDR", 40, 0, ANSWER_ACK, vhost_user_set_vring_addr},
     [VHOST_USER_SET_VRING_BASE] = {"SET_VRING_BASE", 8, 0, ANSWER_ACK, vhost_user_set_vring_base},

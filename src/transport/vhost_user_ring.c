@@ -3,23 +3,8 @@
 #include "transport/vhost_user_session.h"
 
 #include <errno.h>
-#include <poll.h>
-#include <unistd.h>
 
 #include "base/fd.h"
-
-/* The peer shares the open file: it may fill it and make it blocking again at any time, so it is
- * asked first. A full one has been signalled already. */
-static void fd_signal(int fd)
-{
-    struct pollfd writable = {.fd = fd, .events = POLLOUT};
-    uint64_t one = 1;
-
-    if (fd < 0 || poll(&writable, 1, 0) != 1 || !(writable.revents & POLLOUT))
-        return;
-    if (write(fd, &one, sizeof(one)) < 0)
-        return;
-}
 
 /* The ring's way up: runs on the worker. */
 static void ring_fire(void *context)
@@ -68,6 +53,7 @@ int vhost_user_ring_try_start(struct vhost_user_ring *ring, struct error *err)
         .size = ring->size,
         .base = ring->base,
         .notifier = {.fire = ring_fire, .context = ring},
+        .log = vhost_user_log_of_ring(ring),
     };
     int result;
 

@@ -52,17 +52,33 @@ static int same_addresses(const struct vhost_user_vring_addr *a,
     return a->desc == b->desc && a->used == b->used && a->avail == b->avail;
 }
 
+static int address_check(struct vhost_user_call *call, const struct vhost_user_ring *ring)
+{
+    const struct vhost_user_vring_addr *addr = &call->payload->addr;
+    unsigned driver_align = features_has(&vhost_user_call_nic(call)->agreed, F_RING_PACKED) ? 4 : 2;
+    struct vhost_user_ring changed = *ring;
+
+    if (addr->flags & ~(uint32_t)VHOST_USER_VRING_F_LOG)
+        return error_set(call->err, EINVAL, "ring %u: flags 0x%x are not known here", addr->index,
+                         addr->flags);
+    if (addr->desc % 16 != 0 || addr->avail % driver_align != 0 || addr->used % 4 != 0)
+        return error_set(call->err, EINVAL, "ring %u has misaligned parts", addr->index);
+    changed.addr = *addr;
+    changed.has_addr = 1;
+    return vhost_user_log_check_ring(&changed, call->err);
+}
+
 int vhost_user_set_vring_addr(struct vhost_user_call *call)
 {
     const struct vhost_user_vring_addr *addr = &call->payload->addr;
     struct vhost_user_ring *ring = vhost_user_ring_find(call, addr->index);
-    unsigned driver_align = features_has(&vhost_user_call_nic(call)->agreed, F_RING_PACKED) ? 4 : 2;
-    int result = 0;
+    int result;
 
     if (ring == NULL)
         return -EINVAL;
-    if (addr->desc % 16 != 0 || addr->avail % driver_align != 0 || addr->used % 4 != 0)
-        return error_set(call->err, EINVAL, "ring %u has misaligned parts", addr->index);
+    result = address_check(call, ring);
+    if (result < 0)
+        return result;
     /* The same again is how dirty logging is switched on a live ring. */
     if (!vhost_user_ring_running(ring) || !same_addresses(addr, &ring->addr))
         result = ring_to_change(call, addr->index, &ring);
@@ -70,6 +86,7 @@ int vhost_user_set_vring_addr(struct vhost_user_call *call)
         return result;
     ring->addr = *addr;
     ring->has_addr = 1;
+    vhost_user_log_update(call->vhost_user);
     return vhost_user_ring_try_start(ring, call->err);
 }
 

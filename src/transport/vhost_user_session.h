@@ -44,10 +44,13 @@ struct vhost_user {
     struct guest_memory *memory;  /* owned; the coordinator borrows it */
     struct vhost_user_ring *ring; /* owned, ring_count of them */
     unsigned ring_count;
+    struct dirty_log *log; /* owned; the queues borrow it. NULL: none was shared */
+    int log_fd;            /* owned; the log borrows it: signalled when it was written to */
 
     /* For inspect. */
     uint64_t sessions, messages, refused;
     uint64_t config_changes, notices; /* that the driver could see; that were sent */
+    uint64_t logs, logs_lost;         /* shared; that were truncated while they were used */
     char last_error[ERROR_TEXT_LEN];
     struct log_limit limit;
 };
@@ -80,3 +83,16 @@ void vhost_user_ring_broken(struct vhost_user_ring *ring);
 /* ---- vhost_user_memory.c ---------------------------------------------------------------- */
 
 void vhost_user_memory_drop(struct vhost_user *vhost_user);
+
+/* ---- vhost_user_log.c ------------------------------------------------------------------- */
+
+/* What the ring is to note, by what was agreed and set up so far. */
+struct virtqueue_log vhost_user_log_of_ring(const struct vhost_user_ring *ring);
+/* All rings that run go by that; it may have changed. */
+void vhost_user_log_update(struct vhost_user *vhost_user);
+/* -EINVAL and a sentence: the front-end shared a log that has no room for what this ring notes. */
+int vhost_user_log_check_ring(const struct vhost_user_ring *ring, struct error *err);
+/* A log that was truncated is let go of. */
+void vhost_user_log_check(struct vhost_user *vhost_user);
+void vhost_user_log_drop(struct vhost_user *vhost_user);
+void vhost_user_log_inspect(const struct vhost_user *vhost_user, struct inspect *visitor);

@@ -11,6 +11,8 @@ enum vhost_user_request {
     VHOST_USER_SET_OWNER = 3,
     VHOST_USER_RESET_OWNER = 4,
     VHOST_USER_SET_MEM_TABLE = 5,
+    VHOST_USER_SET_LOG_BASE = 6,
+    VHOST_USER_SET_LOG_FD = 7,
     VHOST_USER_SET_VRING_NUM = 8,
     VHOST_USER_SET_VRING_ADDR = 9,
     VHOST_USER_SET_VRING_BASE = 10,
@@ -48,11 +50,14 @@ enum vhost_user_flags {
     VHOST_USER_NEED_REPLY = 8,
 };
 
-/* In the features word: a bit that virtio never uses. */
+/* In the features word: bits that are not virtio's. */
+#define VHOST_USER_F_LOG_ALL           (1ull << 26)
 #define VHOST_USER_F_PROTOCOL_FEATURES (1ull << 30)
+#define VHOST_USER_F_ALL               (VHOST_USER_F_LOG_ALL | VHOST_USER_F_PROTOCOL_FEATURES)
 
 enum vhost_user_protocol_feature {
     VHOST_USER_PROTOCOL_MQ = 1u << 0,
+    VHOST_USER_PROTOCOL_LOG_SHMFD = 1u << 1,
     VHOST_USER_PROTOCOL_REPLY_ACK = 1u << 3,
     VHOST_USER_PROTOCOL_MTU = 1u << 4,
     VHOST_USER_PROTOCOL_BACKEND_REQ = 1u << 5,
@@ -86,6 +91,10 @@ struct vhost_user_vring_state {
     uint32_t num;
 };
 
+enum vhost_user_vring_flags {
+    VHOST_USER_VRING_F_LOG = 1, /* of SET_VRING_ADDR: the ring's own words are noted too */
+};
+
 struct vhost_user_vring_addr {
     uint32_t index;
     uint32_t flags;
@@ -113,6 +122,11 @@ struct vhost_user_mem_reg {
     struct vhost_user_region region;
 };
 
+struct vhost_user_log {
+    uint64_t size;
+    uint64_t offset;
+};
+
 struct vhost_user_config {
     uint32_t offset;
     uint32_t size;
@@ -130,6 +144,7 @@ union vhost_user_payload {
     struct vhost_user_vring_addr addr;
     struct vhost_user_memory memory;
     struct vhost_user_mem_reg mem_reg;
+    struct vhost_user_log log;
     struct vhost_user_config config;
     uint8_t bytes[VHOST_USER_PAYLOAD_MAX];
 };

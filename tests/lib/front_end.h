@@ -65,6 +65,8 @@ enum vu_flags {
 };
 
 #define VU_PF_MQ                  (1ull << 0)
+#define VU_PF_LOG_SHMFD           (1ull << 1)
+#define VU_PF_RARP                (1ull << 2)
 #define VU_PF_REPLY_ACK           (1ull << 3)
 #define VU_PF_MTU                 (1ull << 4)
 #define VU_PF_BACKEND_REQ         (1ull << 5)
@@ -75,8 +77,10 @@ enum vu_flags {
 #define VU_PF_INBAND              (1ull << 14)
 #define VU_PF_CONFIGURE_MEM_SLOTS (1ull << 15)
 #define VU_PF_STATUS              (1ull << 16)
+#define VU_PF_DEVICE_STATE        (1ull << 19)
 
 #define VIRTIO_F_NOTIFY_ON_EMPTY   (1ull << 24)
+#define VHOST_F_LOG_ALL            (1ull << 26)
 #define VIRTIO_F_ANY_LAYOUT        (1ull << 27)
 #define VIRTIO_F_INDIRECT_DESC     (1ull << 28)
 #define VIRTIO_F_EVENT_IDX         (1ull << 29)
@@ -173,6 +177,11 @@ int front_end_add_mem_reg(struct front_end *fe, const struct guest_ram_region *r
 int front_end_rem_mem_reg(struct front_end *fe, const struct guest_ram_region *region);
 int front_end_vring_state(struct front_end *fe, uint32_t request, uint32_t index, uint32_t num);
 int front_end_set_ring_addr(struct front_end *fe, uint32_t index, const struct driver_ring *ring);
+/* The same, with the flag that has the ring's own words noted; its device area by log_gpa. */
+int front_end_set_ring_log(struct front_end *fe, uint32_t index, const struct driver_ring *ring,
+                           uint64_t log_gpa);
+/* A part of the file is the log of dirty pages from now on. LOG_SHMFD and REPLY_ACK are on. */
+int front_end_set_log_base(struct front_end *fe, int fd, uint64_t size, uint64_t offset);
 int front_end_set_vring_addr(struct front_end *fe, uint32_t index,
                              const struct driver_split *split);
 int front_end_get_vring_base(struct front_end *fe, uint32_t index, uint32_t *ret_base);

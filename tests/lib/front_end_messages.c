@@ -124,7 +124,8 @@ int front_end_vring_state(struct front_end *fe, uint32_t request, uint32_t index
     return front_end_request(fe, &message, 0);
 }
 
-int front_end_set_ring_addr(struct front_end *fe, uint32_t index, const struct driver_ring *ring)
+static int set_ring_addr(struct front_end *fe, uint32_t index, const struct driver_ring *ring,
+                         const uint64_t *log_gpa)
 {
     struct {
         uint32_t index;
@@ -135,12 +136,34 @@ int front_end_set_ring_addr(struct front_end *fe, uint32_t index, const struct d
         uint64_t log;
     } payload = {
         .index = index,
+        .flags = log_gpa != NULL,
         .desc = guest_ram_uva(ring->ram, ring->desc_area),
         .used = guest_ram_uva(ring->ram, ring->device_area),
         .avail = guest_ram_uva(ring->ram, ring->driver_area),
+        .log = log_gpa != NULL ? *log_gpa : 0,
     };
     struct vu_message message = vu_message(VU_SET_VRING_ADDR, &payload, sizeof(payload));
 
+    return front_end_request(fe, &message, 0);
+}
+
+int front_end_set_ring_addr(struct front_end *fe, uint32_t index, const struct driver_ring *ring)
+{
+    return set_ring_addr(fe, index, ring, NULL);
+}
+
+int front_end_set_ring_log(struct front_end *fe, uint32_t index, const struct driver_ring *ring,
+                           uint64_t log_gpa)
+{
+    return set_ring_addr(fe, index, ring, &log_gpa);
+}
+
+int front_end_set_log_base(struct front_end *fe, int fd, uint64_t size, uint64_t offset)
+{
+    uint64_t payload[2] = {size, offset};
+    struct vu_message message = vu_message(VU_SET_LOG_BASE, payload, sizeof(payload));
+
+    vu_message_add_fd(&message, fd);
     return front_end_request(fe, &message, 0);
 }
 
