@@ -20,6 +20,7 @@ MEMORY_FILE, KICK_FILE, CALL_FILE, PIPE_READ, PIPE_WRITE, SOCKET, FOLDER, NULL_F
     GET_QUEUE_NUM,
     SET_VRING_ENABLE,
 ) = range(8, 19)
+SET_LOG_BASE, SET_LOG_FD = 6, 7
 SET_BACKEND_REQ_FD, SET_VRING_ENDIAN, GET_CONFIG, SET_CONFIG = 21, 23, 24, 25
 RESET_DEVICE, GET_MAX_MEM_SLOTS, ADD_MEM_REG, REM_MEM_REG, SET_STATUS, GET_STATUS = (
     34,
@@ -41,7 +42,8 @@ VERSION_1, PROTOCOL, RING_PACKED, IN_ORDER, MRG_RXBUF, EVENT_BIT = (
     1 << 15,
     1 << 29,
 )
-PROTOCOL_OFFERED = 0x1A679
+LOG_ALL = 1 << 26
+PROTOCOL_OFFERED, LOG_SHMFD = 0x1A679, 1 << 1
 
 
 def message(request, payload=b"", files=(), flags=NEED_REPLY):
@@ -64,13 +66,24 @@ def state(request, index, number):
     return message(request, u32(index) + u32(number))
 
 
-def ring_words(index, size, base=0, enable=True):
+def address(index, log=None):
     at = UVA + 0x4000 * index
-    address_words = u32(index) + u32(0) + u64(at) + u64(at + 0x2000) + u64(at + 0x1000) + u64(0)
+    return message(
+        SET_VRING_ADDR,
+        u32(index)
+        + u32(0 if log is None else 1)
+        + u64(at)
+        + u64(at + 0x2000)
+        + u64(at + 0x1000)
+        + u64(log or 0),
+    )
+
+
+def ring_words(index, size, base=0, enable=True):
     return (
         state(SET_VRING_NUM, index, size)
         + state(SET_VRING_BASE, index, base)
-        + message(SET_VRING_ADDR, address_words)
+        + address(index)
         + message(SET_VRING_CALL, u64(index), (CALL_FILE,))
         + message(SET_VRING_KICK, u64(index), (KICK_FILE,))
         + (state(SET_VRING_ENABLE, index, 1) if enable else b"")
@@ -154,6 +167,16 @@ def vhost_user_seeds():
         + other_files
         + message(SET_VRING_CALL, u64(1), (PIPE_WRITE,))
         + frame,
+        "log": running
+        + message(SET_PROTOCOL_FEATURES, u64(PROTOCOL_OFFERED | LOG_SHMFD))
+        + message(SET_LOG_BASE, u64(64) + u64(0x1F000), (MEMORY_FILE,))
+        + message(SET_LOG_FD, b"", (CALL_FILE,))
+        + message(SET_FEATURES, u64(modern | PROTOCOL | LOG_ALL))
+        + address(0, 0x2000)
+        + address(1, 0x6000)
+        + frame
+        + message(SET_LOG_BASE, u64(4) + u64(0x1F800), (MEMORY_FILE,))
+        + state(GET_VRING_BASE, 1, 0),
         "too_many_files": u8(0) + message(SET_OWNER, b"", (MEMORY_FILE,) * 10),
         "config": u8(4)
         + hello(modern)
