@@ -235,11 +235,12 @@ static void GEN_FT_01_NET_FT_01_offer_is_closed(void **state)
 static void GEN_FT_06_NET_FT_03_what_is_always_and_what_is_never_offered(void **state)
 {
     static const uint64_t always = VIRTIO_F_VERSION_1 | VIRTIO_F_INDIRECT_DESC |
-                                   VIRTIO_F_EVENT_IDX | VHOST_F_PROTOCOL_FEATURES | NET_MAC |
-                                   NET_STATUS | NET_MRG_RXBUF | NET_SPEED_DUPLEX;
-    static const uint64_t never = (1ull << 4) | (1ull << 6) | (1ull << 25) | (1ull << 26) |
-                                  (1ull << 31) | (1ull << 37) | (1ull << 39) | (1ull << 41) |
-                                  (1ull << 42) | (0x3full << 44) | (1ull << 58);
+                                   VIRTIO_F_EVENT_IDX | VHOST_F_PROTOCOL_FEATURES |
+                                   VHOST_F_LOG_ALL | NET_MAC | NET_STATUS | NET_MRG_RXBUF |
+                                   NET_SPEED_DUPLEX;
+    static const uint64_t never = (1ull << 4) | (1ull << 6) | (1ull << 25) | (1ull << 31) |
+                                  (1ull << 37) | (1ull << 39) | (1ull << 41) | (1ull << 42) |
+                                  (0x3full << 44) | (1ull << 58);
     struct testbed *bed = bed_hello(state, NULL);
     uint64_t offered = bed->nic[VICTIM].fe.offered;
 
