@@ -4,6 +4,7 @@
 import ctypes
 import glob
 import os
+import re
 import select
 import signal
 import subprocess
@@ -57,6 +58,16 @@ class Child:
                 raise self._failure("has ended")
             self.output += data.decode(errors="replace")
         return self.output[begin:]
+
+    def ask(self, question, timeout=30):
+        """The numbers of the next line that it says, when it is told `question`."""
+        begin = len(self.output)
+        self.write(f"{question}\n")
+        answer = self.read_until(re.compile(r"\n"), begin, timeout).split()
+        try:
+            return list(map(float, answer))
+        except ValueError:
+            raise self._failure("has no figures") from None
 
     def _failure(self, what):
         return ChildFailed(f"{self.name} {what}; its last words:\n{self.output[-1500:]}")

@@ -5,10 +5,10 @@ import statistics
 
 from placement import DISTURBED, MIXED
 
-NAME_WIDTH = 29
-ENOUGH = 10  # windows of each contender in a class; fewer are marked
-HEADER = (f"{'row':<{NAME_WIDTH}} {'class':<5} {'windows':>8}  {'vionic Mpps':>19} {'DPDK Mpps':>19} "
-          f"{'ratio':>17}  {'vionic cyc/pkt':>16} {'DPDK cyc/pkt':>16} {'ratio':>17}  {'CPU':>4}")
+NAME_WIDTH = 31
+ENOUGH = 10  # windows of each side in a class; fewer are marked
+HEADER = (f"{'row':<{NAME_WIDTH}} {'class':<5} {'windows':>8}  {'figure':<13} {'vionic':>21} {'peer':>21} "
+          f"{'ratio':>17}  peer, bar")
 
 
 def spread(values):
@@ -20,35 +20,25 @@ def spread(values):
     return {"median": middle, "low": low, "high": high, "count": len(values)}
 
 
-def _ratios(pairs, field):
-    """vionic / DPDK of windows next to each other."""
-    return spread([getattr(ours, field) / getattr(theirs, field) for ours, theirs in pairs])
-
-
-def summarise(pairs):
-    """{class: figures} of a row's pairs of neighbouring windows (vionic's, DPDK's)."""
+def summarise(metrics, rounds):
+    """{class: {"windows": […], "figures": {metric: {"sides": […], "ratio": …}}}} of a row's rounds,
+    each a list of one window of each side."""
     classes = {}
-    for name in sorted({window.placement for pair in pairs for window in pair}):
-        same = [pair for pair in pairs if all(window.placement == name for window in pair)]
-        sides = {side: [pair[index] for pair in pairs if pair[index].placement == name]
-                 for index, side in enumerate(("vionic", "dpdk"))}
-        classes[name] = {
-            "windows": {side: len(windows) for side, windows in sides.items()},
-            "sides": {side: _side(windows) for side, windows in sides.items() if windows},
-            "pairs": len(same),
-        }
-        if same:
-            classes[name]["packets_ratio"] = _ratios(same, "packets_per_second")
-            classes[name]["cycles_ratio"] = _ratios(same, "cycles_per_packet")
+    for name in sorted({window.placement for windows in rounds for window in windows}):
+        sides = [[windows[i] for windows in rounds if windows[i].placement == name]
+                 for i in range(len(rounds[0]))]
+        same = [windows for windows in rounds if all(w.placement == name for w in windows)]
+        classes[name] = {"windows": [len(side) for side in sides],
+                         "figures": {metric.name: _figure(metric.name, sides, same)
+                                     for metric in metrics}}
     return classes
 
 
-def _side(windows):
-    return {
-        "mpps": spread([window.packets_per_second / 1e6 for window in windows]),
-        "cycles_per_packet": spread([window.cycles_per_packet for window in windows]),
-        "cpu_share": spread([window.cpu_share for window in windows]),
-    }
+def _figure(name, sides, same):
+    medians = [spread([window.figures[name] for window in side]) if side else None for side in sides]
+    pairs = [(ours.figures[name], theirs.figures[name]) for ours, theirs, *_ in same
+             if theirs.figures[name]] if len(sides) > 1 else []
+    return {"sides": medians, "ratio": spread([ours / theirs for ours, theirs in pairs]) if pairs else None}
 
 
 def _cell(figures, digits):
@@ -58,25 +48,24 @@ def _cell(figures, digits):
             f"({figures['low']:.{digits}f}-{figures['high']:.{digits}f})")
 
 
-def _line(row_name, class_name, figures):
-    sides, windows = figures["sides"], figures["windows"]
-    mpps = [_cell(sides.get(side, {}).get("mpps"), 2) for side in ("vionic", "dpdk")]
-    cycles = [_cell(sides.get(side, {}).get("cycles_per_packet"), 0) for side in ("vionic", "dpdk")]
-    share = sides["vionic"]["cpu_share"]["median"] if "vionic" in sides else 0
-    mark = " " if min(windows.values()) >= ENOUGH else "!"
-    return (f"{row_name:<{NAME_WIDTH}} {class_name:<5} {windows['vionic']:>3}/{windows['dpdk']:<3}{mark} "
-            f" {mpps[0]:>19} {mpps[1]:>19} {_cell(figures.get('packets_ratio'), 2):>17} "
-            f" {cycles[0]:>16} {cycles[1]:>16} {_cell(figures.get('cycles_ratio'), 2):>17} "
-            f" {share * 100:>3.0f}%")
-
-
-def lines(row_name, classes):
+def lines(row, peer, classes):
     """The table's lines of one row."""
-    made = [_line(row_name, name, figures) for name, figures in classes.items()
-            if name not in (MIXED, DISTURBED)]
+    made = []
+    for name, found in classes.items():
+        if name in (MIXED, DISTURBED):
+            continue
+        few = row.classed and min(found["windows"]) < ENOUGH
+        windows = "/".join(map(str, found["windows"])) + ("!" if few else " ")
+        for i, metric in enumerate(row.metrics):
+            figure = found["figures"][metric.name]
+            cells = [_cell(side, metric.digits) for side in figure["sides"]] + ["-"]
+            left = (f"{row.name:<{NAME_WIDTH}} {name:<5} {windows:>8}" if i == 0
+                    else " " * (NAME_WIDTH + 15))
+            last = ", ".join(filter(None, (peer, row.bar))) if i == 0 else ""
+            made.append(f"{left}  {metric.name:<13} {cells[0]:>21} {cells[1]:>21} "
+                        f"{_cell(figure['ratio'], 2):>17}  {last}".rstrip())
     for name, why in ((MIXED, "the hypervisor moved the CPUs"), (DISTURBED, "other programs ran")):
-        windows = classes.get(name, {}).get("windows")
-        if windows:
-            made.append(f"{row_name:<{NAME_WIDTH}} -     {windows['vionic']:>3}/{windows['dpdk']:<3}  "
-                        f"left out: {why} meanwhile")
+        if name in classes:
+            windows = "/".join(map(str, classes[name]["windows"]))
+            made.append(f"{row.name:<{NAME_WIDTH}} -     {windows:>7}   left out: {why} meanwhile")
     return made

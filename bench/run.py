@@ -1,20 +1,22 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""vionic against DPDK's vhost PMD, with the same DPDK virtio-user front-end, in one run.
+"""vionic and its peers, side by side in one run.
 
-    make bench              all rows
+    make bench              all rows (about an hour)
     make bench ONLY=rx      rows with `rx` in their name
-    make bench QUICK=1      about a minute
-    make bench NO_HUGE=1    without hugepages
+    make bench QUICK=1      some minutes: the rows that say most
+    make bench NO_HUGE=1    DPDK without hugepages
+    make bench SAVE=1       the table and its picture become those of doc/
 
-Both contenders are up at once and take turns: window A, window B, A, B ... with a probe between
+All sides of a row are up at once and take turns: window A, window B, A, B ... with a probe between
 that tells how far apart the two CPUs are (placement.py). The table goes to standard
-output and, with every window as JSON, to bench/results/.
+output and, with every window as JSON and the ratios as a picture, to bench/results/.
 """
 
 import argparse
 import contextlib
 import dataclasses
+import itertools
 import json
 import os
 import platform
@@ -25,79 +27,75 @@ import sys
 import tempfile
 import time
 
-import contenders
+import plot
 import report
+import window
 from children import ChildFailed
 from hugepages import Memory
 from placement import DISTURBED, Probe, class_of
-from rows import ROWS
+from rows import ROWS, notes
 
 RESULTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "results")
-WINDOW = 0.12  # seconds: short against how long the hypervisor leaves a CPU in its place
 PATIENCE = 2  # so many times the wanted windows, if others disturb them
-TREE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+PROGRAMS = {"dpdk-testpmd": "dpdk-dev", "slirp4netns": "slirp4netns", "passt": "passt",
+            "iperf3": "iperf3", "stdbuf": "coreutils", os.environ.get("CC", "cc"): "gcc"}
 
 
-@dataclasses.dataclass(frozen=True)
-class Effort:
-    starts: int  # fresh processes; a start decides where memory lies
-    pairs: int  # of windows, for each start
-
-
-FULL = Effort(starts=3, pairs=12)
-QUICK = Effort(starts=1, pairs=9)
-
-
-def measure_pairs(row, memory, probe, count):
-    """`count` pairs of windows (vionic's, DPDK's), from fresh processes."""
+def measure_rounds(row, context, probe, count):
+    """`count` rounds of windows, one of each side, from fresh processes."""
     with contextlib.ExitStack() as stack:
         sides = []
-        for make in contenders.CONTENDERS:
-            sides.append(make(row, memory, probe.tsc_hz))
+        for make in row.sides:
+            sides.append(make(context))
             stack.callback(sides[-1].stop)
-        for act in ("connect", "wait_until_ready"):  # so that the slow starts overlap
+        for act in ("start", "wait_until_ready"):  # so that the slow starts overlap
             for side in sides:
                 getattr(side, act)()
-        return take_turns(sides, probe, count)
+        return [side.name for side in sides], take_turns(row, sides, probe, count)
 
 
-def take_turns(sides, probe, count):
-    """Pairs of windows; when other programs disturb them, more, but not for ever."""
-    pairs, good = [], 0
+def take_turns(row, sides, probe, count):
+    """Rounds of windows; when other programs disturb them, more, but not for ever."""
+    rounds, good = [], 0
     before = probe.round_trip_ns()
-    while good < count and len(pairs) < count * PATIENCE:
-        pairs.append([])
+    while good < count and len(rounds) < count * PATIENCE:
+        rounds.append([])
         for side in sides:
-            window = side.window(WINDOW)
+            made = side.window(row.seconds)
             after = probe.round_trip_ns()
-            window.probes_ns = [before, after]
-            window.placement = class_of(window.probes_ns, window.waited_share)
+            made.probes_ns = [before, after]
+            made.placement = class_of(made.probes_ns, made.waited_share) if row.classed else "any"
             before = after
-            pairs[-1].append(window)
-        good += all(window.placement != DISTURBED for window in pairs[-1])
-    return pairs
+            rounds[-1].append(made)
+        good += all(made.placement != DISTURBED for made in rounds[-1])
+    return rounds
 
 
-def measure(row, memory, probe, effort):
-    pairs = []
-    for _ in range(effort.starts):
-        pairs += measure_pairs(row, memory, probe, effort.pairs)
-    return {"row": dataclasses.asdict(row), "classes": report.summarise(pairs),
-            "windows": [[dataclasses.asdict(window) for window in pair] for pair in pairs]}
+def measure(row, context, probe, quick):
+    rounds, names = [], []
+    for _ in range(1 if quick else row.starts):
+        names, more = measure_rounds(row, context, probe, max(3, row.windows // (2 if quick else 1)))
+        rounds += more
+    return {"name": row.name, "sides": names, "bar": row.bar,
+            "metrics": [dataclasses.asdict(metric) for metric in row.metrics],
+            "classes": report.summarise(row.metrics, rounds),
+            "windows": [[dataclasses.asdict(made) for made in windows] for windows in rounds]}
 
 
-def run_rows(rows, memory, probe, effort):
+def run_rows(rows, context, probe, quick):
     """Measures and prints row after row. Results, and the names of rows that failed."""
     results, failed = [], []
     say(report.HEADER)
     for row in rows:
         try:
-            results.append(measure(row, memory, probe, effort))
-        except ChildFailed as failure:
+            results.append(measure(row, context, probe, quick))
+        except (ChildFailed, OSError, AssertionError, ValueError,
+                subprocess.SubprocessError) as failure:
             say(f"{row.name:<{report.NAME_WIDTH}} FAILED: {failure}")
             failed.append(row.name)
             continue
-        for line in report.lines(row.name, results[-1]["classes"]):
+        peer = "".join(results[-1]["sides"][1:])
+        for line in report.lines(row, peer, results[-1]["classes"]):
             say(line)
     return results, failed
 
@@ -110,12 +108,11 @@ def say(line):
 TEXT = []  # all that was said: the table's file
 
 
-def legend(huge):
+def legend(rows, huge):
     return ("\nclass: how far apart the CPUs are (cache-line round trip: near < 80 ns, mid < 250,\n"
-            "far); only one class compares. Each figure: median (quartiles). Ratio: vionic / DPDK\n"
-            f"of neighbouring windows of {WINDOW * 1000:.0f} ms. Windows: vionic/DPDK; ! = fewer than"
-            f" {report.ENOUGH}: too few\nto mean it. CPU: vionic's share of its CPU. Memory:"
-            f" {'hugepages' if huge else '4 KiB pages'}.\n{contenders.CYCLES_NOTE}")
+            "far); only one class compares. Each figure: median (quartiles). Ratio: vionic / peer of\n"
+            f"neighbouring windows. Windows: of vionic/peer; ! = fewer than {report.ENOUGH}: too few to mean"
+            f" it.\nDPDK's memory: {'hugepages' if huge else '4 KiB pages'}.\n" + "\n".join(notes(rows)))
 
 
 def facts(probe, memory):
@@ -126,8 +123,8 @@ def facts(probe, memory):
         "processor": processor(),
         "tsc_hz": probe.tsc_hz,
         "hugepages": memory.huge,
-        "vionic": output_of([contenders.executable(), "--version"]),
-        "commit": output_of(["git", "-C", TREE, "describe", "--always", "--dirty"]),
+        "vionic": output_of([window.vionic(), "--version"]),
+        "commit": output_of(["git", "-C", window.TREE, "describe", "--always", "--dirty"]),
         "dpdk": output_of(["dpdk-testpmd", "--version"]),
     }
 
@@ -146,35 +143,43 @@ def output_of(command):
     return ""
 
 
-def save(document):
+def save(document, into_doc):
     os.makedirs(RESULTS, exist_ok=True)
     base = os.path.join(RESULTS, time.strftime("%Y%m%d-%H%M%S"))
     with open(base + ".json", "w", encoding="utf-8") as file:
         json.dump(document, file, indent=1)
     with open(base + ".txt", "w", encoding="utf-8") as file:
         file.write("\n".join(TEXT) + "\n")
-    print(f"\nWritten to {base}.txt and .json")
+    picture = plot.draw(document, base)
+    print(f"\nWritten to {base}.txt, .json{', .svg' if picture else ' (no picture without gnuplot)'}")
+    if into_doc:
+        shutil.copy(base + ".txt", os.path.join(window.TREE, "doc", "bench.txt"))
+        if picture:
+            shutil.copy(picture, os.path.join(window.TREE, "doc", "bench.svg"))
 
 
 def what_is_missing():
     """A sentence for the user, or None."""
     if len(os.sched_getaffinity(0) & {0, 1}) < 2:
         return "needs CPU 0 and CPU 1, one for the back-end and one for the front-end"
-    if not os.access(contenders.executable(), os.X_OK):
-        return f"{contenders.executable()} is not there: run `make`, or set VIONIC"
-    for program in ("dpdk-testpmd", "stdbuf", os.environ.get("CC", "cc")):
-        if not shutil.which(program):
-            return f"{program} is not installed: `make setup` does that"
+    for path in (window.vionic(), window.program("load")):
+        if not os.access(path, os.X_OK):
+            return f"{path} is not there: run `make bench`, which builds it"
+    for name, package in PROGRAMS.items():
+        if not shutil.which(name):
+            return f"{name} is not installed (Debian: {package}): `make setup` does that"
     return None
 
 
 def options():
-    parser = argparse.ArgumentParser(description="vionic against DPDK's vhost PMD")
-    parser.add_argument("--build", default="build", help="folder with the executable")
+    parser = argparse.ArgumentParser(description="vionic and its peers, side by side")
+    parser.add_argument("--build", default=window.BUILD, help="folder with the executables")
     parser.add_argument("--only", default=os.environ.get("ONLY", ""), metavar="TEXT",
                         help="only rows with TEXT in their name")
     parser.add_argument("--quick", action="store_true", default=bool(os.environ.get("QUICK")))
     parser.add_argument("--no-huge", action="store_true", default=bool(os.environ.get("NO_HUGE")))
+    parser.add_argument("--save", action="store_true", default=bool(os.environ.get("SAVE")),
+                        help="put the table and its picture into doc/")
     return parser.parse_args()
 
 
@@ -190,18 +195,19 @@ def bench(chosen, rows):
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         memory = Memory(folder, not chosen.no_huge)
         stack.callback(memory.restore)
-        probe = Probe(folder, (contenders.BACK_END_CPU, contenders.FRONT_END_CPU))
+        probe = Probe(folder, (window.BACK_END_CPU, window.FRONT_END_CPU))
         stack.callback(probe.stop)
         stack.callback(ignore_signals)  # the first thing to be done at the end
-        results, failed = run_rows(rows, memory, probe, QUICK if chosen.quick else FULL)
-        say(legend(memory.huge))
-        save({"facts": facts(probe, memory), "rows": results, "failed": failed})
+        context = window.Context(folder, memory, probe.tsc_hz, itertools.count())
+        results, failed = run_rows(rows, context, probe, chosen.quick)
+        say(legend(rows, memory.huge))
+        save({"facts": facts(probe, memory), "rows": results, "failed": failed}, chosen.save)
         return 1 if failed else 0
 
 
 def main():
     chosen = options()
-    contenders.BUILD = chosen.build
+    window.BUILD = chosen.build
     missing = what_is_missing()
     rows = [row for row in ROWS if chosen.only in row.name and (row.quick or not chosen.quick)]
     if not rows:

@@ -16,9 +16,17 @@ kernel_metapackage=linux-image-cloud-amd64
 build_packages=(gcc libc6-dev meson ninja-build pkg-config python3
                 libslirp-dev libjansson-dev libcmocka-dev)
 demo_packages=(qemu-system-x86 busybox-static)
-test_packages=(g++ clang clang-format libclang-rt-dev user-mode-linux iperf3 ethtool iproute2 util-linux
-               dpdk-dev passt spin systemd qemu-user-static gcc-s390x-linux-gnu libc6-dev-s390x-cross
-               gcc-i686-linux-gnu libc6-dev-i386-cross)
+test_packages=(
+    g++ clang clang-format libclang-rt-dev
+    user-mode-linux
+    iperf3 ethtool iproute2 util-linux
+    dpdk-dev
+    passt
+    systemd
+    spin
+    qemu-user-static gcc-s390x-linux-gnu libc6-dev-s390x-cross gcc-i686-linux-gnu libc6-dev-i386-cross
+)
+bench_packages=(slirp4netns gnuplot-nox)
 
 say() { printf 'setup: %s\n' "$*"; }
 fail() {
@@ -121,7 +129,7 @@ mkdir -p $cache
 : >"$log"
 command -v apt-get >/dev/null || fail "there is no apt-get here: vionic's tests and demo want Debian 12"
 case "${1:-all}" in
-all) install_missing "${build_packages[@]}" "${demo_packages[@]}" "${test_packages[@]}" ;;
+all) install_missing "${build_packages[@]}" "${demo_packages[@]}" "${test_packages[@]}" "${bench_packages[@]}" ;;
 demo) install_missing "${build_packages[@]}" "${demo_packages[@]}" ;;
 *) fail "unknown argument '$1': use 'tools/setup.sh' or 'tools/setup.sh demo'" ;;
 esac
