@@ -56,6 +56,11 @@ struct vionic_config {
     enum vionic_threads threads;
     const char *cpus; /* "0-1,4": worker i runs on the i-th of these, modulo; NULL: on any.
                          With VIONIC_THREADS_NONE: NULL */
+    /* Called by each data thread before it does anything else, for what a program has its threads
+     * do: a name, a scheduling class, a system call filter. `worker` is 0, 1, … -errno:
+     * vionic_create() fails with it. NULL: not called. With VIONIC_THREADS_NONE: NULL */
+    int (*worker_started)(void *context, unsigned worker);
+    void *worker_context; /* what it is given; borrowed until vionic_create() returns */
 };
 
 enum vionic_socket_mode {

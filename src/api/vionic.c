@@ -66,9 +66,10 @@ static int config_check(const struct vionic_config *config, struct error *err)
     if (config->threads != VIONIC_THREADS_WORKERS && config->threads != VIONIC_THREADS_NONE)
         return error_set(err, EINVAL, "vionic_config.threads is none of enum vionic_threads");
     if (config->threads == VIONIC_THREADS_NONE &&
-        (config->workers != 0 || config->poll_us != 0 || config->cpus != NULL))
+        (config->workers != 0 || config->poll_us != 0 || config->cpus != NULL ||
+         config->worker_started != NULL))
         return error_set(err, EINVAL,
-                         "workers, poll and cpus mean nothing without threads: leave them 0");
+                         "workers, poll, cpus and worker_started mean nothing without threads: leave them 0");
     if (config->poll_us > POLL_US_MAX)
         return error_set(err, EINVAL, "poll=%u is more than %d microseconds", config->poll_us,
                          POLL_US_MAX);
@@ -101,6 +102,8 @@ int vionic_create(const struct vionic_config *given, struct vionic **ret_vionic,
     pool.workers = config.threads == VIONIC_THREADS_NONE ? 0 : MAX(config.workers, 1);
     pool.poll_us = config.poll_us;
     pool.loop = vionic->loop;
+    pool.started = config.worker_started;
+    pool.context = config.worker_context;
     if (result == 0)
         result = worker_pool_create(&pool, &vionic->pool);
     if (result < 0) {

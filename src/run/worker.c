@@ -280,17 +280,15 @@ NEEDS_DATA static int look_if_due(struct worker *worker)
 }
 
 /* Has the data role, but while it attends. */
-ROLE_UNCHECKED void *worker_main(void *argument)
+ROLE_UNCHECKED void worker_run(struct worker *worker)
 {
-    struct worker *worker = argument;
-
     for (;;) {
         int attention = look_if_due(worker);
 
         if ((attention ||
              atomic_load_explicit(&worker->attention.pending, memory_order_relaxed) != 0) &&
             !attend(worker))
-            return NULL;
+            return;
         round_run(worker);
     }
 }

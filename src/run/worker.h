@@ -63,6 +63,8 @@ struct worker_pool_config {
     struct loop *loop;    /* borrowed; the control plane's */
     const unsigned *cpus; /* worker i is pinned to the i-th, modulo; borrowed while creating */
     unsigned cpu_count;   /* 0: not pinned */
+    int (*started)(void *context, unsigned worker); /* in each thread first; NULL: nothing */
+    void *context;                                  /* borrowed while creating */
 };
 
 /* Which workers may serve a NIC's pairs. */
@@ -71,6 +73,7 @@ struct worker_wish {
     unsigned most;  /* of those, the ones with the fewest pairs; 0: no limit */
 };
 
+/* -errno of the system or of config->started. */
 int worker_pool_create(const struct worker_pool_config *config,
                        struct worker_pool **ret_pool) CONTROL_ONLY;
 /* All pairs are detached. NULL is fine. */

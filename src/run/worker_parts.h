@@ -47,6 +47,8 @@ struct worker {
     unsigned pause_requests;
     int paused;
     int stopping;
+    int ready; /* the thread has begun, with `begun` as the outcome */
+    int begun; /* 0, or the -errno of config->started: the thread has ended then */
 };
 
 struct worker_pool {
@@ -55,7 +57,7 @@ struct worker_pool {
     struct worker worker[];
 };
 
-/* The thread's function; its argument is the worker. */
-void *worker_main(void *argument);
+/* What the thread does until it is stopped. */
+void worker_run(struct worker *worker);
 /* Instead of a thread. */
 int worker_launch_inline(struct worker *worker, struct loop *loop);

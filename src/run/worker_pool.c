@@ -49,10 +49,43 @@ static int worker_pin(const struct worker *worker)
     return -pthread_setaffinity_np(worker->thread, sizeof(set), &set);
 }
 
+struct worker_start {
+    struct worker *worker;                   /* borrowed */
+    const struct worker_pool_config *config; /* borrowed until the worker is ready */
+};
+
+static void *worker_main(void *argument)
+{
+    struct worker_start *start = argument;
+    struct worker *worker = start->worker;
+    int begun = start->config->started == NULL
+                    ? 0
+                    : start->config->started(start->config->context, worker->index);
+
+    pthread_mutex_lock(&worker->lock);
+    worker->begun = begun;
+    worker->ready = 1;
+    pthread_cond_broadcast(&worker->changed);
+    pthread_mutex_unlock(&worker->lock);
+    if (begun == 0)
+        worker_run(worker);
+    return NULL;
+}
+
+static int worker_await(struct worker *worker)
+{
+    pthread_mutex_lock(&worker->lock);
+    while (!worker->ready)
+        pthread_cond_wait(&worker->changed, &worker->lock);
+    pthread_mutex_unlock(&worker->lock);
+    return worker->begun;
+}
+
 /* Signals are the control thread's, but for the one of an access to memory that has gone
  * (memory/guard.h). */
-static int worker_launch(struct worker *worker)
+static int worker_launch(struct worker *worker, const struct worker_pool_config *config)
 {
+    struct worker_start start = {worker, config};
     sigset_t all, before;
     char name[sizeof("worker") + 10];
     int result;
@@ -60,11 +93,14 @@ static int worker_launch(struct worker *worker)
     sigfillset(&all);
     sigdelset(&all, SIGBUS);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    result = pthread_create(&worker->thread, NULL, worker_main, worker);
+    result = pthread_create(&worker->thread, NULL, worker_main, &start);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (result != 0)
         return -result;
     worker->started = 1;
+    result = worker_await(worker);
+    if (result < 0)
+        return result;
     snprintf(name, sizeof(name), "worker%u", worker->index);
     pthread_setname_np(worker->thread, name);
     return worker_pin(worker);
@@ -108,7 +144,7 @@ int worker_pool_create(const struct worker_pool_config *config, struct worker_po
         result = worker_init(&pool->worker[i], config);
         if (result == 0)
             result = config->workers == 0 ? worker_launch_inline(&pool->worker[i], config->loop)
-                                          : worker_launch(&pool->worker[i]);
+                                          : worker_launch(&pool->worker[i], config);
     }
     if (result < 0) {
         worker_pool_free(pool);

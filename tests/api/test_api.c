@@ -2,6 +2,7 @@
 /* libvionic as its callers see it: handles, and structs that grow. */
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -155,6 +156,46 @@ static void without_threads_there_is_nothing_to_tune(void **state)
     assert_int_equal(vionic_create(&config, &vionic, &err), -EINVAL);
 }
 
+/* What worker_started() saw; the workers write it, vionic_create() orders that before its return.
+ */
+struct starts {
+    pthread_t thread[3];
+    unsigned count;
+    int refuses; /* what the last of them answers */
+};
+
+static int note_start(void *context, unsigned worker)
+{
+    struct starts *starts = context;
+
+    starts->thread[worker] = pthread_self();
+    starts->count++;
+    return worker == 2 ? starts->refuses : 0;
+}
+
+static void each_worker_calls_first_what_it_is_told_to(void **state)
+{
+    struct starts starts = {.count = 0};
+    struct vionic_config config = {.size = sizeof(config),
+                                   .workers = 3,
+                                   .worker_started = note_start,
+                                   .worker_context = &starts};
+    struct vionic_error err;
+    struct vionic *vionic;
+
+    (void)state;
+    check(vionic_create(&config, &vionic, &err) == 0, "%s", err.text);
+    assert_int_equal(starts.count, 3);
+    assert_false(pthread_equal(starts.thread[0], starts.thread[1]));
+    assert_false(pthread_equal(starts.thread[2], pthread_self()));
+    vionic_free(vionic);
+    starts = (struct starts){.refuses = -EACCES};
+    assert_int_equal(vionic_create(&config, &vionic, &err), -EACCES);
+    config.workers = 0;
+    config.threads = VIONIC_THREADS_NONE;
+    assert_int_equal(vionic_create(&config, &vionic, &err), -EINVAL);
+}
+
 static int is_readable(int fd)
 {
     struct pollfd waiting = {.fd = fd, .events = POLLIN};
@@ -281,6 +322,7 @@ int main(void)
         cmocka_unit_test(a_struct_that_is_filled_in_ends_where_the_caller_said),
         cmocka_unit_test(nics_are_handles_with_names),
         cmocka_unit_test(without_threads_there_is_nothing_to_tune),
+        cmocka_unit_test(each_worker_calls_first_what_it_is_told_to),
         cmocka_unit_test(poll_ends_by_itself_or_by_its_budget),
         cmocka_unit_test(two_libraries_live_side_by_side),
         cmocka_unit_test(the_log_goes_where_it_is_sent),
