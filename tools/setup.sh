@@ -14,7 +14,7 @@ log=$cache/setup.log
 kernel_metapackage=linux-image-cloud-amd64
 
 build_packages=(gcc libc6-dev meson ninja-build pkg-config python3
-                libslirp-dev libjansson-dev libcmocka-dev)
+                libslirp-dev libjansson-dev libcmocka-dev libseccomp-dev libcap-ng-dev)
 demo_packages=(qemu-system-x86 busybox-static)
 test_packages=(
     g++ clang clang-format libclang-rt-dev

@@ -68,8 +68,9 @@ static int config_check(const struct vionic_config *config, struct error *err)
     if (config->threads == VIONIC_THREADS_NONE &&
         (config->workers != 0 || config->poll_us != 0 || config->cpus != NULL ||
          config->worker_started != NULL))
-        return error_set(err, EINVAL,
-                         "workers, poll, cpus and worker_started mean nothing without threads: leave them 0");
+        return error_set(
+            err, EINVAL,
+            "workers, poll, cpus and worker_started mean nothing without threads: leave them 0");
     if (config->poll_us > POLL_US_MAX)
         return error_set(err, EINVAL, "poll=%u is more than %d microseconds", config->poll_us,
                          POLL_US_MAX);

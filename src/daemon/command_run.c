@@ -19,6 +19,9 @@ enum {
     OPTION_CONFIG = OPTION_OWN,
     OPTION_NIC,
     OPTION_CONTROL_GROUP,
+    OPTION_SANDBOX,
+    OPTION_SANDBOX_ALLOW,
+    OPTION_USER,
     OPTION_WORKERS,
     OPTION_CPUS,
     OPTION_POLL,
@@ -41,6 +44,13 @@ static const struct argp_option options[] = {
      "$XDG_RUNTIME_DIR/vionic/control.sock for others"},
     {"control-group", OPTION_CONTROL_GROUP, "GROUP", 0,
      "Let the members of this group use the control socket too"},
+    {"sandbox", OPTION_SANDBOX, "MODE", 0,
+     "on (default): give up all rights that the NICs don't need; log: only say what would be "
+     "refused; off"},
+    {"sandbox-allow", OPTION_SANDBOX_ALLOW, "LIST", 0,
+     "Leave open what these endpoints need, to be set later, and these folders for their sockets, "
+     "such as tap,/run/peers"},
+    {"user", OPTION_USER, "NAME", 0, "Become this user at the start (from root)"},
     {"workers", OPTION_WORKERS, "N", 0, "Threads that move packets, 1 to 64; default: 1"},
     {"cpus", OPTION_CPUS, "LIST", 0,
      "CPUs for the workers, one each in this order and then again, such as 0-1,4; default: any"},
@@ -107,6 +117,12 @@ static int take(int key, const char *value, void *input, struct error *err)
         return set_setting(run, "control", value, err);
     case OPTION_CONTROL_GROUP:
         return set_setting(run, "control-group", value, err);
+    case OPTION_SANDBOX:
+        return set_setting(run, "sandbox", value, err);
+    case OPTION_SANDBOX_ALLOW:
+        return set_setting(run, "sandbox-allow", value, err);
+    case OPTION_USER:
+        return set_setting(run, "user", value, err);
     case OPTION_WORKERS:
         return set_setting(run, "workers", value, err);
     case OPTION_CPUS:

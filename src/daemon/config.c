@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/checked.h"
 #include "daemon/config_endpoint.h"
 #include "daemon/config_file.h"
 #include "daemon/mac.h"
@@ -50,6 +51,10 @@ static int nic_check_name(const char *name, const char *place, struct error *err
 
     while (isalnum((unsigned char)name[len]) || name[len] == '_' || name[len] == '-')
         len++;
+    if (strcmp(name, CONFIG_NAME_DAEMON) == 0)
+        return error_set(err, EINVAL,
+                         "%sname: \"%s\" stands for the daemon in `vionic inspect`; choose another",
+                         place, name);
     if (name[len] == '\0' && len <= CONFIG_NAME_MAX)
         return 0;
     shown_text(name, shown);
@@ -197,31 +202,57 @@ int config_add_nic(struct config *config, const char *text, struct error *err)
 
 /* ---- settings and the file -------------------------------------------------------------- */
 
+static int set_sandbox(struct config *config, const char *mode, const char *place,
+                       struct error *err)
+{
+    static const char *const names[] = {
+        [SANDBOX_ON] = "on", [SANDBOX_LOG] = "log", [SANDBOX_OFF] = "off"};
+    char shown[SHOWN_LEN];
+
+    for (unsigned i = 0; i < ARRAY_COUNT(names); i++) {
+        if (strcmp(names[i], mode) != 0)
+            continue;
+        config->sandbox = (enum sandbox_mode)i;
+        return 0;
+    }
+    shown_text(mode, shown);
+    return error_set(err, EINVAL,
+                     "%ssandbox: must be \"on\", \"log\" (only say what would be refused) or "
+                     "\"off\", not \"%s\"",
+                     place, shown);
+}
+
+static void set_text(json_t *object, const char *key, const char **ret_text)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+
+    if (text != NULL)
+        *ret_text = text;
+}
+
 static int apply_settings(struct config *config, json_t *object, const char *place,
                           struct error *err)
 {
-    json_t *control = json_object_get(object, "control");
-    json_t *group = json_object_get(object, "control-group");
+    const char *sandbox = NULL;
     json_t *workers = json_object_get(object, "workers");
     json_t *poll = json_object_get(object, "poll");
-    json_t *cpus = json_object_get(object, "cpus");
     int ret = schema_check(schema_daemon, object, place, err);
 
     if (ret < 0)
         return ret;
     if (json_array_append(config->kept, object) < 0)
         return out_of_memory(err);
-    if (control != NULL)
-        config->control_path = json_string_value(control);
-    if (group != NULL)
-        config->control_group = json_string_value(group);
+    set_text(object, "control", &config->control_path);
+    set_text(object, "control-group", &config->control_group);
+    set_text(object, "sandbox-allow", &config->sandbox_allow);
+    set_text(object, "user", &config->user);
+    set_text(object, "cpus", &config->cpus);
+    set_text(object, "sandbox", &sandbox);
     if (workers != NULL)
         config->workers = (unsigned)json_integer_value(workers);
-    if (cpus != NULL)
-        config->cpus = json_string_value(cpus);
     if (poll != NULL)
         config->poll_us = (unsigned)json_integer_value(poll);
-    return 0;
+    return sandbox != NULL ? set_sandbox(config, sandbox, place, err) : 0;
 }
 
 int config_add_settings(struct config *config, json_t *settings, struct error *err)

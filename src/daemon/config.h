@@ -20,10 +20,22 @@ struct config_nic {
     char *place;                   /* owned: where the operator wrote it */
 };
 
+/* No NIC has this name: `vionic inspect daemon` is about the daemon itself. */
+#define CONFIG_NAME_DAEMON "daemon"
+
+enum sandbox_mode {
+    SANDBOX_ON,
+    SANDBOX_LOG, /* only says what it would refuse */
+    SANDBOX_OFF,
+};
+
 struct config {
     json_t *kept;              /* owned: every JSON value that something here points into */
     const char *control_path;  /* borrowed from kept; NULL: the default */
     const char *control_group; /* borrowed from kept; NULL: none */
+    enum sandbox_mode sandbox;
+    const char *sandbox_allow; /* borrowed from kept; NULL: only what the NICs need */
+    const char *user;          /* borrowed from kept; NULL: stays who it is */
     unsigned workers;          /* 0: the library's default */
     unsigned poll_us;
     const char *cpus;        /* borrowed from kept; NULL: any */
@@ -37,7 +49,7 @@ void config_clear(struct config *config);
 
 /* -EINVAL: what the operator wrote is wrong. Otherwise the -errno of reading. */
 int config_load_file(struct config *config, const char *path, struct error *err);
-/* {"control", "control-group", "workers", "cpus", "poll"} of the command line; they overrule the
+/* The daemon's settings ("control", "workers", "sandbox", …) of the command line; they overrule the
  * file's. */
 int config_add_settings(struct config *config, json_t *settings, struct error *err);
 /* The text of one --nic. */

@@ -123,10 +123,42 @@ static void check_nic(json_t *findings, const char *nic, const json_t *tree)
                    nic);
 }
 
-/* The result of a command that takes nothing; NULL and the sentence. */
-static json_t *ask(const char *control_path, const char *command, struct error *err)
+static int any_refused(const json_t *refused)
 {
-    json_t *request = json_pack("{s: s}", "command", command);
+    const char *role;
+    json_t *calls;
+    int any = 0;
+
+    json_object_foreach((json_t *)refused, role, calls) any |= json_object_size(calls) != 0;
+    return any;
+}
+
+static void check_sandbox(json_t *findings, const json_t *sandbox)
+{
+    const char *mode = text_of(sandbox, "mode");
+
+    if (strcmp(mode, "off") == 0 || strcmp(mode, "log") == 0)
+        doctor_add(findings, FINDING_NOTE, "start the daemon without --sandbox",
+                   "the daemon's sandbox is %s: whoever finds a fault in the daemon has all its "
+                   "rights",
+                   mode);
+    else if (any_refused(json_object_get(sandbox, "refused")))
+        doctor_add(findings, FINDING_NOTE,
+                   "report it; --sandbox=log lets such calls pass and names them",
+                   "the sandbox refused the daemon something (vionic inspect daemon)");
+    else if (strcmp(text_of(sandbox, "files"), "limited") != 0)
+        doctor_add(findings, FINDING_NOTE, "have Landlock in the kernel: lsm=landlock,…",
+                   "the daemon's sandbox can't limit files: this kernel has no Landlock");
+    else
+        doctor_add(findings, FINDING_OK, NULL, "the daemon is in its sandbox");
+}
+
+/* The result of a command, of inspect for `path`; NULL and the sentence. */
+static json_t *ask(const char *control_path, const char *command, const char *path,
+                   struct error *err)
+{
+    json_t *request = path == NULL ? json_pack("{s: s}", "command", command)
+                                   : json_pack("{s: s, s: s}", "command", command, "path", path);
     json_t *result = NULL;
 
     if (client_ask(control_path, request, &result, err) < 0)
@@ -151,8 +183,9 @@ static void check_version(json_t *findings, const json_t *ping)
 void doctor_check_daemon(json_t *findings, const char *control_path)
 {
     struct error err = {{0}};
-    json_t *ping = ask(control_path, "ping", &err);
-    json_t *tree = ping == NULL ? NULL : ask(control_path, "inspect", &err);
+    json_t *sandbox;
+    json_t *ping = ask(control_path, "ping", NULL, &err);
+    json_t *tree = ping == NULL ? NULL : ask(control_path, "inspect", NULL, &err);
     const char *name;
     json_t *nic;
 
@@ -160,6 +193,10 @@ void doctor_check_daemon(json_t *findings, const char *control_path)
         doctor_add(findings, FINDING_NOTE, NULL, "%s", err.text);
     else
         check_version(findings, ping);
+    sandbox = tree == NULL ? NULL : ask(control_path, "inspect", "daemon/sandbox", &err);
+    if (sandbox != NULL) /* an older daemon has none */
+        check_sandbox(findings, sandbox);
+    json_decref(sandbox);
     json_object_foreach(tree, name, nic) check_nic(findings, name, nic);
     json_decref(tree);
     json_decref(ping);

@@ -16,6 +16,8 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "daemon/sandbox_filter.h"
+#include "daemon/sandbox_privileges.h"
 #include "vionic.h"
 
 #ifndef TUN_F_USO4
@@ -49,6 +51,15 @@ static void check_build(json_t *findings)
     }
     doctor_add(findings, FINDING_OK, NULL, "vionic %s with the endpoints %s", vionic_version(),
                kinds);
+}
+
+static void check_sandbox_build(json_t *findings)
+{
+    const char *missing[] = {sandbox_filter_missing(), sandbox_privileges_missing()};
+
+    for (size_t i = 0; i < sizeof(missing) / sizeof(missing[0]); i++)
+        if (missing[i] != NULL)
+            doctor_add(findings, FINDING_NOTE, NULL, "sandbox: %s", missing[i]);
 }
 
 static int has_net_admin(void)
@@ -153,6 +164,7 @@ static void check_files(json_t *findings)
 void doctor_check_host(json_t *findings)
 {
     check_build(findings);
+    check_sandbox_build(findings);
     check_tap(findings);
     check_files(findings);
 }

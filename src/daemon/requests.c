@@ -10,6 +10,7 @@
 #include "base/checked.h"
 #include "daemon/nearest.h"
 #include "daemon/reports.h"
+#include "daemon/sandbox.h"
 #include "daemon/schema.h"
 #include "daemon/set_request.h"
 #include "daemon/shown.h"
@@ -46,6 +47,19 @@ char *requests_refuse(const char *sentence, size_t *ret_len)
     return answer_text(json_pack("{s: b, s: s}", "ok", 0, "error", sentence), ret_len);
 }
 
+static int is_about_daemon(const json_t *path)
+{
+    const char *text = path == NULL ? "" : json_string_value(path);
+    size_t len = strcspn(text, "/");
+
+    return len == strlen(CONFIG_NAME_DAEMON) && strncmp(text, CONFIG_NAME_DAEMON, len) == 0;
+}
+
+static json_t *report_daemon(void)
+{
+    return json_pack("{s: {s: o}}", CONFIG_NAME_DAEMON, "sandbox", sandbox_report());
+}
+
 static int answer_inspect(struct vionic *vionic, json_t *request, json_t **ret_result,
                           struct error *err)
 {
@@ -55,7 +69,7 @@ static int answer_inspect(struct vionic *vionic, json_t *request, json_t **ret_r
 
     if (path != NULL && !json_is_string(path))
         return error_set(err, EINVAL, "path: must be a string such as \"nic0/queues/0\"");
-    tree = reports_inspect(vionic);
+    tree = is_about_daemon(path) ? report_daemon() : reports_inspect(vionic);
     if (tree == NULL)
         return error_set(err, ENOMEM, "out of memory");
     ret = reports_find(tree, path != NULL ? json_string_value(path) : "", &node, err);

@@ -15,6 +15,7 @@
 #include "daemon/control_path.h"
 #include "daemon/exit_status.h"
 #include "daemon/mac.h"
+#include "daemon/sandbox.h"
 #include "daemon/service.h"
 
 enum daemon_state {
@@ -31,7 +32,8 @@ struct daemon {
     struct loop_source vionic_work; /* its fd belongs to vionic */
     struct loop_timer watchdog;     /* tells the service manager that the loop goes round */
     uint64_t watchdog_ns;           /* between two such words; 0: it does not ask */
-    struct activation passed;       /* sockets that the service manager opened, until taken */
+    struct sockaddr_un control_address;
+    struct activation passed; /* sockets that the service manager opened, until taken */
     enum daemon_state state;
 };
 
@@ -83,6 +85,7 @@ static int start_library(struct daemon *daemon, const struct config *config, str
         .workers = config->workers,
         .poll_us = config->poll_us,
         .cpus = config->cpus,
+        .worker_started = sandbox_worker_started,
     };
     struct vionic_error reason = {{0}};
     int ret = vionic_create(&settings, &daemon->vionic, &reason);
@@ -142,15 +145,11 @@ static int add_nics(struct daemon *daemon, const struct config *config, struct e
 static int start_control(struct daemon *daemon, const struct config *config, struct error *err)
 {
     struct control_settings settings = {
-        .path = config->control_path,
+        .path = daemon->control_address.sun_path,
         .group = config->control_group,
     };
-    struct sockaddr_un address;
-    int ret = control_path_address(config->control_path, &address, err);
+    int ret = activation_take(&daemon->passed, "control", settings.path, &settings.listen_fd, err);
 
-    if (ret == 0)
-        ret =
-            activation_take(&daemon->passed, "control", address.sun_path, &settings.listen_fd, err);
     if (ret < 0)
         return ret;
     return control_create(daemon->loop, daemon->vionic, &settings, &daemon->control, err);
@@ -158,8 +157,11 @@ static int start_control(struct daemon *daemon, const struct config *config, str
 
 static int start(struct daemon *daemon, const struct config *config, struct error *err)
 {
-    int ret = service_catch_signals(&daemon->signals.fd, err);
+    /* Found before --user makes the default of another user of it. */
+    int ret = control_path_address(config->control_path, &daemon->control_address, err);
 
+    if (ret == 0)
+        ret = service_catch_signals(&daemon->signals.fd, err);
     if (ret < 0)
         return ret;
     ret = loop_create(&daemon->loop);
@@ -167,12 +169,14 @@ static int start(struct daemon *daemon, const struct config *config, struct erro
         ret = loop_add(daemon->loop, &daemon->signals, EPOLLIN);
     if (ret < 0)
         return error_set(err, -ret, "the event loop can't start (%s)", strerror(-ret));
-    ret = start_library(daemon, config, err);
+    ret = sandbox_prepare(config, daemon->control_address.sun_path, daemon->loop, err);
+    if (ret == 0)
+        ret = start_library(daemon, config, err);
     if (ret == 0)
         ret = start_control(daemon, config, err);
     if (ret == 0)
         ret = add_nics(daemon, config, err);
-    return ret;
+    return ret == 0 ? sandbox_enter(err) : ret;
 }
 
 static void serve(struct daemon *daemon, const struct config *config)
@@ -203,6 +207,7 @@ static void stop(struct daemon *daemon)
     if (daemon->vionic != NULL && daemon->vionic_work.ready != NULL)
         loop_remove(daemon->loop, &daemon->vionic_work);
     vionic_free(daemon->vionic);
+    sandbox_leave();
     loop_free(daemon->loop);
     fd_close(&daemon->signals.fd);
 }

@@ -16,13 +16,11 @@ enum {
 };
 
 const struct schema_key schema_daemon[] = {
-    {"control", SCHEMA_PATH, 0, 0},
-    {"control-group", SCHEMA_TEXT, 0, 0},
-    {"workers", SCHEMA_NUMBER, 1, 64},
-    {"cpus", SCHEMA_TEXT, 0, 0},
-    {"poll", SCHEMA_NUMBER, 0, 1000000},
-    {"nics", SCHEMA_ARRAY, 0, 0},
-    {NULL, 0, 0, 0},
+    {"control", SCHEMA_PATH, 0, 0}, {"control-group", SCHEMA_TEXT, 0, 0},
+    {"sandbox", SCHEMA_TEXT, 0, 0}, {"sandbox-allow", SCHEMA_TEXT, 0, 0},
+    {"user", SCHEMA_TEXT, 0, 0},    {"workers", SCHEMA_NUMBER, 1, 64},
+    {"cpus", SCHEMA_TEXT, 0, 0},    {"poll", SCHEMA_NUMBER, 0, 1000000},
+    {"nics", SCHEMA_ARRAY, 0, 0},   {NULL, 0, 0, 0},
 };
 
 const struct schema_key schema_nic[] = {

@@ -92,6 +92,7 @@ class Daemon:
         self.command = [VIONIC, "run", "--control", self.control, *arguments]
         self.options = options
         self.process = None
+        self.may_refuse = False  # a case that asks the sandbox for a refusal says so
 
     def __enter__(self):
         with open(self.log_path, "wb") as log:
@@ -111,6 +112,7 @@ class Daemon:
             raise
         if kind is None:
             expect(status == 0, f"ended with {status}: {self.log()}")
+            expect(self.may_refuse or "sandbox: refused" not in self.log(), self.log())
         else:
             print("# " + self.log().replace("\n", "\n# "))
 

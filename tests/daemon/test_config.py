@@ -45,7 +45,7 @@ REFUSED = [
     ("a huge key", '{"' + "k" * 900000 + '": 1}', ["unknown key", "known are control"]),
     ("unknown key", '{"worker": 1}', ["worker", "did you mean workers?"]),
     ("unknown NIC key", nic_with('"soket": 1'), ["nics[0].soket", "did you mean socket?"]),
-    ("unknown key far off", '{"zebra": 1}', ["zebra", "known are control, control-group, workers, cpus, poll, nics"]),
+    ("unknown key far off", '{"zebra": 1}', ["zebra", "known are control, control-group, sandbox, sandbox-allow, user, workers, cpus, poll, nics"]),
     ("workers as text", '{"workers": "2"}', ["workers", "1 to 64", '"2"']),
     ("workers as a fraction", '{"workers": 1.5}', ["workers", "1 to 64", "1.5"]),
     ("workers null", '{"workers": null}', ["workers", "1 to 64", "null"]),

@@ -93,11 +93,12 @@ def test_a_daemon_without_guests():
 
 
 def answer_as(listener, answers):
-    for _ in range(4):  # two runs, two questions each
+    for _ in range(6):  # two runs, three questions each
         client = listener.accept()[0]
         with client:
-            command = json.loads(read_line(client))["command"]
-            client.sendall(json.dumps({"ok": True, "result": answers[command]}).encode() + b"\n")
+            request = json.loads(read_line(client))
+            result = {"mode": "log"} if "path" in request else answers[request["command"]]
+            client.sendall(json.dumps({"ok": True, "result": result}).encode() + b"\n")
 
 
 def doctor_of(tree, status, version="9.9.9"):
@@ -111,6 +112,10 @@ def doctor_of(tree, status, version="9.9.9"):
         found = doctor(place.at("c"), status)
         thread.join(PATIENCE)
         return found
+
+
+def test_a_sandbox_that_refuses_nothing():
+    check_found(doctor_of({}, 0), "note", "sandbox is log", "without --sandbox")
 
 
 def card(**differences):

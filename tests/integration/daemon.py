@@ -16,7 +16,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(HERE), "guests"))
 import cases
 from guest import die_with_parent
 
-SANITIZER_WORDS = ("Sanitizer", "runtime error:")
+COMPLAINTS = ("Sanitizer", "runtime error:", "sandbox: refused")
 START_TIMEOUT = 20
 STOP_TIMEOUT = 20
 
@@ -88,7 +88,7 @@ class Daemon:
             raise AssertionError(f"SIGTERM did not end the daemon: {self.log()}") from None
         log = self.log()
         cases.expect(status == 0, f"the daemon ended with {status}: {log}")
-        cases.expect(not any(word in log for word in SANITIZER_WORDS), log)
+        cases.expect(not any(word in log for word in COMPLAINTS), log)
 
     def kill(self):
         self._process.kill()

@@ -148,6 +148,18 @@ void daemon_check_alive(struct daemon *daemon)
     }
 }
 
+/* Nothing that a test asks of the daemon is refused by its own sandbox. */
+static void check_not_refused(const struct daemon *daemon)
+{
+    FILE *file = fopen(daemon->log, "r");
+    char line[1024];
+
+    while (file != NULL && fgets(line, sizeof(line), file) != NULL)
+        check(strstr(line, "sandbox: refused") == NULL, "%s", line);
+    if (file != NULL)
+        fclose(file);
+}
+
 void daemon_stop(struct daemon *daemon)
 {
     int status;
@@ -159,6 +171,7 @@ void daemon_stop(struct daemon *daemon)
         show_log(daemon);
         fail_msg("the daemon ended with wait status 0x%x", (unsigned)status);
     }
+    check_not_refused(daemon);
 }
 
 void daemon_kill(struct daemon *daemon)
