@@ -266,6 +266,28 @@ VIONIC_API int vionic_nic_kick_fd(const struct vionic_nic *nic, unsigned queue);
 VIONIC_API int vionic_nic_set(struct vionic_nic *nic, const char *key, const char *value,
                               struct vionic_error *err);
 
+/* An endpoint: one of the catalog, or one of yours. Everything is copied. */
+struct vionic_endpoint_config {
+    size_t size;          /* sizeof(struct vionic_endpoint_config) */
+    const char *endpoint; /* kind: "user", "tap", …, or with options: "tap:ifname=tap1"; NULL with
+                             ops */
+    const struct vionic_option *options; /* more of them */
+    size_t option_count;
+    const struct vionic_endpoint_ops *ops; /* vionic_endpoint.h; NULL: one of the catalog */
+    void *context; /* what its open() is given; borrowed until the endpoint is changed again, or the
+                      NIC removed */
+};
+
+/* Puts another endpoint behind a card that runs; its driver goes on. The new one is opened first,
+ * then all queue pairs move over while their workers stand still; each frame that the old one held
+ * is completed once, and the old one is closed. A driver that watches the link sees it go down and
+ * up again, and one that takes that is asked to announce itself. Offloads that were agreed on and
+ * that the new one can't do are done in software; -EOPNOTSUPP: some can't be (UDP tunnels; in front
+ * of endpoints with reap(), all). Otherwise what opening it says; nothing has changed then. */
+VIONIC_API int vionic_nic_set_endpoint(struct vionic_nic *nic,
+                                       const struct vionic_endpoint_config *config,
+                                       struct vionic_error *err);
+
 /* Static texts. */
 struct vionic_setting {
     size_t size;        /* sizeof(struct vionic_setting), set by the caller */

@@ -9,9 +9,9 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "api/endpoint_choice.h"
 #include "api/placement.h"
 #include "api/sized.h"
-#include "endpoint/spec.h"
 
 enum {
     NIC_NAME_MAX = 31,
@@ -78,47 +78,20 @@ static int nic_config_build(const struct vionic_nic_config *config, struct nic_c
     return mac_choose(config->mac, ret_config->mac, err);
 }
 
-static int spec_build(const struct vionic_nic_config *config, const char *kind,
-                      struct endpoint_spec *ret_spec, struct error *err)
-{
-    int result;
-
-    if (kind == NULL)
-        return error_set(err, EINVAL, "no endpoint is named");
-    result = endpoint_spec_parse(ret_spec, kind, err);
-    for (size_t i = 0; i < config->endpoint_option_count && result == 0; i++)
-        result = endpoint_spec_add(ret_spec, config->endpoint_options[i].key,
-                                   config->endpoint_options[i].value, err);
-    if (result < 0)
-        endpoint_spec_clear(ret_spec);
-    return result;
-}
-
-/* The endpoint as the coordinator takes it: what to open, and by whom. */
-static int endpoint_choose(const struct vionic_nic_config *config, struct vionic_nic *nic,
-                           struct endpoint_spec *ret_spec, struct error *err)
-{
-    int result;
-
-    if (config->endpoint_ops == NULL)
-        return spec_build(config, config->endpoint, ret_spec, err);
-    if (config->endpoint != NULL)
-        return error_set(err, EINVAL, "endpoint %s and endpoint_ops: a NIC has one endpoint",
-                         config->endpoint);
-    result = outside_kind_init(&nic->outside, config->endpoint_ops, config->endpoint_context, err);
-    if (result == 0)
-        result = spec_build(config, nic->outside.ops.kind, ret_spec, err);
-    return result;
-}
-
 static int nic_open_coordinator(struct vionic_nic *nic, const struct vionic_nic_config *config,
                                 const char *name, struct error *err)
 {
     struct vionic *vionic = nic->vionic;
-    struct endpoint_spec spec = {0};
+    const struct vionic_endpoint_config endpoint = {
+        .endpoint = config->endpoint,
+        .options = config->endpoint_options,
+        .option_count = config->endpoint_option_count,
+        .ops = config->endpoint_ops,
+        .context = config->endpoint_context,
+    };
+    struct endpoint_choice choice = {0};
     struct coordinator_config settings = {
         .name = name,
-        .endpoint = &spec,
         .pool = vionic->pool,
         .loop = vionic->loop,
     };
@@ -128,12 +101,14 @@ static int nic_open_coordinator(struct vionic_nic *nic, const struct vionic_nic_
         result = placement_workers(config->workers, worker_pool_count(vionic->pool),
                                    &settings.workers, err);
     if (result == 0)
-        result = endpoint_choose(config, nic, &spec, err);
-    if (config->endpoint_ops != NULL)
-        settings.opener = (struct endpoint_opener){outside_endpoint_open, &nic->outside};
-    if (result == 0)
+        result = endpoint_choice_make(&choice, &endpoint, err);
+    if (result == 0) {
+        settings.endpoint = endpoint_choice_coordinator(&choice);
         result = coordinator_open(&settings, &nic->coordinator, err);
-    endpoint_spec_clear(&spec);
+    }
+    if (result == 0)
+        nic->outside = endpoint_choice_keep(&choice);
+    endpoint_choice_clear(&choice);
     return result;
 }
 
@@ -157,7 +132,7 @@ static void nic_free(struct vionic_nic *nic)
     embedded_close(nic);
     coordinator_close(nic->coordinator);
     guest_memory_free(nic->memory);
-    outside_kind_free(&nic->outside);
+    outside_kind_free(nic->outside);
     free(nic);
 }
 

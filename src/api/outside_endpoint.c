@@ -352,25 +352,33 @@ static int ops_check(const struct vionic_endpoint_ops *ops, struct error *err)
     return 0;
 }
 
-int outside_kind_init(struct outside_kind *kind, const struct vionic_endpoint_ops *given,
-                      void *context, struct error *err)
+int outside_kind_create(const struct vionic_endpoint_ops *given, void *context,
+                        struct outside_kind **ret_kind, struct error *err)
 {
     struct vionic_endpoint_ops ops;
+    struct outside_kind *kind;
     int result = sized_read(given, "vionic_endpoint_ops", &ops, sizeof(ops), err);
 
     if (result == 0)
         result = ops_check(&ops, err);
     if (result < 0)
         return result;
+    kind = calloc(1, sizeof(*kind));
     ops.kind = strdup(ops.kind);
-    if (ops.kind == NULL)
+    if (kind == NULL || ops.kind == NULL) {
+        free((char *)ops.kind);
+        free(kind);
         return error_set(err, ENOMEM, "out of memory");
+    }
     *kind = (struct outside_kind){.ops = ops, .context = context};
+    *ret_kind = kind;
     return 0;
 }
 
 void outside_kind_free(struct outside_kind *kind)
 {
+    if (kind == NULL)
+        return;
     free((char *)kind->ops.kind);
-    kind->ops.kind = NULL;
+    free(kind);
 }

@@ -12,9 +12,9 @@ struct outside_kind {
 };
 
 /* Copies and checks. -EINVAL, -E2BIG and a sentence. */
-int outside_kind_init(struct outside_kind *kind, const struct vionic_endpoint_ops *given,
-                      void *context, struct error *err);
-/* Fine for a struct of zeroes. */
+int outside_kind_create(const struct vionic_endpoint_ops *given, void *context,
+                        struct outside_kind **ret_kind, struct error *err);
+/* Its endpoint is closed. NULL is fine. */
 void outside_kind_free(struct outside_kind *kind);
 
 /* Opens an endpoint of the kind (`context`, borrowed until it is closed): see endpoint_opener. */

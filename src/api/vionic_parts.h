@@ -7,6 +7,7 @@
  *   embedded.c  cards whose registers are in this process
  *   inspect.c   the visitor, and the kinds of endpoints
  *   outside_endpoint.c  endpoints of the embedder (vionic_endpoint.h)
+ *   endpoint_choice.c   which endpoint a caller wants, and another one later
  *   settings.c  what of a running card can be set by name
  *   state.c     saved state
  *   sized.c     structs of callers with older and newer headers
@@ -30,9 +31,9 @@ struct vionic_nic {
     struct mmio *mmio;               /* owned; borrows the coordinator */
     struct pci *pci;                 /* owned likewise; a NIC has one transport */
     struct vionic_interrupts interrupts;
-    struct guest_memory *memory; /* owned; of a card whose registers are in this process */
-    struct outside_kind outside; /* the embedder's endpoint; zeroes: one of the catalog */
-    struct vionic_nic *next;     /* owned: the list */
+    struct guest_memory *memory;  /* owned; of a card whose registers are in this process */
+    struct outside_kind *outside; /* owned: the embedder's endpoint; NULL: one of the catalog */
+    struct vionic_nic *next;      /* owned: the list */
 };
 
 struct vionic {

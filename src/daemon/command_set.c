@@ -120,7 +120,7 @@ static void print_settings(void)
 
 const struct command command_set = {
     .name = "set",
-    .summary = "change NICs of a running daemon: link, speed, MTU, address",
+    .summary = "change NICs of a running daemon: link, speed, MTU, address, endpoint",
     .arguments = "NIC.SETTING=VALUE...",
     .doc = "Changes NICs of a running daemon, in the order given; it ends with status 1 at the "
            "first that is refused. Nothing is printed when all is done.\v",
@@ -128,13 +128,17 @@ const struct command command_set = {
                 "drivers read\n"
                 "both only when the link comes up. The MTU can't change under a driver that goes "
                 "by it: that is\n"
-                "refused until the driver is reset or re-plugged.\n"
+                "refused until the driver is reset or re-plugged. Another endpoint is opened "
+                "before the old one is\n"
+                "left; if it can't be, nothing changes.\n"
                 "\n"
                 "Examples:\n"
                 "  vionic set nic0.link=down                      pull the cable\n"
                 "  vionic set nic0.speed=10000 nic0.duplex=full\n"
                 "  vionic set nic0.mac=52:54:00:00:00:07 nic0.mtu=9000\n"
-                "  vionic set nic0.announce=now\n",
+                "  vionic set nic0.announce=now\n"
+                "  vionic set nic0.endpoint=tap:ifname=tap1       move the card to another "
+                "network\n",
     .print_more = print_settings,
     .options = options,
     .take = take,

@@ -79,9 +79,9 @@ static int check_endpoint_and_link(json_t *findings, const char *nic, const json
 
     if (strcmp(text_of(tree, "endpoint_state"), "gone") == 0) {
         doctor_add(findings, FINDING_BAD,
-                   "bring back what it stood on (the daemon's log names it); it is tried again by "
-                   "itself",
-                   "%s: its endpoint %s went away", nic, text_of(tree, "endpoint_type"));
+                   "bring back what it stood on; it is tried again by itself",
+                   "%s: its endpoint %s went away: %s", nic, text_of(tree, "endpoint_type"),
+                   text_of(tree, "endpoint_error"));
         return 0;
     }
     if (strcmp(text_of(tree, "link_wanted"), "down") == 0) {

@@ -15,7 +15,7 @@ enum {
     SETTINGS_MAX = 32,
     NICS_NAMED_MAX = 64, /* in a sentence */
     NIC_NAME_SIZE = 64,
-    VALUE_SIZE = 96, /* more than any value that can be right */
+    VALUE_SIZE = 4096, /* more than any value that can be right: an endpoint with its options */
 };
 
 int set_name_check(const char *name, struct error *err)

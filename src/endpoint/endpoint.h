@@ -170,6 +170,7 @@ struct endpoint_spec {
     unsigned option_count;
     struct endpoint_option option[ENDPOINT_OPTIONS_MAX];
     unsigned queue_pairs; /* how many the NIC will open, at least 1 */
+    int only_if_there;    /* what it stands on is waited for, not made: see was_there */
 };
 
 struct endpoint; /* each kind embeds this as its first member */
@@ -226,6 +227,13 @@ struct endpoint_ops {
     int (*event_fd)(struct endpoint *endpoint);
     /* ENDPOINT_EVENT_… bits, cleared by the call. NULL with event_fd. */
     uint32_t (*events)(struct endpoint *endpoint);
+
+    /* 1 if what the endpoint stands on was there before it was opened: when that has gone, it is
+     * for others to bring back. NULL: no. */
+    int (*was_there)(struct endpoint *endpoint);
+    /* 1 if an endpoint of the same kind for this spec needs what this one holds, so that this one
+     * has to be closed first. NULL: never. */
+    int (*stands_in_the_way)(struct endpoint *endpoint, const struct endpoint_spec *spec);
 
     /* May run beside the workers: show counters and what open() fixed, nothing else. NULL: nothing.
      */

@@ -72,7 +72,8 @@ int endpoint_spec_parse(struct endpoint_spec *spec, const char *text, struct err
 
 int endpoint_spec_copy(const struct endpoint_spec *from, struct endpoint_spec *ret_copy)
 {
-    *ret_copy = (struct endpoint_spec){.queue_pairs = from->queue_pairs};
+    *ret_copy = (struct endpoint_spec){.queue_pairs = from->queue_pairs,
+                                       .only_if_there = from->only_if_there};
     ret_copy->kind = strdup(from->kind);
     if (ret_copy->kind == NULL)
         return -ENOMEM;

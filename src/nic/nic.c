@@ -98,27 +98,71 @@ static struct features features_offer(const struct nic *nic)
         features_add(&offer, NET_F_MQ);
         features_add(&offer, NET_F_RSS);
     }
-    for (unsigned i = 0; i < ARRAY_COUNT(offer.word); i++)
+    for (unsigned i = 0; i < ARRAY_COUNT(offer.word); i++) {
         offer.word[i] &= ~nic->config.masked.word[i];
+        offer.word[i] |= nic->transport_offer.word[i];
+    }
     features_close(&offer);
     return offer;
 }
 
 void nic_init(struct nic *nic, const struct nic_config *config, const struct endpoint_caps *caps)
 {
-    *nic = (struct nic){.config = *config,
-                        .caps = *caps,
-                        .link_admin = 1,
-                        .link_endpoint = 1,
-                        .duplex = NIC_DUPLEX_FULL};
-    nic->caps.tx_offloads = tunnels_whole(caps->tx_offloads);
-    nic->offered = features_offer(nic);
+    *nic = (struct nic){
+        .config = *config, .link_admin = 1, .link_endpoint = 1, .duplex = NIC_DUPLEX_FULL};
+    nic_set_endpoint(nic, caps,
+                     config->software_offloads ? NIC_SOFTWARE_STANDS_IN : NIC_NOTHING_STANDS_IN);
+    nic_renew_offer(nic);
     nic_reset(nic);
 }
 
 void nic_offer(struct nic *nic, enum feature_bit bit)
 {
+    features_add(&nic->transport_offer, bit);
     features_add(&nic->offered, bit);
+}
+
+/* ---- the endpoint changes ---------------------------------------------------------------- */
+
+/* Of what the driver sends, the first feature that could not be kept, or NULL. What it receives is
+ * a permission that nobody has to use. */
+static const char *promise_broken(const struct features *features, const struct endpoint_caps *caps,
+                                  enum nic_stand_in stand_in)
+{
+    uint32_t can = tunnels_whole(caps->tx_offloads);
+
+    if (stand_in == NIC_SOFTWARE_STANDS_IN)
+        can |= OFFLOADS_OF_SOFTWARE;
+    for (size_t i = 0; i < OFFLOAD_FEATURES_TX; i++) {
+        if (features_has(features, offload_features[i].bit) && offload_features[i].tx & ~can)
+            return feature_name(offload_features[i].bit);
+    }
+    return NULL;
+}
+
+int nic_check_endpoint(const struct nic *nic, const struct endpoint_caps *caps,
+                       enum nic_stand_in stand_in, struct error *err)
+{
+    const char *broken = promise_broken(&nic->agreed, caps, stand_in);
+
+    if (broken == NULL)
+        return 0;
+    return error_set(err, EOPNOTSUPP,
+                     "it lacks %s, which was agreed on with the guest's driver, and no software "
+                     "stands in for it; reset or re-plug the guest's driver first",
+                     broken);
+}
+
+void nic_set_endpoint(struct nic *nic, const struct endpoint_caps *caps, enum nic_stand_in stand_in)
+{
+    nic->caps = *caps;
+    nic->caps.tx_offloads = tunnels_whole(caps->tx_offloads);
+    nic->config.software_offloads = stand_in == NIC_SOFTWARE_STANDS_IN;
+}
+
+void nic_renew_offer(struct nic *nic)
+{
+    nic->offered = features_offer(nic);
 }
 
 void nic_reset(struct nic *nic)
@@ -141,10 +185,20 @@ void nic_reset(struct nic *nic)
 int nic_agree(struct nic *nic, const struct features *accepted, struct error *err)
 {
     int result = features_check_agreeable(accepted, &nic->offered, err);
+    const char *broken;
 
-    if (result == 0)
-        nic->agreed = *accepted;
-    return result;
+    if (result < 0)
+        return result;
+    /* The offer may be older than the endpoint. */
+    broken = promise_broken(accepted, &nic->caps,
+                            nic->config.software_offloads ? NIC_SOFTWARE_STANDS_IN
+                                                          : NIC_NOTHING_STANDS_IN);
+    if (broken != NULL)
+        return error_set(err, EINVAL,
+                         "feature %s was offered before the endpoint changed to one without it",
+                         broken);
+    nic->agreed = *accepted;
+    return 0;
 }
 
 /* The driver suspends the device with SUSPEND and lets it go on with DRIVER_OK: one of the two is

@@ -67,11 +67,18 @@ struct nic_coalesce {
     uint32_t max_usecs;
 };
 
-struct nic {
-    struct nic_config config; /* what the operator configured */
-    struct endpoint_caps caps;
+/* What becomes of offloads that the endpoint can't do itself. */
+enum nic_stand_in {
+    NIC_NOTHING_STANDS_IN,
+    NIC_SOFTWARE_STANDS_IN,
+};
 
-    struct features offered; /* fixed while a driver is there */
+struct nic {
+    struct nic_config config;  /* what the operator configured */
+    struct endpoint_caps caps; /* of the endpoint of now, or the last that there was */
+
+    struct features offered;         /* fixed while somebody goes by it: see nic_renew_offer */
+    struct features transport_offer; /* of that, what nic_offer has added */
     struct features agreed;
     uint8_t status;        /* NIC_STATUS_… */
     enum byte_order order; /* of a legacy driver's words; see nic_byte_order */
@@ -100,6 +107,16 @@ void nic_init(struct nic *nic, const struct nic_config *config, const struct end
 
 /* Adds to the offer what is the transport's to do; before there is a driver. */
 void nic_offer(struct nic *nic, enum feature_bit bit);
+
+/* Could an endpoint with these capabilities stand behind the card, for the driver that there is?
+ * -EOPNOTSUPP and a sentence if it agreed to what can't be had then. */
+int nic_check_endpoint(const struct nic *nic, const struct endpoint_caps *caps,
+                       enum nic_stand_in stand_in, struct error *err);
+/* It does, from now on. The offer stays, for a driver or front-end that has read it. */
+void nic_set_endpoint(struct nic *nic, const struct endpoint_caps *caps,
+                      enum nic_stand_in stand_in);
+/* Nobody remembers the offer any more: it follows the endpoint of now. */
+void nic_renew_offer(struct nic *nic);
 
 /* Back to power-up; identity and link stay. The queues are stopped already. */
 void nic_reset(struct nic *nic);

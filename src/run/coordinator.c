@@ -9,6 +9,7 @@
 #include <sys/epoll.h>
 
 #include "base/checked.h"
+#include "endpoint/catalog.h"
 #include "endpoint/spec.h"
 
 unsigned coordinator_pair_count(const struct coordinator *coordinator)
@@ -126,39 +127,52 @@ static int pairs_create(struct coordinator *coordinator, const struct worker_wis
 }
 
 /* What the operator left to the endpoint comes from its capabilities. */
-static int capabilities_apply(struct coordinator *coordinator, const struct nic_config *config,
-                              struct error *err)
+static int device_init(struct coordinator *coordinator, const struct nic_config *config,
+                       struct endpoint *endpoint, struct error *err)
 {
     struct nic_config complete = *config;
     struct endpoint_caps caps = {0};
 
-    coordinator->endpoint->ops->capabilities(coordinator->endpoint, &caps);
-    if (config->queue_pairs > caps.queue_pairs_max)
-        return error_set(err, EINVAL, "endpoint %s takes at most queues=%u, not %u",
-                         coordinator->spec.kind, caps.queue_pairs_max, config->queue_pairs);
+    endpoint->ops->capabilities(endpoint, &caps);
+    coordinator->follows_mtu = complete.mtu == 0;
+    coordinator->follows_speed = complete.speed_mbps == 0;
     if (complete.mtu == 0 && caps.mtu >= NIC_MTU_MIN)
         complete.mtu = (uint16_t)MIN(caps.mtu, UINT16_MAX);
     if (complete.speed_mbps == 0)
         complete.speed_mbps = caps.speed_mbps;
-    /* Segments are made in memory that is used again when send() returns. */
-    complete.software_offloads = coordinator->endpoint->ops->reap == NULL;
     nic_init(&coordinator->nic, &complete, &caps);
-    return 0;
+    return coordinator_check_endpoint(coordinator, endpoint, err);
+}
+
+/* The device model begins with the first endpoint. */
+static int endpoint_and_device(struct coordinator *coordinator,
+                               const struct coordinator_config *config, struct error *err)
+{
+    struct endpoint *endpoint;
+    int result = endpoint_spec_copy(config->endpoint.spec, &coordinator->spec);
+
+    if (result < 0)
+        return error_set(err, -result, "out of memory");
+    coordinator->spec.queue_pairs = config->nic.queue_pairs;
+    coordinator->opener = config->endpoint.opener;
+    result = coordinator_open_endpoint(&coordinator->opener, &coordinator->spec, &endpoint, err);
+    if (result < 0)
+        return result;
+    result = device_init(coordinator, &config->nic, endpoint, err);
+    if (result == 0)
+        result = coordinator_adopt_endpoint(coordinator, endpoint, err);
+    if (result < 0)
+        endpoint_close(endpoint);
+    else
+        nic_renew_offer(&coordinator->nic);
+    return result;
 }
 
 static int coordinator_init(struct coordinator *coordinator,
                             const struct coordinator_config *config, struct error *err)
 {
-    int result;
+    int result = endpoint_and_device(coordinator, config, err);
 
-    result = endpoint_spec_copy(config->endpoint, &coordinator->spec);
-    if (result < 0)
-        return error_set(err, -result, "out of memory");
-    coordinator->spec.queue_pairs = config->nic.queue_pairs;
-    coordinator->opener = config->opener;
-    result = coordinator_take_endpoint(coordinator, err);
-    if (result == 0)
-        result = capabilities_apply(coordinator, &config->nic, err);
     if (result < 0)
         return result;
     result = event_bits_init(&coordinator->faults);
@@ -295,17 +309,8 @@ static void inspect_pair(struct coordinator *coordinator, unsigned index, struct
 
 void coordinator_inspect(struct coordinator *coordinator, struct inspect *visitor)
 {
-    struct endpoint *endpoint = coordinator->endpoint;
-
     nic_inspect(&coordinator->nic, visitor);
-    inspect_text(visitor, "endpoint_type", "%s", coordinator->spec.kind);
-    inspect_text(visitor, "endpoint_state", "%s", endpoint == NULL ? "gone" : "open");
-    inspect_number(visitor, "endpoint_max_queues", coordinator->nic.caps.queue_pairs_max);
-    inspect_number(visitor, "endpoint_failures", coordinator->endpoint_failures);
-    inspect_enter(visitor, "endpoint");
-    if (endpoint != NULL && endpoint->ops->inspect != NULL)
-        endpoint->ops->inspect(endpoint, visitor);
-    inspect_leave(visitor);
+    coordinator_inspect_endpoint(coordinator, visitor);
     if (nic_control_queue(&coordinator->nic) != UINT_MAX)
         nic_control_inspect(&coordinator->control, visitor);
     inspect_enter(visitor, "queues");

@@ -33,14 +33,19 @@ struct endpoint_opener {
     void *context; /* borrowed */
 };
 
+/* An endpoint, and who opens it. */
+struct coordinator_endpoint {
+    const struct endpoint_spec *spec; /* copied */
+    struct endpoint_opener opener;    /* zeroes: the catalog opens what the spec names */
+};
+
 struct coordinator_config {
     const char *name; /* copied */
     struct nic_config nic;
-    const struct endpoint_spec *endpoint; /* copied */
-    struct endpoint_opener opener;        /* zeroes: the catalog opens what the spec names */
-    struct worker_pool *pool;             /* borrowed */
-    struct worker_wish workers;           /* one of them is in the pool */
-    struct loop *loop;                    /* borrowed */
+    struct coordinator_endpoint endpoint;
+    struct worker_pool *pool;   /* borrowed */
+    struct worker_wish workers; /* one of them is in the pool */
+    struct loop *loop;          /* borrowed */
 };
 
 struct coordinator;
@@ -99,6 +104,18 @@ void coordinator_release_queue(struct coordinator *coordinator, unsigned queue) 
 
 /* Everything stopped, the device as at power-up; the memory table stays. */
 void coordinator_reset(struct coordinator *coordinator) CONTROL_ONLY;
+/* Who comes next has read nothing of the device yet: its offer, and its MTU where that is the
+ * endpoint's, follow the endpoint that is there now. */
+void coordinator_renew(struct coordinator *coordinator) CONTROL_ONLY;
+
+/* ---- coordinator_swap.c ------------------------------------------------------------------- */
+
+/* Another endpoint behind the card that runs. All pairs move over in one pause; each frame that the
+ * old one held is completed once. -errno and a sentence: nothing has changed. -EOPNOTSUPP: the
+ * driver agreed to what the new one can't do. */
+int coordinator_swap_endpoint(struct coordinator *coordinator,
+                              const struct coordinator_endpoint *wanted,
+                              struct error *err) CONTROL_ONLY;
 
 /* ---- coordinator_set.c: what the operator changes at run time ---------------------------- */
 

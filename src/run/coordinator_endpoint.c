@@ -2,6 +2,8 @@
 /* Pairs and their endpoint queues; the endpoint's link, and its going and coming back. */
 #include "run/coordinator_parts.h"
 
+#include <errno.h>
+#include <string.h>
 #include <sys/epoll.h>
 
 #include "base/checked.h"
@@ -12,6 +14,22 @@ enum {
     RETRY_FIRST_MS = 100,
     RETRY_MAX_MS = 5000,
 };
+
+static void retry_later(struct coordinator *coordinator)
+{
+    if (coordinator->retry_ms == 0)
+        coordinator->endpoint_tries = 0;
+    coordinator->retry_ms =
+        coordinator->retry_ms == 0 ? RETRY_FIRST_MS : MIN(2 * coordinator->retry_ms, RETRY_MAX_MS);
+    loop_timer_start(coordinator->loop, &coordinator->retry,
+                     coordinator->retry_ms * CLOCK_MILLISECOND_NS);
+}
+
+void coordinator_stop_retrying(struct coordinator *coordinator)
+{
+    loop_timer_stop(coordinator->loop, &coordinator->retry);
+    coordinator->retry_ms = 0;
+}
 
 /* ---- a pair and its endpoint queue; the pair's worker is paused ------------------------- */
 
@@ -32,7 +50,31 @@ void coordinator_disconnect_pair(struct worker_pair *worker_pair)
     pair->tx_blocked = 0;
 }
 
-int coordinator_connect_pair(struct coordinator *coordinator, unsigned index)
+/* What is needed beside the endpoint's queue. */
+NEEDS_DATA static int queue_adopt(struct coordinator *coordinator, struct worker_pair *worker_pair,
+                                  struct error *err)
+{
+    struct pair *pair = &worker_pair->pair;
+    const struct endpoint_ops *ops = coordinator->endpoint->ops;
+    int result = 0;
+
+    if (ops->reap != NULL)
+        result = tx_flight_init(&pair->flight, coordinator->nic.config.queue_size_max);
+    if (result < 0)
+        return error_set(err, -result, "queue pair %u: out of memory", pair->index);
+    result = worker_watch_endpoint(worker_pair, ops->wait_fd(pair->endpoint_queue));
+    if (result < 0) {
+        tx_flight_free(&pair->flight);
+        return error_set(err, -result, "queue pair %u: its endpoint can't be waited for: %s",
+                         pair->index, strerror(-result));
+    }
+    pair->flight.in_order = pair->rules.in_order;
+    pair->ops = ops;
+    pair->rx_ready = 1;
+    return 0;
+}
+
+void coordinator_connect_pair(struct coordinator *coordinator, unsigned index)
 {
     struct worker_pair *worker_pair = &coordinator->pairs[index];
     struct pair *pair = &worker_pair->pair;
@@ -41,110 +83,196 @@ int coordinator_connect_pair(struct coordinator *coordinator, unsigned index)
     int result = ops->queue_open(coordinator->endpoint, index, &pair->endpoint_rx,
                                  &pair->endpoint_queue, &err);
 
-    if (result == 0 && ops->reap != NULL) {
-        result = tx_flight_init(&pair->flight, coordinator->nic.config.queue_size_max);
-        if (result < 0) {
-            error_set(&err, -result, "out of memory");
+    if (result == 0) {
+        result = queue_adopt(coordinator, worker_pair, &err);
+        if (result < 0)
             ops->queue_close(pair->endpoint_queue);
-        }
     }
-    if (result < 0) {
-        log_error("%s: queue pair %u: %s", coordinator->name, index, err.text);
-        pair->endpoint_queue = NULL;
-        return result;
-    }
-    pair->flight.in_order = pair->rules.in_order;
-    pair->ops = ops;
-    pair->rx_ready = 1;
-    if (worker_watch_endpoint(worker_pair, ops->wait_fd(pair->endpoint_queue)) < 0)
-        log_error("%s: queue pair %u: its endpoint can't be waited for", coordinator->name, index);
-    return 0;
+    if (result == 0)
+        return;
+    pair->endpoint_queue = NULL;
+    coordinator->endpoint_error = err;
+    coordinator->unconnected++;
+    if (!coordinator->retry.armed)
+        retry_later(coordinator);
 }
 
-/* ---- the endpoint's life ---------------------------------------------------------------- */
+/* ---- the link ----------------------------------------------------------------------------- */
+
+/* As the endpoint has it; 1 if the driver can see a difference. */
+int coordinator_look_at_link(struct coordinator *coordinator)
+{
+    struct endpoint *endpoint = coordinator->endpoint;
+    int up = endpoint != NULL && coordinator->unconnected == 0 &&
+             (endpoint->ops->link_up == NULL || endpoint->ops->link_up(endpoint));
+
+    return nic_set_link(&coordinator->nic, up) | coordinator_announce_due(coordinator);
+}
 
 void coordinator_update_link(struct coordinator *coordinator)
 {
-    struct endpoint *endpoint = coordinator->endpoint;
-    int up =
-        endpoint != NULL && (endpoint->ops->link_up == NULL || endpoint->ops->link_up(endpoint));
-    int visible = nic_set_link(&coordinator->nic, up);
+    int visible = coordinator_look_at_link(coordinator);
 
     coordinator_update_all(coordinator);
     if (visible)
         coordinator_tell_config(coordinator);
 }
 
-void coordinator_drop_endpoint(struct coordinator *coordinator)
+/* ---- the endpoint's life ---------------------------------------------------------------- */
+
+int coordinator_open_endpoint(const struct endpoint_opener *opener,
+                              const struct endpoint_spec *spec, struct endpoint **ret_endpoint,
+                              struct error *err)
 {
-    coordinator_pause_all(coordinator);
+    if (opener->open != NULL)
+        return opener->open(opener->context, spec, ret_endpoint, err);
+    return endpoint_open(spec, ret_endpoint, err);
+}
+
+static enum nic_stand_in stand_in(const struct endpoint *endpoint)
+{
+    /* Segments are made in memory that is used again when send() returns. */
+    return endpoint->ops->reap == NULL ? NIC_SOFTWARE_STANDS_IN : NIC_NOTHING_STANDS_IN;
+}
+
+int coordinator_check_endpoint(struct coordinator *coordinator, struct endpoint *endpoint,
+                               struct error *err)
+{
+    struct endpoint_caps caps = {0};
+    int result;
+
+    endpoint->ops->capabilities(endpoint, &caps);
+    if (coordinator->nic.config.queue_pairs > caps.queue_pairs_max)
+        return error_set(err, EINVAL, "endpoint %s takes at most queues=%u, not %u",
+                         endpoint->ops->kind, caps.queue_pairs_max,
+                         coordinator->nic.config.queue_pairs);
+    result = nic_check_endpoint(&coordinator->nic, &caps, stand_in(endpoint), err);
+    if (result < 0)
+        error_prefix(err, "endpoint %s", endpoint->ops->kind);
+    return result;
+}
+
+int coordinator_adopt_endpoint(struct coordinator *coordinator, struct endpoint *endpoint,
+                               struct error *err)
+{
+    struct endpoint_caps caps = {0};
+    struct loop_source *source = &coordinator->endpoint_source;
+    int result = 0;
+
+    source->fd = endpoint->ops->event_fd == NULL ? -1 : endpoint->ops->event_fd(endpoint);
+    if (source->fd >= 0)
+        result = loop_add(coordinator->loop, source, EPOLLIN);
+    if (result < 0) {
+        source->fd = -1;
+        return error_set(err, -result, "endpoint %s: its events can't be waited for: %s",
+                         endpoint->ops->kind, strerror(-result));
+    }
+    endpoint->ops->capabilities(endpoint, &caps);
+    nic_set_endpoint(&coordinator->nic, &caps, stand_in(endpoint));
+    coordinator->endpoint = endpoint;
+    coordinator->endpoint_since = time(NULL);
+    return 0;
+}
+
+struct endpoint *coordinator_release_endpoint(struct coordinator *coordinator)
+{
+    struct endpoint *endpoint = coordinator->endpoint;
+
     for (unsigned i = 0; i < coordinator_pair_count(coordinator); i++)
         coordinator_disconnect_pair(&coordinator->pairs[i]);
-    coordinator_resume_all(coordinator);
     if (coordinator->endpoint_source.fd >= 0)
         loop_remove(coordinator->loop, &coordinator->endpoint_source);
     coordinator->endpoint_source.fd = -1;
-    endpoint_close(coordinator->endpoint);
     coordinator->endpoint = NULL;
+    coordinator->unconnected = 0;
+    return endpoint;
 }
 
-static int open_endpoint(struct coordinator *coordinator, struct endpoint **ret_endpoint,
-                         struct error *err)
+void coordinator_drop_endpoint(struct coordinator *coordinator)
 {
-    const struct endpoint_opener *opener = &coordinator->opener;
+    struct endpoint *endpoint;
 
-    if (opener->open != NULL)
-        return opener->open(opener->context, &coordinator->spec, ret_endpoint, err);
-    return endpoint_open(&coordinator->spec, ret_endpoint, err);
+    coordinator_pause_all(coordinator);
+    endpoint = coordinator_release_endpoint(coordinator);
+    coordinator_resume_all(coordinator);
+    endpoint_close(endpoint);
 }
 
 int coordinator_take_endpoint(struct coordinator *coordinator, struct error *err)
 {
     struct endpoint *endpoint;
-    int result = open_endpoint(coordinator, &endpoint, err);
+    int result =
+        coordinator_open_endpoint(&coordinator->opener, &coordinator->spec, &endpoint, err);
 
     if (result < 0)
         return result;
-    coordinator->endpoint = endpoint;
-    if (endpoint->ops->event_fd != NULL)
-        coordinator->endpoint_source.fd = endpoint->ops->event_fd(endpoint);
-    if (coordinator->endpoint_source.fd >= 0)
-        result = loop_add(coordinator->loop, &coordinator->endpoint_source, EPOLLIN);
-    if (result < 0) {
-        coordinator->endpoint_source.fd = -1;
-        coordinator_drop_endpoint(coordinator);
-        return error_set(err, -result, "endpoint %s: its events can't be waited for",
-                         coordinator->spec.kind);
+    result = coordinator_check_endpoint(coordinator, endpoint, err);
+    if (result == 0)
+        result = coordinator_adopt_endpoint(coordinator, endpoint, err);
+    if (result < 0)
+        endpoint_close(endpoint);
+    return result;
+}
+
+/* ---- going and coming back ---------------------------------------------------------------- */
+
+void coordinator_endpoint_lost(struct coordinator *coordinator)
+{
+    coordinator->endpoint_since = time(NULL);
+    coordinator->retry_ms = 0;
+    coordinator_update_link(coordinator);
+    retry_later(coordinator);
+}
+
+static void endpoint_gone(struct coordinator *coordinator)
+{
+    const struct endpoint_ops *ops = coordinator->endpoint->ops;
+
+    log_warning("%s: endpoint %s went away; trying to open it again", coordinator->name,
+                coordinator->spec.kind);
+    error_say(&coordinator->endpoint_error, "endpoint %s went away", coordinator->spec.kind);
+    coordinator->endpoint_failures++;
+    coordinator->spec.only_if_there =
+        ops->was_there != NULL && ops->was_there(coordinator->endpoint);
+    coordinator_drop_endpoint(coordinator);
+    coordinator_endpoint_lost(coordinator);
+}
+
+/* 0: it is there again, with all its queues. */
+static int retry(struct coordinator *coordinator)
+{
+    struct error err;
+
+    coordinator->endpoint_tries++;
+    if (coordinator->endpoint == NULL) {
+        if (coordinator_take_endpoint(coordinator, &err) < 0) {
+            coordinator->endpoint_error = err;
+            return -EAGAIN;
+        }
+        coordinator->announce_due = 1;
+        coordinator_follow_endpoint(coordinator);
     }
-    return 0;
+    coordinator->unconnected = 0;
+    coordinator_update_all(coordinator);
+    coordinator_update_link(coordinator);
+    return coordinator->unconnected == 0 ? 0 : -EAGAIN;
 }
 
 void coordinator_retry_endpoint(struct loop_timer *timer)
 {
     struct coordinator *coordinator = CONTAINER_OF(timer, struct coordinator, retry);
-    struct error err;
 
-    if (coordinator_take_endpoint(coordinator, &err) < 0) {
-        log_debug("%s: %s", coordinator->name, err.text);
-        coordinator->retry_ms = MIN(2 * coordinator->retry_ms, RETRY_MAX_MS);
-        loop_timer_start(coordinator->loop, timer, coordinator->retry_ms * CLOCK_MILLISECOND_NS);
+    if (retry(coordinator) < 0) {
+        if (coordinator->endpoint_tries == 1)
+            log_warning("%s: %s; trying again", coordinator->name,
+                        coordinator->endpoint_error.text);
+        else
+            log_debug("%s: %s", coordinator->name, coordinator->endpoint_error.text);
+        retry_later(coordinator);
         return;
     }
     log_info("%s: endpoint %s is back", coordinator->name, coordinator->spec.kind);
-    coordinator->endpoint->ops->capabilities(coordinator->endpoint, &coordinator->nic.caps);
-    coordinator_update_link(coordinator);
-}
-
-static void endpoint_gone(struct coordinator *coordinator)
-{
-    log_warning("%s: endpoint %s went away; trying to open it again", coordinator->name,
-                coordinator->spec.kind);
-    coordinator->endpoint_failures++;
-    coordinator_drop_endpoint(coordinator);
-    coordinator_update_link(coordinator);
-    coordinator->retry_ms = RETRY_FIRST_MS;
-    loop_timer_start(coordinator->loop, &coordinator->retry,
-                     coordinator->retry_ms * CLOCK_MILLISECOND_NS);
+    coordinator->retry_ms = 0;
 }
 
 static void endpoint_restart(struct coordinator *coordinator)
@@ -152,8 +280,8 @@ static void endpoint_restart(struct coordinator *coordinator)
     coordinator_pause_all(coordinator);
     for (unsigned i = 0; i < coordinator_pair_count(coordinator); i++)
         coordinator_disconnect_pair(&coordinator->pairs[i]);
+    coordinator_apply_all(coordinator);
     coordinator_resume_all(coordinator);
-    coordinator_update_all(coordinator);
 }
 
 void coordinator_endpoint_ready(struct loop_source *source, uint32_t events)
@@ -170,4 +298,35 @@ void coordinator_endpoint_ready(struct loop_source *source, uint32_t events)
         endpoint_restart(coordinator);
     if (bits & ENDPOINT_EVENT_LINK)
         coordinator_update_link(coordinator);
+}
+
+static const char *endpoint_state(const struct coordinator *coordinator)
+{
+    if (coordinator->endpoint == NULL)
+        return "gone";
+    return coordinator->unconnected != 0 ? "unconnected" : "open";
+}
+
+void coordinator_inspect_endpoint(struct coordinator *coordinator, struct inspect *visitor)
+{
+    struct endpoint *endpoint = coordinator->endpoint;
+    char since[sizeof("2000-01-01T00:00:00Z") + 16];
+    struct tm utc;
+
+    strftime(since, sizeof(since), "%Y-%m-%dT%H:%M:%SZ",
+             gmtime_r(&coordinator->endpoint_since, &utc));
+    inspect_text(visitor, "endpoint_type", "%s", coordinator->spec.kind);
+    inspect_text(visitor, "endpoint_state", "%s", endpoint_state(coordinator));
+    inspect_text(visitor, "endpoint_since", "%s", since);
+    inspect_number(visitor, "endpoint_max_queues", coordinator->nic.caps.queue_pairs_max);
+    inspect_number(visitor, "endpoint_failures", coordinator->endpoint_failures);
+    inspect_number(visitor, "endpoint_swaps", coordinator->endpoint_swaps);
+    if (coordinator->retry_ms != 0)
+        inspect_number(visitor, "endpoint_tries", coordinator->endpoint_tries);
+    if (coordinator->endpoint_error.text[0] != '\0')
+        inspect_text(visitor, "endpoint_error", "%s", coordinator->endpoint_error.text);
+    inspect_enter(visitor, "endpoint");
+    if (endpoint != NULL && endpoint->ops->inspect != NULL)
+        endpoint->ops->inspect(endpoint, visitor);
+    inspect_leave(visitor);
 }

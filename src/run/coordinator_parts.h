@@ -6,11 +6,14 @@
  *   coordinator_queues.c    queues one by one, the control queue's turns
  *   coordinator_rules.c     what was agreed and commanded, as the pairs have to keep to it
  *   coordinator_endpoint.c  pairs and their endpoint queues, link, an endpoint that goes and comes
- * back
+ *                           back
+ *   coordinator_swap.c      another endpoint behind a card that runs
  *   coordinator_set.c       what the operator changes at run time
  *   coordinator_state.c     saved state
  */
 #pragma once
+
+#include <time.h>
 
 #include "base/log.h"
 #include "run/coordinator.h"
@@ -32,9 +35,17 @@ struct coordinator {
     struct endpoint_opener opener;
     struct endpoint *endpoint; /* owned; NULL while it is gone */
     struct loop_source endpoint_source;
-    struct loop_timer retry; /* runs while the endpoint is gone */
-    uint64_t retry_ms;
-    uint64_t endpoint_failures; /* times it went away */
+    struct loop_timer retry;     /* runs while the endpoint is gone, or a pair has no queue of it */
+    uint64_t retry_ms;           /* 0: it does not run */
+    unsigned unconnected;        /* pairs that could not be connected when that was tried last */
+    uint64_t endpoint_failures;  /* times it went away */
+    uint64_t endpoint_swaps;     /* times it was changed for another */
+    uint64_t endpoint_tries;     /* of the timer, since it was started */
+    time_t endpoint_since;       /* it is there, or gone */
+    struct error endpoint_error; /* the last that went wrong with it; "": nothing yet */
+    uint8_t follows_mtu;         /* the operator leaves it to the endpoint */
+    uint8_t follows_speed;       /* likewise */
+    uint8_t announce_due;        /* the network may have changed: as soon as the link is up */
 
     struct loop_timer blip; /* runs while the link is down for new speed and duplex */
     uint64_t blip_end_ns;   /* however slow the driver is */
@@ -79,14 +90,32 @@ void coordinator_control_stop(struct coordinator *coordinator) CONTROL_ONLY;
 
 /* While the pair's worker is paused. */
 void coordinator_disconnect_pair(struct worker_pair *worker_pair) NEEDS_DATA;
-/* -errno, and a line in the log. */
-int coordinator_connect_pair(struct coordinator *coordinator, unsigned index) NEEDS_DATA;
+/* What goes wrong is counted in `unconnected` and tried again by the timer. */
+void coordinator_connect_pair(struct coordinator *coordinator, unsigned index) NEEDS_DATA;
 void coordinator_update_link(struct coordinator *coordinator) CONTROL_ONLY;
+/* The device model's part of it: 1 if the driver is to be told. */
+int coordinator_look_at_link(struct coordinator *coordinator);
 
+int coordinator_open_endpoint(const struct endpoint_opener *opener,
+                              const struct endpoint_spec *spec, struct endpoint **ret_endpoint,
+                              struct error *err);
+/* Can it stand behind this card, as its driver knows it? */
+int coordinator_check_endpoint(struct coordinator *coordinator, struct endpoint *endpoint,
+                               struct error *err);
+/* There is none now. On failure there is none afterwards, and it stays the caller's. */
+int coordinator_adopt_endpoint(struct coordinator *coordinator, struct endpoint *endpoint,
+                               struct error *err);
+/* All frames that it held are completed. What it returns is the caller's to close. */
+struct endpoint *coordinator_release_endpoint(struct coordinator *coordinator) NEEDS_DATA;
+/* Open, check and adopt what spec and opener say. */
 int coordinator_take_endpoint(struct coordinator *coordinator, struct error *err);
 void coordinator_drop_endpoint(struct coordinator *coordinator) CONTROL_ONLY;
+/* There is none any more: the link goes down, and it is tried again. */
+void coordinator_endpoint_lost(struct coordinator *coordinator) CONTROL_ONLY;
 void coordinator_endpoint_ready(struct loop_source *source, uint32_t events);
 void coordinator_retry_endpoint(struct loop_timer *timer);
+void coordinator_stop_retrying(struct coordinator *coordinator);
+void coordinator_inspect_endpoint(struct coordinator *coordinator, struct inspect *visitor);
 
 /* ---- coordinator_rules.c ---------------------------------------------------------------- */
 
@@ -96,9 +125,19 @@ void coordinator_retry_endpoint(struct loop_timer *timer);
 void coordinator_update_pair(struct coordinator *coordinator, unsigned index) NEEDS_DATA;
 /* Everything that follows from features, commands, link and endpoint, in all pairs. */
 void coordinator_update_all(struct coordinator *coordinator) CONTROL_ONLY;
+/* The same, in a pause that there is already. */
+void coordinator_apply_all(struct coordinator *coordinator) NEEDS_DATA;
 
 /* ---- coordinator_set.c ------------------------------------------------------------------ */
 
 /* The transport's notice, if there is a driver to hear it. */
 void coordinator_tell_config(struct coordinator *coordinator) CONTROL_ONLY;
 void coordinator_blip_look(struct loop_timer *timer);
+/* MTU and speed, where the operator leaves them to the endpoint: as soon as no driver goes by the
+ * old ones. */
+void coordinator_follow_endpoint(struct coordinator *coordinator) CONTROL_ONLY;
+/* The cable was pulled and put in elsewhere: a driver that watches the link, which is up, sees it
+ * go and come. */
+void coordinator_replug(struct coordinator *coordinator) CONTROL_ONLY;
+/* Asks a driver that can be asked, once the link is up. 1: it is to be told. */
+int coordinator_announce_due(struct coordinator *coordinator);

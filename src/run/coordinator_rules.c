@@ -154,9 +154,8 @@ void coordinator_update_pair(struct coordinator *coordinator, unsigned index)
     worker_wake(worker_pair);
 }
 
-void coordinator_update_all(struct coordinator *coordinator)
+void coordinator_apply_all(struct coordinator *coordinator)
 {
-    coordinator_pause_all(coordinator);
     if (coordinator->endpoint != NULL && coordinator->endpoint->ops->set_offloads != NULL &&
         coordinator->endpoint->ops->set_offloads(coordinator->endpoint,
                                                  nic_rx_offloads(&coordinator->nic)) < 0)
@@ -165,5 +164,11 @@ void coordinator_update_all(struct coordinator *coordinator)
     reception_update(coordinator);
     for (unsigned i = 0; i < coordinator->nic.config.queue_pairs; i++)
         coordinator_update_pair(coordinator, i);
+}
+
+void coordinator_update_all(struct coordinator *coordinator)
+{
+    coordinator_pause_all(coordinator);
+    coordinator_apply_all(coordinator);
     coordinator_resume_all(coordinator);
 }

@@ -51,6 +51,21 @@ static int driver_works(struct coordinator *coordinator)
     return status == 0 ? any_queue_runs(coordinator) : (status & NIC_STATUS_DRIVER_OK) != 0;
 }
 
+/* What it agreed to holds from here on. */
+static int driver_chose(struct coordinator *coordinator)
+{
+    return coordinator->nic.status & (NIC_STATUS_FEATURES_OK | NIC_STATUS_DRIVER_OK) ||
+           any_queue_runs(coordinator);
+}
+
+static int can_announce(struct coordinator *coordinator)
+{
+    const struct features *agreed = &coordinator->nic.agreed;
+
+    return features_has(agreed, NET_F_GUEST_ANNOUNCE) && features_has(agreed, NET_F_STATUS) &&
+           driver_works(coordinator);
+}
+
 /* ---- link, speed, duplex ---------------------------------------------------------------- */
 
 void coordinator_set_link(struct coordinator *coordinator, enum nic_link link)
@@ -83,6 +98,7 @@ void coordinator_blip_look(struct loop_timer *timer)
     }
     visible = nic_set_speed(nic, coordinator->next_speed_mbps, coordinator->next_duplex);
     visible |= nic_set_link_blip(nic, NIC_LINK_UP);
+    visible |= coordinator_announce_due(coordinator);
     coordinator_update_all(coordinator);
     if (visible)
         coordinator_tell_config(coordinator);
@@ -110,6 +126,7 @@ void coordinator_set_speed(struct coordinator *coordinator, uint32_t mbps)
 {
     const struct nic *nic = &coordinator->nic;
 
+    coordinator->follows_speed = 0;
     rate_change(coordinator, mbps, nic->link_blip ? coordinator->next_duplex : nic->duplex);
 }
 
@@ -121,23 +138,79 @@ void coordinator_set_duplex(struct coordinator *coordinator, enum nic_duplex dup
                 duplex);
 }
 
+/* ---- what follows from another endpoint -------------------------------------------------- */
+
+static int follow_mtu(struct coordinator *coordinator)
+{
+    const struct nic *nic = &coordinator->nic;
+
+    if (!coordinator->follows_mtu || nic->caps.mtu < NIC_MTU_MIN ||
+        (driver_chose(coordinator) && features_has(&nic->agreed, NET_F_MTU)))
+        return 0;
+    nic_set_mtu(&coordinator->nic, (uint16_t)MIN(nic->caps.mtu, UINT16_MAX));
+    return 1;
+}
+
+void coordinator_follow_endpoint(struct coordinator *coordinator)
+{
+    const struct nic *nic = &coordinator->nic;
+
+    if (coordinator->follows_speed)
+        rate_change(coordinator, nic->caps.speed_mbps,
+                    nic->link_blip ? coordinator->next_duplex : nic->duplex);
+    if (!follow_mtu(coordinator) && nic->caps.mtu != 0 && nic->caps.mtu < nic->config.mtu)
+        log_warning("%s: endpoint %s carries packets of up to %u bytes; the guest may send %u",
+                    coordinator->name, coordinator->spec.kind, nic->caps.mtu, nic->config.mtu);
+}
+
+void coordinator_renew(struct coordinator *coordinator)
+{
+    follow_mtu(coordinator);
+    nic_renew_offer(&coordinator->nic);
+}
+
+void coordinator_replug(struct coordinator *coordinator)
+{
+    struct nic *nic = &coordinator->nic;
+
+    if (!features_has(&nic->agreed, NET_F_STATUS) || !driver_works(coordinator)) {
+        coordinator->announce_due = 0; /* by STATUS it would be asked */
+        return;
+    }
+    coordinator->next_speed_mbps = nic->config.speed_mbps;
+    coordinator->next_duplex = (enum nic_duplex)nic->duplex;
+    blip_begin(coordinator);
+}
+
+int coordinator_announce_due(struct coordinator *coordinator)
+{
+    struct nic *nic = &coordinator->nic;
+
+    if (!coordinator->announce_due || !nic_link_up(nic))
+        return 0;
+    coordinator->announce_due = 0;
+    if (!can_announce(coordinator))
+        return 0;
+    return nic_set_announce(nic);
+}
+
 /* ---- identity --------------------------------------------------------------------------- */
 
 /* virtio 1.4, 5.1.4.1: never changed once it was set, for the driver that negotiated it. */
 int coordinator_set_mtu(struct coordinator *coordinator, uint16_t mtu, struct error *err)
 {
     const struct nic *nic = &coordinator->nic;
-    int chosen = nic->status & (NIC_STATUS_FEATURES_OK | NIC_STATUS_DRIVER_OK) ||
-                 any_queue_runs(coordinator);
 
     if (mtu < NIC_MTU_MIN)
         return error_set(err, EINVAL, "an MTU is %d to 65535, not %u", NIC_MTU_MIN, mtu);
-    if (mtu != nic->config.mtu && chosen && features_has(&nic->agreed, NET_F_MTU))
+    if (mtu != nic->config.mtu && driver_chose(coordinator) &&
+        features_has(&nic->agreed, NET_F_MTU))
         return error_set(err, EBUSY,
                          "the guest's driver works with an MTU of %u, which may not change under "
                          "it; reset or re-plug the guest's driver first",
                          nic->config.mtu);
     nic_set_mtu(&coordinator->nic, mtu);
+    coordinator->follows_mtu = 0;
     return 0;
 }
 

@@ -231,6 +231,7 @@ void registers_free(struct registers *registers)
 void registers_reset(struct registers *registers)
 {
     coordinator_reset(registers->coordinator);
+    coordinator_renew(registers->coordinator); /* the next driver reads all of it again */
     registers_forget(registers);
 }
 

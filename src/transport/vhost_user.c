@@ -95,6 +95,7 @@ static void session_begin(struct vhost_user *vhost_user, int fd)
         session_wait(vhost_user);
         return;
     }
+    coordinator_renew(vhost_user->coordinator);
     vhost_user->sessions++;
     log_info("%s: a front-end has connected", nic_name(vhost_user));
 }

@@ -35,7 +35,10 @@ static int echo_queue_open(void *endpoint, unsigned index, struct vionic_rx *rx,
     struct echo *echo = endpoint;
 
     (void)index;
-    (void)err;
+    if (echo->queue_error != 0) {
+        snprintf(err->text, sizeof(err->text), "the frame is bent; take another one");
+        return echo->queue_error;
+    }
     echo->queues_opened++;
     echo->rx = rx;
     *ret_queue = echo;
@@ -82,9 +85,10 @@ static void mirror_close(void *endpoint)
 
 static void mirror_capabilities(void *endpoint, struct vionic_endpoint_caps *ret_caps)
 {
-    (void)endpoint;
-    ret_caps->tx_offloads = VIONIC_ENDPOINT_CSUM | VIONIC_ENDPOINT_TSO4;
-    ret_caps->rx_offloads = VIONIC_ENDPOINT_CSUM | VIONIC_ENDPOINT_TSO4;
+    const struct echo *echo = endpoint;
+
+    ret_caps->tx_offloads = (VIONIC_ENDPOINT_CSUM | VIONIC_ENDPOINT_TSO4) & ~echo->lacks;
+    ret_caps->rx_offloads = ret_caps->tx_offloads;
     ret_caps->queue_pairs_max = 2;
     ret_caps->mtu = 4000;
     ret_caps->speed_mbps = 12345;

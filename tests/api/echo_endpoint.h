@@ -23,6 +23,8 @@ struct echo {
     unsigned queue_pairs;                                            /* as open() was told */
     uint32_t rx_offloads; /* as set_offloads() was told */
     int open_error;       /* -errno that open() answers, with a sentence */
+    int queue_error;      /* the same for queue_open() */
+    uint32_t lacks;       /* VIONIC_ENDPOINT_… that it can't do, of those that it usually can */
     int link_down;
     uint32_t events; /* what events() will tell */
     int event_fd;    /* owned from echo_init to echo_free */

@@ -82,7 +82,7 @@ static void plane_open(struct register_device *device)
         .nic = {.mac = {0x52, 0x54, 0, 0, 0, 1},
                 .queue_pairs = device->options.pairs,
                 .queue_size_max = device->options.queue_size_max},
-        .endpoint = &spec,
+        .endpoint.spec = &spec,
     };
     struct error err;
 

@@ -105,7 +105,7 @@ static void card_open(struct card *card)
         .nic = {.mac = {2, 0, 0, 0, 0, 1},
                 .queue_pairs = choice & CHOOSE_TWO_PAIRS ? PAIRS_MAX : 1,
                 .queue_size_max = choice & CHOOSE_SMALL_QUEUES ? 8 : QUEUE_SIZE},
-        .endpoint = &spec,
+        .endpoint.spec = &spec,
     };
     struct error err;
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -205,24 +206,35 @@ void daemon_free(struct daemon *daemon)
 
 /* ---- inspect ---- */
 
-/* The whole answer to a request, owned by the caller. */
-static json_t *ask(struct daemon *daemon, const char *request)
+static int ask_begin(struct daemon *daemon, const char *request)
 {
-    json_t *answer;
-    json_error_t error;
-    FILE *stream;
     int fd = control_connect(daemon);
 
     if (fd < 0)
         daemon_check_alive(daemon);
     check(fd >= 0, "no control socket");
     dprintf(fd, "%s\n", request);
+    return fd;
+}
+
+/* The whole answer, owned by the caller. */
+static json_t *ask_end(int fd)
+{
+    json_t *answer;
+    json_error_t error;
+    FILE *stream;
+
     check(wait_readable(fd, WAIT_LONG_MS), "the control socket does not answer");
     stream = fdopen(fd, "r");
     answer = json_loadf(stream, JSON_DISABLE_EOF_CHECK, &error);
     fclose(stream);
-    check(answer != NULL, "%s: %s", request, error.text);
+    check(answer != NULL, "the control socket's answer: %s", error.text);
     return answer;
+}
+
+static json_t *ask(struct daemon *daemon, const char *request)
+{
+    return ask_end(ask_begin(daemon, request));
 }
 
 json_t *daemon_inspect(struct daemon *daemon, const char *path)
@@ -238,20 +250,29 @@ json_t *daemon_inspect(struct daemon *daemon, const char *path)
     return result;
 }
 
-int daemon_set(struct daemon *daemon, const char *name, const char *value, char ret_refusal[512])
+int daemon_set_begin(struct daemon *daemon, const char *name, const char *value)
 {
-    char request[256];
-    json_t *answer;
-    int done;
+    char request[512];
 
     snprintf(request, sizeof(request), "{\"command\":\"set\",\"values\":{\"%s\":\"%s\"}}", name,
              value);
-    answer = ask(daemon, request);
-    done = json_is_true(json_object_get(answer, "ok"));
+    return ask_begin(daemon, request);
+}
+
+int daemon_set_end(int fd, char ret_refusal[512])
+{
+    json_t *answer = ask_end(fd);
+    int done = json_is_true(json_object_get(answer, "ok"));
+
     snprintf(ret_refusal, 512, "%s",
              done ? "" : json_string_value(json_object_get(answer, "error")));
     json_decref(answer);
     return done;
+}
+
+int daemon_set(struct daemon *daemon, const char *name, const char *value, char ret_refusal[512])
+{
+    return daemon_set_end(daemon_set_begin(daemon, name, value), ret_refusal);
 }
 
 static uint64_t sum_of(const json_t *node)
@@ -269,23 +290,51 @@ static uint64_t sum_of(const json_t *node)
 }
 
 /* A leaf is asked for through its parent, so that it does not matter how a bare leaf is answered.
- */
-uint64_t daemon_number(struct daemon *daemon, const char *path)
+ * The parent is the caller's to free. */
+static json_t *leaf_of(struct daemon *daemon, const char *path, json_t **ret_parent)
 {
     const char *leaf = strrchr(path, '/');
     char parent[128];
-    json_t *node;
-    json_t *value;
-    uint64_t number;
 
     check(leaf != NULL, "%s has no parent", path);
     snprintf(parent, sizeof(parent), "%.*s", (int)(leaf - path), path);
-    node = daemon_inspect(daemon, parent);
-    value = node == NULL ? NULL : json_object_get(node, leaf + 1);
+    *ret_parent = daemon_inspect(daemon, parent);
+    return *ret_parent == NULL ? NULL : json_object_get(*ret_parent, leaf + 1);
+}
+
+uint64_t daemon_number(struct daemon *daemon, const char *path)
+{
+    json_t *parent;
+    json_t *value = leaf_of(daemon, path, &parent);
+    uint64_t number;
+
     check(json_is_integer(value), "inspect has no number at %s", path);
     number = (uint64_t)json_integer_value(value);
-    json_decref(node);
+    json_decref(parent);
     return number;
+}
+
+void daemon_text(struct daemon *daemon, const char *path, char *ret_text, size_t len)
+{
+    json_t *parent;
+    const char *text = json_string_value(leaf_of(daemon, path, &parent));
+
+    snprintf(ret_text, len, "%s", text == NULL ? "" : text);
+    json_decref(parent);
+}
+
+void daemon_wait_text(struct daemon *daemon, const char *path, const char *wanted)
+{
+    uint64_t end = now_ms() + 2 * WAIT_LONG_MS; /* longer than the longest wait between two tries */
+    char text[512];
+
+    for (;;) {
+        daemon_text(daemon, path, text, sizeof(text));
+        if (strcmp(text, wanted) == 0)
+            return;
+        check(now_ms() < end, "%s is \"%s\", not \"%s\"", path, text, wanted);
+        sleep_ms(5);
+    }
 }
 
 uint64_t daemon_sum(struct daemon *daemon, const char *path)
@@ -350,6 +399,21 @@ static int read_proc(const struct daemon *daemon, const char *what, char *text, 
     text[got] = '\0';
     fclose(file);
     return 0;
+}
+
+/* The limit is one of numbers: the holes below it are what is free. */
+void daemon_limit_fds(struct daemon *daemon, unsigned more)
+{
+    struct rlimit limit;
+    char path[64];
+    unsigned free = 0;
+
+    check(prlimit(daemon->pid, RLIMIT_NOFILE, NULL, &limit) == 0, "no limit of the daemon");
+    for (limit.rlim_cur = 0; free < more; limit.rlim_cur++) {
+        snprintf(path, sizeof(path), "/proc/%d/fd/%u", (int)daemon->pid, (unsigned)limit.rlim_cur);
+        free += access(path, F_OK) != 0;
+    }
+    check(prlimit(daemon->pid, RLIMIT_NOFILE, &limit, NULL) == 0, "the limit can't be set");
 }
 
 uint64_t daemon_rss_kib(const struct daemon *daemon)

@@ -12,6 +12,7 @@
 
 enum {
     DAEMON_NICS_MAX = 4,
+    DAEMON_FDS_ENOUGH = 4096, /* daemon_limit_fds: no limit to speak of */
     DAEMON_PATH_LEN = 96
 };
 
@@ -46,6 +47,14 @@ void daemon_check_alive(struct daemon *daemon);
 json_t *daemon_inspect(struct daemon *daemon, const char *path);
 /* `vionic set NAME=VALUE`: 1 if it was done, else 0 and the sentence why not. */
 int daemon_set(struct daemon *daemon, const char *name, const char *value, char ret_refusal[512]);
+/* The same in two steps, for who has something to do meanwhile: the answer is there when the fd
+ * that it returns is readable; the end closes it. */
+int daemon_set_begin(struct daemon *daemon, const char *name, const char *value);
+int daemon_set_end(int fd, char ret_refusal[512]);
+/* A text in the tree, "" if there is none at the path. */
+void daemon_text(struct daemon *daemon, const char *path, char *ret_text, size_t len);
+/* Waits until that text is `wanted`; fails the test otherwise. */
+void daemon_wait_text(struct daemon *daemon, const char *path, const char *wanted);
 /* A number in the tree, `nic0/queues/0/tx_packets`; fails the test if it is not there. */
 uint64_t daemon_number(struct daemon *daemon, const char *path);
 /* The sum of all numbers below path. */
@@ -56,6 +65,8 @@ void daemon_wait_number(struct daemon *daemon, const char *path, uint64_t least)
 unsigned daemon_fd_count(const struct daemon *daemon);
 /* The same, once it stays the same for some milliseconds. */
 unsigned daemon_fd_count_settled(const struct daemon *daemon);
+/* From now on it can open `more` fds beside those that it has. */
+void daemon_limit_fds(struct daemon *daemon, unsigned more);
 uint64_t daemon_rss_kib(const struct daemon *daemon);
 /* Nanoseconds of CPU that all its threads used up to now. */
 uint64_t daemon_cpu_ns(const struct daemon *daemon);

@@ -30,9 +30,10 @@ void stream_flow_end(struct stream_flow *flow)
 }
 
 /* The control thread closes the fd: until then the worker may have it in its wait set. */
-static void flow_lost(struct stream *stream)
+static void flow_lost(struct stream *stream, int why)
 {
     stream->flow.lost = 1;
+    atomic_store_explicit(&stream->last_loss, why, memory_order_relaxed);
     shutdown(stream->flow.fd, SHUT_RDWR);
     event_bits_raise(&stream->events, STREAM_EVENT_LOST);
 }
@@ -67,7 +68,7 @@ static int flow_write_rest(struct stream *stream)
         if (n == -EAGAIN || no_memory(n))
             return -EAGAIN;
         if (n < 0) {
-            flow_lost(stream);
+            flow_lost(stream, (int)-n);
             return (int)n;
         }
         flow->rest_at += (uint32_t)n;
@@ -162,7 +163,7 @@ static int flow_send_batch(struct stream *stream, const struct frame *frames, un
         counter_add(&flow->tx_dropped_refused, 1);
         *ret_done = 1;
     } else {
-        flow_lost(stream);
+        flow_lost(stream, (int)-n);
     }
     return 0;
 }
@@ -264,7 +265,9 @@ static int flow_read(struct stream *stream)
         return 0;
     if (n <= 0) {
         counter_add(&flow->rx_cut, flow->have_len != 0);
-        flow_lost(stream);
+        flow_lost(stream, n < 0                 ? errno
+                          : flow->have_len != 0 ? STREAM_LOSS_CUT
+                                                : STREAM_LOSS_CLOSED);
         return 0;
     }
     counter_add(&flow->rx_reads, 1);
@@ -292,7 +295,7 @@ unsigned stream_flow_receive(struct endpoint_queue *queue, unsigned budget)
             continue;
         if (flow_is_broken(flow)) {
             counter_add(&flow->rx_bad_length, 1);
-            flow_lost(stream);
+            flow_lost(stream, STREAM_LOSS_LENGTH);
         } else if (more) {
             more = flow_read(stream);
         } else {

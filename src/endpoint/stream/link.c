@@ -116,6 +116,7 @@ static void link_down(struct stream *stream)
 /* The peer has gone, and no queue is open to find out. */
 static void link_idle_lost(struct stream *stream)
 {
+    atomic_store_explicit(&stream->last_loss, STREAM_LOSS_CLOSED, memory_order_relaxed);
     if (stream->fresh_fd >= 0) {
         watch_remove(stream, stream->fresh_fd);
         fd_close(&stream->fresh_fd);
@@ -148,8 +149,9 @@ void stream_link_adopt(struct stream *stream)
 
 /* ---- client ------------------------------------------------------------------------------ */
 
-static void attempt_failed(struct stream *stream)
+static void attempt_failed(struct stream *stream, int error)
 {
+    stream->last_error = error;
     counter_add(&stream->attempts_failed, 1);
     link_try_later(stream);
 }
@@ -187,7 +189,7 @@ static void client_try(struct stream *stream)
         return;
     }
     fd_close(&fd);
-    attempt_failed(stream);
+    attempt_failed(stream, -rc);
 }
 
 /* A client that tries a local port often enough happens to get this port for itself, and is
@@ -215,14 +217,14 @@ static void client_decided(struct stream *stream)
         return;
     }
     fd_close(&fd);
-    attempt_failed(stream);
+    attempt_failed(stream, error != 0 ? error : ECONNREFUSED);
 }
 
 static void client_give_up(struct stream *stream)
 {
     watch_remove(stream, stream->connecting_fd);
     fd_close(&stream->connecting_fd);
-    attempt_failed(stream);
+    attempt_failed(stream, ETIMEDOUT);
 }
 
 /* ---- server ------------------------------------------------------------------------------ */

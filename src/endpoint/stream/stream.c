@@ -255,6 +255,18 @@ static uint32_t stream_events(struct endpoint *endpoint)
     return stream_link_events((struct stream *)endpoint);
 }
 
+/* One listens at an address. */
+static int stream_stands_in_the_way(struct endpoint *endpoint, const struct endpoint_spec *spec)
+{
+    const struct stream *stream = (struct stream *)endpoint;
+    const char *mode = endpoint_spec_get(spec, "mode");
+    const char *path = endpoint_spec_get(spec, "path");
+    const char *where = path != NULL ? path : endpoint_spec_get(spec, "address");
+
+    return stream->mode == STREAM_SERVER && mode != NULL && strcmp(mode, "server") == 0 &&
+           where != NULL && strcmp(where, stream->peer) == 0;
+}
+
 /* ---- inspect ---------------------------------------------------------------------------- */
 
 static const char *stream_state(const struct stream *stream)
@@ -266,11 +278,26 @@ static const char *stream_state(const struct stream *stream)
     return stream->mode == STREAM_SERVER ? "listening" : "connecting";
 }
 
+static const char *stream_loss(int why)
+{
+    switch (why) {
+    case STREAM_LOSS_CLOSED:
+        return "the peer closed the connection";
+    case STREAM_LOSS_CUT:
+        return "the peer closed the connection in the middle of a frame";
+    case STREAM_LOSS_LENGTH:
+        return "the peer sent a length that no frame has";
+    default:
+        return strerror(why);
+    }
+}
+
 static void stream_inspect(struct endpoint *endpoint, struct inspect *visitor)
 {
     static const char *const modes[] = {"client", "server", "passed"};
     const struct stream *stream = (struct stream *)endpoint;
     const struct stream_flow *flow = &stream->flow;
+    int last_loss = atomic_load_explicit(&stream->last_loss, memory_order_relaxed);
 
     inspect_text(visitor, "peer", "%s", stream->peer);
     inspect_text(visitor, "mode", "%s", modes[stream->mode]);
@@ -278,6 +305,10 @@ static void stream_inspect(struct endpoint *endpoint, struct inspect *visitor)
     inspect_counter(visitor, "connections", &stream->connections);
     inspect_counter(visitor, "connections_lost", &stream->connections_lost);
     inspect_counter(visitor, "attempts_failed", &stream->attempts_failed);
+    if (stream->last_error != 0)
+        inspect_text(visitor, "last_error", "%s", strerror(stream->last_error));
+    if (last_loss != 0)
+        inspect_text(visitor, "last_loss", "%s", stream_loss(last_loss));
     inspect_counter(visitor, "tx_dropped_down", &flow->tx_dropped_down);
     inspect_counter(visitor, "tx_dropped_refused", &flow->tx_dropped_refused);
     inspect_counter(visitor, "tx_full", &flow->tx_full);
@@ -311,5 +342,6 @@ const struct endpoint_ops stream_endpoint_ops = {
     .link_up = stream_link_up,
     .event_fd = stream_event_fd,
     .events = stream_events,
+    .stands_in_the_way = stream_stands_in_the_way,
     .inspect = stream_inspect,
 };

@@ -68,6 +68,13 @@ struct stream_flow {
     uint8_t have[STREAM_ROOM];
 };
 
+/* Why a connection ended, beside the errnos. */
+enum stream_loss {
+    STREAM_LOSS_CLOSED = -1, /* by the peer */
+    STREAM_LOSS_CUT = -2,    /* likewise, in the middle of a frame */
+    STREAM_LOSS_LENGTH = -3, /* the peer's length of a frame can't be one */
+};
+
 struct stream_queue {
     struct endpoint_queue base;
     struct endpoint_rx *rx; /* borrowed until queue_close */
@@ -98,6 +105,10 @@ struct stream {
     counter connections;
     counter connections_lost;
     counter attempts_failed;
+    int last_error; /* errno of the last attempt that failed; 0: none */
+
+    /* Written by who finds it: an errno or STREAM_LOSS_…; 0: none was lost. */
+    _Atomic int last_loss;
 
     /* Written by the control thread, read by the worker: a fresh connection is about to become the
      * flow's, frames had better wait for it. */

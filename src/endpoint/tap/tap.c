@@ -144,6 +144,10 @@ static int tap_open_ports(struct tap *tap, const struct tap_request *request)
 
     tap->origin =
         *tap->ifname != '\0' && if_nametoindex(tap->ifname) != 0 ? TAP_ATTACHED : TAP_CREATED;
+    if (request->spec->only_if_there && tap->origin == TAP_CREATED)
+        return error_set(request->err, ENODEV,
+                         "endpoint tap: %s has gone; make it again with 'ip tuntap add'",
+                         tap->ifname);
     rc = device_open(tap->ifname, queues, &tap->port[0].fd, request->err);
     if (rc == -EINVAL && queues == DEVICE_SINGLE_QUEUE && tap->origin == TAP_ATTACHED) {
         /* Somebody made it for several queues; one of them will do. */
@@ -376,7 +380,33 @@ static int tap_set_offloads(struct endpoint *endpoint, uint32_t rx_offloads)
 
     if (rc == 0)
         atomic_store_explicit(&tap->rx_agreed, rx_offloads, memory_order_relaxed);
-    return rc;
+    if (rc == 0 || device_alive(tap->port[0].fd))
+        return rc;
+    event_bits_raise(&tap->events, ENDPOINT_EVENT_GONE); /* no refusal: there is nothing any more */
+    return 0;
+}
+
+/* The interface was moved to another namespace. Frames still flow; its state is watched there, if
+ * we may look, and counts as up if not. */
+static int tap_watch_there(void *context)
+{
+    struct tap *tap = context;
+    enum device_queues queues;
+    int rc = device_check(tap->port[0].fd, tap->ifname, &queues, NULL); /* it may be renamed */
+
+    return rc < 0 ? rc : tap_watch_link(tap);
+}
+
+static void tap_follow(struct tap *tap)
+{
+    int netns_fd = device_netns(tap->port[0].fd); /* needs CAP_NET_ADMIN */
+
+    link_close(&tap->link);
+    if (netns_fd < 0)
+        return;
+    if (netns_run(netns_fd, tap_watch_there, tap) < 0)
+        link_close(&tap->link);
+    fd_close(&netns_fd);
 }
 
 static int tap_link_up(struct endpoint *endpoint)
@@ -403,9 +433,24 @@ static uint32_t tap_events(struct endpoint *endpoint)
         return bits;
     if (!device_alive(tap->port[0].fd))
         return bits | ENDPOINT_EVENT_GONE;
-    /* It was moved to another namespace. Frames still flow; who moved it looks after its state. */
-    link_close(&tap->link);
+    tap_follow(tap);
     return bits | ENDPOINT_EVENT_LINK;
+}
+
+static int tap_was_there(struct endpoint *endpoint)
+{
+    return ((struct tap *)endpoint)->origin == TAP_ATTACHED;
+}
+
+/* Without ifname= it would get a new interface. */
+static int tap_stands_in_the_way(struct endpoint *endpoint, const struct endpoint_spec *spec)
+{
+    const struct tap *tap = (struct tap *)endpoint;
+    const char *ifname = endpoint_spec_get(spec, "ifname");
+    const char *netns = endpoint_spec_get(spec, "netns");
+
+    return ifname != NULL && strcmp(ifname, tap->ifname) == 0 &&
+           strcmp(netns == NULL ? "" : netns, tap->netns) == 0;
 }
 
 static void tap_inspect(struct endpoint *endpoint, struct inspect *visitor)
@@ -452,5 +497,7 @@ const struct endpoint_ops tap_endpoint_ops = {
     .link_up = tap_link_up,
     .event_fd = tap_event_fd,
     .events = tap_events,
+    .was_there = tap_was_there,
+    .stands_in_the_way = tap_stands_in_the_way,
     .inspect = tap_inspect,
 };

@@ -117,6 +117,21 @@ static int user_wait_fd(struct endpoint_queue *queue)
     return ((struct user *)queue->endpoint)->pollset.epoll_fd;
 }
 
+/* A port of the host leads to one guest. */
+static int user_stands_in_the_way(struct endpoint *endpoint, const struct endpoint_spec *spec)
+{
+    const struct user_config *config = &((struct user *)endpoint)->config;
+
+    for (unsigned i = 0; i < spec->option_count; i++) {
+        for (unsigned j = 0; j < config->forward_count; j++) {
+            if (strcmp(spec->option[i].key, "hostfwd") == 0 &&
+                strcmp(spec->option[i].value, config->forward[j].text) == 0)
+                return 1;
+        }
+    }
+    return 0;
+}
+
 static void user_inspect_address(struct inspect *visitor, const char *name, int family,
                                  const void *address)
 {
@@ -182,5 +197,6 @@ const struct endpoint_ops user_endpoint_ops = {
     .send = user_send,
     .receive = user_receive,
     .wait_fd = user_wait_fd,
+    .stands_in_the_way = user_stands_in_the_way,
     .inspect = user_inspect,
 };

@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: MIT */
+/* Another endpoint behind a card whose driver is at work. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "clockwork.h"
+#include "control_driver.h"
+#include "host.h"
+#include "swap_places.h"
+
+#define MODERN         (VIRTIO_F_VERSION_1 | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX)
+#define STATUS         (1ull << 16)
+#define GUEST_ANNOUNCE (1ull << 21)
+
+static const char *no_namespace; /* why there is none, or NULL */
+
+/* ---- from everywhere to everywhere -------------------------------------------------------- */
+
+static void go(struct swap_bed *swap, const struct swap_place *from, const struct swap_place *to)
+{
+    char text[256], refusal[512];
+
+    swap_place_text(swap, to, text, sizeof(text));
+    check(swap_to(swap, text, refusal), "%s to %s: %s", from->name, to->name, refusal);
+    if (from->end != NULL)
+        from->end(swap);
+    if (to->begin != NULL)
+        to->begin(swap);
+    net_driver_reap(&swap->nic->net[0]);
+    if (to->begin == NULL) /* the others wait for their world */
+        net_driver_drain(&swap->nic->net[0]);
+    to->probe(swap);
+}
+
+static int is_there(const struct swap_place *place)
+{
+    return !place->needs_namespace || no_namespace == NULL;
+}
+
+/* All that the driver sent was completed once; the daemon knows of each what became of it. */
+static void check_sums(struct swap_bed *swap, uint32_t others)
+{
+    struct daemon *daemon = &swap->bed->daemon;
+    uint64_t counted;
+
+    net_driver_drain(&swap->nic->net[0]);
+    counted = daemon_number(daemon, "nic0/queues/0/tx_packets") +
+              daemon_number(daemon, "nic0/queues/0/tx_dropped");
+    assert_int_equal(counted, swap->sent + others);
+}
+
+static void swap_everywhere(void **state, uint64_t features)
+{
+    struct testbed_options options = {
+        .nic = "endpoint=null", .features = features, .workers = 2, .mergeable = 1};
+    struct testbed *bed = testbed_start(state, &options);
+    const struct swap_place *at = &swap_places[0];
+    struct swap_bed swap;
+    unsigned swaps = 0;
+    unsigned fds;
+
+    swap_bed_init(&swap, bed);
+    fds = daemon_fd_count_settled(&bed->daemon);
+    for (unsigned i = 0; i < swap_place_count; i++) {
+        for (unsigned j = 0; j < swap_place_count; j++) {
+            const struct swap_place *from = &swap_places[i], *to = &swap_places[j];
+
+            if (!is_there(from) || !is_there(to))
+                continue;
+            if (at != from)
+                go(&swap, at, from), swaps++;
+            go(&swap, from, to);
+            swaps++;
+            at = to;
+        }
+    }
+    go(&swap, at, &swap_places[0]);
+    check_sums(&swap, swap.arps);
+    assert_int_equal(daemon_number(&bed->daemon, "nic0/endpoint_swaps"), swaps + 1);
+    assert_int_equal(daemon_number(&bed->daemon, "nic0/endpoint_failures"), 0);
+    daemon_check_fds(&bed->daemon, fds);
+    swap_bed_free(&swap);
+    testbed_finish(bed);
+}
+
+static void every_kind_takes_the_place_of_every_kind_split(void **state)
+{
+    swap_everywhere(state, MODERN);
+}
+
+static void every_kind_takes_the_place_of_every_kind_packed(void **state)
+{
+    swap_everywhere(state, MODERN | VIRTIO_F_RING_PACKED);
+}
+
+/* ---- what is refused changes nothing ------------------------------------------------------ */
+
+static void expect_refusal(struct swap_bed *swap, const char *endpoint, const char *words)
+{
+    char refusal[512];
+    char kind[64];
+
+    check(!swap_to(swap, endpoint, refusal), "%s was not refused", endpoint);
+    check(strstr(refusal, words) != NULL, "%s: \"%s\" is not in: %s", endpoint, words, refusal);
+    check(strstr(refusal, "nic0.endpoint") == refusal, "%s: whose is it: %s", endpoint, refusal);
+    daemon_text(&swap->bed->daemon, "nic0/endpoint_type", kind, sizeof(kind));
+    assert_string_equal(kind, "loopback");
+    net_driver_drain(&swap->nic->net[0]);
+    swap_places[2].probe(swap);
+}
+
+static void what_is_refused_changes_nothing(void **state)
+{
+    struct testbed *bed = testbed_start(state, NULL);
+    struct swap_bed swap;
+    char text[256];
+
+    swap_bed_init(&swap, bed);
+    expect_refusal(&swap, "looopback", "no endpoint kind");
+    expect_refusal(&swap, "", "kind is missing");
+    expect_refusal(&swap, "null:colour=blue", "colour");
+    expect_refusal(&swap, "null:rate", "key=value");
+    expect_refusal(&swap, "stream:path=/nowhere/at/all,mode=server", "/nowhere/at/all");
+    expect_refusal(&swap, "tap:ifname=much-too-long-a-name", "ifname=");
+    expect_refusal(&swap, "tap:ifname=any0,netns=no-such-namespace", "no-such-namespace");
+    snprintf(text, sizeof(text), "stream:path=%s/wire,mode=server", bed->daemon.directory);
+    expect_refusal(&swap, text, "somebody listens");
+    check_sums(&swap, 0);
+    assert_int_equal(daemon_number(&bed->daemon, "nic0/endpoint_swaps"), 0);
+    swap_bed_free(&swap);
+    testbed_finish(bed);
+}
+
+/* `null` needs no fd until its queue opens: then the pairs are with it already. */
+static void a_queue_that_can_not_be_opened_brings_the_old_endpoint_back(void **state)
+{
+    struct testbed *bed = testbed_start(state, NULL);
+    struct swap_bed swap;
+    char error[512];
+
+    swap_bed_init(&swap, bed);
+    daemon_fd_count_settled(&bed->daemon);
+    daemon_limit_fds(&bed->daemon, 1); /* the request's own connection */
+    expect_refusal(&swap, "null:generate=300", "Too many open files");
+    daemon_text(&bed->daemon, "nic0/endpoint_error", error, sizeof(error));
+    check(strstr(error, "queue 0: Too many open files") != NULL, "endpoint_error: %s", error);
+    daemon_wait_text(&bed->daemon, "nic0/endpoint_state", "open");
+    daemon_limit_fds(&bed->daemon, DAEMON_FDS_ENOUGH);
+    check_sums(&swap, 0);
+    swap_bed_free(&swap);
+    testbed_finish(bed);
+}
+
+/* ---- both want the same ------------------------------------------------------------------- */
+
+static void swap_or_fail(struct swap_bed *swap, const char *endpoint)
+{
+    char refusal[512];
+
+    check(swap_to(swap, endpoint, refusal), "%s: %s", endpoint, refusal);
+}
+
+static void a_tap_gives_its_interface_to_the_next(void **state)
+{
+    struct testbed_options options = {.nic = "endpoint=tap:ifname=swap0"};
+    struct testbed *bed;
+    struct swap_bed swap;
+
+    if (no_namespace != NULL)
+        skip();
+    host_command("ip tuntap add dev swap0 mode tap vnet_hdr");
+    host_command("ip link set swap0 up");
+    bed = testbed_start(state, &options);
+    swap_bed_init(&swap, bed);
+    swap_or_fail(&swap, "tap:ifname=swap0,mtu=1300");
+    swap.packet_socket = host_socket("swap0", 0x88b5, HOST_PLAIN);
+    net_driver_drain(&swap.nic->net[0]);
+    swap_places[4].probe(&swap);
+    assert_int_equal(daemon_number(&bed->daemon, "nic0/endpoint/mtu"), 1300);
+    swap_or_fail(&swap, "loopback");
+    host_command("ip tuntap del dev swap0 mode tap");
+    swap_bed_free(&swap);
+    testbed_finish(bed);
+}
+
+/* The next one can't be opened after all: the one before is there again. */
+static void one_that_gave_way_comes_back(void **state)
+{
+    struct testbed_options options = {.nic = "endpoint=tap:ifname=swap0"};
+    struct testbed *bed;
+    struct swap_bed swap;
+    char refusal[512];
+
+    if (no_namespace != NULL)
+        skip();
+    host_command("ip tuntap add dev swap0 mode tap vnet_hdr");
+    host_command("ip link set swap0 up");
+    bed = testbed_start(state, &options);
+    swap_bed_init(&swap, bed);
+    assert_false(swap_to(&swap, "tap:ifname=swap0,up=perhaps", refusal));
+    check(strstr(refusal, "up=perhaps") != NULL, "%s", refusal);
+    daemon_wait_text(&bed->daemon, "nic0/endpoint_state", "open");
+    swap.packet_socket = host_socket("swap0", 0x88b5, HOST_PLAIN);
+    net_driver_drain(&swap.nic->net[0]);
+    swap_places[4].probe(&swap);
+    assert_int_equal(daemon_number(&bed->daemon, "nic0/endpoint_swaps"), 0);
+    swap_or_fail(&swap, "loopback");
+    host_command("ip tuntap del dev swap0 mode tap");
+    swap_bed_free(&swap);
+    testbed_finish(bed);
+}
+
+static void a_listening_stream_gives_its_path_to_the_next(void **state)
+{
+    struct testbed *bed = testbed_start(state, NULL);
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct swap_bed swap;
+    char text[256];
+
+    swap_bed_init(&swap, bed);
+    snprintf(address.sun_path, sizeof(address.sun_path), "%.80s/far", bed->daemon.directory);
+    snprintf(text, sizeof(text), "stream:mode=server,path=%s", address.sun_path);
+    swap_or_fail(&swap, text);
+    for (unsigned i = 0; i < 3; i++) {
+        swap_or_fail(&swap, text);
+        swap.peer = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        assert_return_code(connect(swap.peer, (struct sockaddr *)&address, sizeof(address)), errno);
+        daemon_wait_text(&bed->daemon, "nic0/link", "up");
+        net_driver_reap(&swap.nic->net[0]);
+        swap_places[3].probe(&swap);
+        close(swap.peer);
+        daemon_wait_text(&bed->daemon, "nic0/link", "down");
+        net_driver_drain(&swap.nic->net[0]);
+    }
+    swap.peer = -1;
+    swap_or_fail(&swap, "loopback");
+    swap_bed_free(&swap);
+    testbed_finish(bed);
+}
+
+#ifdef TEST_HAVE_USER
+static void a_nat_network_gives_its_ports_to_the_next(void **state)
+{
+    struct testbed *bed = testbed_start(state, NULL);
+    struct swap_bed swap;
+
+    if (no_namespace != NULL)
+        skip();
+    host_command("ip link set lo up");
+    swap_bed_init(&swap, bed);
+    swap_or_fail(&swap, "user:hostfwd=tcp:127.0.0.1:2222-:22");
+    swap_or_fail(&swap, "user:hostfwd=tcp:127.0.0.1:2222-:22,hostfwd=tcp:127.0.0.1:2223-:23");
+    net_driver_drain(&swap.nic->net[0]);
+    swap_places[5].probe(&swap);
+    swap_or_fail(&swap, "loopback");
+    swap_bed_free(&swap);
+    testbed_finish(bed);
+}
+#endif
+
+/* ---- what the driver sees ----------------------------------------------------------------- */
+
+static uint16_t config_status(struct front_end *fe)
+{
+    uint8_t bytes[8];
+
+    assert_int_equal(front_end_get_config(fe, 0, sizeof(bytes), bytes), sizeof(bytes));
+    return wire_get16(bytes + 6, WIRE_LITTLE);
+}
+
+static void expect_status(struct front_end *fe, uint16_t wanted)
+{
+    uint64_t end = now_ms() + WAIT_LONG_MS;
+    uint16_t status;
+
+    while ((status = config_status(fe)) != wanted)
+        check(now_ms() < end, "config status is %u, not %u", status, wanted);
+}
+
+static void expect_notice(struct front_end *fe)
+{
+    uint32_t message[3];
+
+    check(wait_readable(fe->backend_fd, WAIT_LONG_MS), "no notice of a changed config space");
+    assert_int_equal(read(fe->backend_fd, message, sizeof(message)), sizeof(message));
+}
+
+/* The link goes and comes, the driver is asked to announce itself, and is not reset. */
+static void CTL_ANN_01_the_driver_sees_a_blip_and_announces_itself(void **state)
+{
+    struct testbed_options options = {
+        .nic = "endpoint=loopback", .control = 1, .start = front_end_start_crosvm};
+    struct control_driver control;
+    struct testbed *bed;
+    struct testbed_nic *nic;
+    struct swap_bed swap;
+
+    options.features = MODERN | STATUS | GUEST_ANNOUNCE;
+    bed = testbed_start(state, &options);
+    nic = &bed->nic[VICTIM];
+    swap_bed_init(&swap, bed);
+    control_driver_init(&control, nic->ring[2], 0);
+    assert_int_equal(front_end_set_backend_req_fd(&nic->fe), 0);
+    for (unsigned i = 0; i < 3; i++) {
+        char refusal[512];
+
+        check(daemon_set(&bed->daemon, "nic0.endpoint", "loopback", refusal), "%s", refusal);
+        expect_notice(&nic->fe);
+        assert_int_equal(config_status(&nic->fe), 0);
+        expect_notice(&nic->fe);
+        expect_status(&nic->fe, 3); /* LINK_UP and ANNOUNCE */
+        assert_int_equal(control_driver_ask(&control, (uint8_t[]){3, 0}, 2), CONTROL_ACK_OK);
+        expect_status(&nic->fe, 1);
+        testbed_exchange(nic, 0, 500);
+    }
+    check(!wait_readable(nic->fe.backend_fd, WAIT_QUIET_MS), "one notice too many");
+    swap_bed_free(&swap);
+    testbed_finish(bed);
+}
+
+/* A driver that does not watch the link loses no frame. */
+static void without_STATUS_no_frame_is_lost(void **state)
+{
+    struct testbed *bed = testbed_start(state, NULL);
+    struct swap_bed swap;
+
+    swap_bed_init(&swap, bed);
+    for (unsigned i = 0; i < 20; i++)
+        swap_or_fail(&swap, "loopback");
+    net_driver_drain(&swap.nic->net[0]);
+    swap_places[2].probe(&swap);
+    check_sums(&swap, 0);
+    assert_int_equal(daemon_number(&bed->daemon, "nic0/queues/0/tx_dropped"), 0);
+    assert_int_equal(daemon_number(&bed->daemon, "nic0/queues/0/rx_packets"), swap.sent);
+    swap_bed_free(&swap);
+    testbed_finish(bed);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TESTBED_TEST(every_kind_takes_the_place_of_every_kind_split),
+        TESTBED_TEST(every_kind_takes_the_place_of_every_kind_packed),
+        TESTBED_TEST(what_is_refused_changes_nothing),
+        TESTBED_TEST(a_queue_that_can_not_be_opened_brings_the_old_endpoint_back),
+        TESTBED_TEST(a_tap_gives_its_interface_to_the_next),
+        TESTBED_TEST(one_that_gave_way_comes_back),
+        TESTBED_TEST(a_listening_stream_gives_its_path_to_the_next),
+#ifdef TEST_HAVE_USER
+        TESTBED_TEST(a_nat_network_gives_its_ports_to_the_next),
+#endif
+        TESTBED_TEST(CTL_ANN_01_the_driver_sees_a_blip_and_announces_itself),
+        TESTBED_TEST(without_STATUS_no_frame_is_lost),
+    };
+
+    no_namespace = host_enter_namespace();
+    if (no_namespace != NULL)
+        print_message("skipping what needs one: %s\n", no_namespace);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
