@@ -15,7 +15,8 @@ enum {
     SETTINGS_MAX = 32,
     NICS_NAMED_MAX = 64, /* in a sentence */
     NIC_NAME_SIZE = 64,
-    VALUE_SIZE = 4096, /* more than any value that can be right: an endpoint with its options */
+    VALUE_SIZE = 96,      /* more than any value that can be right, but for … */
+    ENDPOINT_SIZE = 4096, /* … an endpoint with its options */
 };
 
 int set_name_check(const char *name, struct error *err)
@@ -59,25 +60,26 @@ static int refuse_nic(struct vionic *vionic, const char *nic, struct error *err)
     return -ENOENT;
 }
 
-static int value_text(const json_t *value, char ret_text[VALUE_SIZE])
+static int value_text(const char *key, const json_t *value, char ret_text[ENDPOINT_SIZE])
 {
+    int size = strcmp(key, "endpoint") == 0 ? ENDPOINT_SIZE : VALUE_SIZE;
     int len = -1;
 
     if (json_is_integer(value))
-        len = snprintf(ret_text, VALUE_SIZE, "%lld", (long long)json_integer_value(value));
+        len = snprintf(ret_text, (size_t)size, "%lld", (long long)json_integer_value(value));
     else if (json_is_string(value))
-        len = snprintf(ret_text, VALUE_SIZE, "%s", json_string_value(value));
-    return len < 0 || len >= VALUE_SIZE ? -EINVAL : 0;
+        len = snprintf(ret_text, (size_t)size, "%s", json_string_value(value));
+    return len < 0 || len >= size ? -EINVAL : 0;
 }
 
 static int set_one(struct vionic *vionic, const char *name, const json_t *value, struct error *err)
 {
     const char *dot = strchr(name, '.');
     struct vionic_error reason = {{0}};
-    char nic[NIC_NAME_SIZE], text[VALUE_SIZE], shown[SHOWN_LEN], clean[sizeof(reason.text)];
+    char nic[NIC_NAME_SIZE], text[ENDPOINT_SIZE], shown[SHOWN_LEN], clean[sizeof(reason.text)];
 
     snprintf(nic, sizeof(nic), "%.*s", (int)MIN((size_t)(dot - name), sizeof(nic) - 1), name);
-    if (value_text(value, text) < 0) {
+    if (value_text(dot + 1, value, text) < 0) {
         shown_json(value, shown);
         error_set(err, EINVAL, "must be a short string or a whole number, not %s", shown);
         goto refused;
