@@ -7,7 +7,7 @@ override SHELL := /bin/bash
 
 BUILD ?= build
 
-.PHONY: all setup demo check fuzz coverage bench format clean
+.PHONY: all setup demo check fuzz soak coverage bench format clean
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
@@ -28,6 +28,10 @@ check:
 # TIME=seconds for each target, ONLY=one target
 fuzz:
 	@python3 tests/fuzz/run.py $(if $(TIME),--time $(TIME)) $(if $(ONLY),--only $(ONLY))
+
+# TIME=seconds (600), SEED=number: what happens, to have it again
+soak:
+	@python3 tests/soak/run.py $(if $(TIME),--time $(TIME)) $(if $(SEED),--seed $(SEED))
 
 coverage:
 	@python3 tests/coverage.py

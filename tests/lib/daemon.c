@@ -232,22 +232,28 @@ static json_t *ask_end(int fd)
     return answer;
 }
 
-static json_t *ask(struct daemon *daemon, const char *request)
+int daemon_inspect_begin(struct daemon *daemon, const char *path)
 {
-    return ask_end(ask_begin(daemon, request));
+    char request[256];
+
+    snprintf(request, sizeof(request), "{\"command\":\"inspect\",\"path\":\"%s\"}", path);
+    return ask_begin(daemon, request);
+}
+
+json_t *daemon_inspect_end(int fd)
+{
+    json_t *answer = ask_end(fd);
+    json_t *result =
+        json_is_true(json_object_get(answer, "ok")) ? json_object_get(answer, "result") : NULL;
+
+    json_incref(result);
+    json_decref(answer);
+    return result;
 }
 
 json_t *daemon_inspect(struct daemon *daemon, const char *path)
 {
-    char request[256];
-    json_t *answer, *result;
-
-    snprintf(request, sizeof(request), "{\"command\":\"inspect\",\"path\":\"%s\"}", path);
-    answer = ask(daemon, request);
-    result = json_is_true(json_object_get(answer, "ok")) ? json_object_get(answer, "result") : NULL;
-    json_incref(result);
-    json_decref(answer);
-    return result;
+    return daemon_inspect_end(daemon_inspect_begin(daemon, path));
 }
 
 int daemon_set_begin(struct daemon *daemon, const char *name, const char *value)

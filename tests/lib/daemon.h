@@ -45,6 +45,9 @@ void daemon_check_alive(struct daemon *daemon);
 
 /* A node of the inspect tree, owned by the caller; NULL if there is none. */
 json_t *daemon_inspect(struct daemon *daemon, const char *path);
+/* The same in two steps, for who has something to do meanwhile; the end closes the fd. */
+int daemon_inspect_begin(struct daemon *daemon, const char *path);
+json_t *daemon_inspect_end(int fd);
 /* `vionic set NAME=VALUE`: 1 if it was done, else 0 and the sentence why not. */
 int daemon_set(struct daemon *daemon, const char *name, const char *value, char ret_refusal[512]);
 /* The same in two steps, for who has something to do meanwhile: the answer is there when the fd

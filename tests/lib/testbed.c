@@ -24,8 +24,8 @@ int testbed_setup(void **state)
     if (bed == NULL)
         return -1;
     daemon_init(&bed->daemon);
-    front_end_init(&bed->nic[VICTIM].fe);
-    front_end_init(&bed->nic[BYSTANDER].fe);
+    for (unsigned i = 0; i < DAEMON_NICS_MAX; i++)
+        front_end_init(&bed->nic[i].fe);
     *state = bed;
     return 0;
 }
@@ -44,8 +44,8 @@ int testbed_teardown(void **state)
 {
     struct testbed *bed = *state;
 
-    nic_free(&bed->nic[VICTIM]);
-    nic_free(&bed->nic[BYSTANDER]);
+    for (unsigned i = 0; i < DAEMON_NICS_MAX; i++)
+        nic_free(&bed->nic[i]);
     daemon_free(&bed->daemon);
     free(bed);
     return 0;
@@ -99,7 +99,7 @@ static void ring_prepare(struct testbed_nic *nic, unsigned vring)
     }
 }
 
-static void nic_prepare(struct testbed *bed, unsigned index, const struct testbed_options *options)
+void testbed_prepare_nic(struct testbed *bed, unsigned index, const struct testbed_options *options)
 {
     struct testbed_nic *nic = &bed->nic[index];
     char text[128];
@@ -146,12 +146,12 @@ struct testbed *testbed_start_daemon(void **state, const struct testbed_options 
     struct testbed *bed = *state;
     struct testbed_options usual = {0};
 
-    nic_prepare(bed, VICTIM, options != NULL ? options : &usual);
+    testbed_prepare_nic(bed, VICTIM, options != NULL ? options : &usual);
     if (options != NULL && options->bystander != NULL) {
         usual = *options;
         usual.nic = options->bystander;
     }
-    nic_prepare(bed, BYSTANDER, &usual);
+    testbed_prepare_nic(bed, BYSTANDER, &usual);
     bed->daemon.workers = bed->nic[VICTIM].options.workers;
     daemon_start(&bed->daemon);
     bed->fds_at_rest = daemon_fd_count_settled(&bed->daemon);

@@ -65,14 +65,18 @@ struct testbed_nic {
 
 struct testbed {
     struct daemon daemon;
-    struct testbed_nic nic[2];
-    unsigned fds_at_rest; /* of the daemon, before the first front-end */
+    struct testbed_nic nic[DAEMON_NICS_MAX]; /* two, unless a test prepares its own */
+    unsigned fds_at_rest;                    /* of the daemon, before the first front-end */
 };
 
 /* cmocka set-up and tear-down: *state is a testbed that is not started. */
 int testbed_setup(void **state);
 int testbed_teardown(void **state);
 
+/* For tests with a set of NICs of their own: rings, drivers and memory of one of them, and its line
+ * for the daemon, which is started afterwards. They are prepared in order. */
+void testbed_prepare_nic(struct testbed *bed, unsigned index,
+                         const struct testbed_options *options);
 /* The daemon and both NICs, unconnected. */
 struct testbed *testbed_start_daemon(void **state, const struct testbed_options *options);
 /* The same, and both front-ends brought up with receive buffers posted. */
