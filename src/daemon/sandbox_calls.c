@@ -123,6 +123,7 @@ const struct allowed_call sandbox_calls[] = {
     {"getsockopt", FOR_CONTROL},
     {"setsockopt", FOR_CONTROL},
 
+    {"dup3", FOR_WORKERS, TAPS}, /* an interface that is gone gives its fd to one that rests */
     /* libslirp, in the worker that has the pair of a `user`. */
     {"socket", FOR_WORKERS, NEED_USER, FAMILY(AF_INET)},
     {"socket", FOR_WORKERS, NEED_USER, FAMILY(AF_INET6)},

@@ -9,6 +9,7 @@
 #include "base/checked.h"
 #include "daemon/nearest.h"
 #include "daemon/reports.h"
+#include "daemon/sandbox.h"
 #include "daemon/shown.h"
 
 enum {
@@ -86,6 +87,8 @@ static int set_one(struct vionic *vionic, const char *name, const json_t *value,
     }
     if (vionic_find_nic(vionic, nic) == NULL)
         return refuse_nic(vionic, nic, err);
+    if (strcmp(dot + 1, "endpoint") == 0 && sandbox_allows_endpoint(text, err) < 0)
+        goto refused;
     if (vionic_nic_set(vionic_find_nic(vionic, nic), dot + 1, text, &reason) == 0)
         return 0;
     shown_clean(reason.text, clean, sizeof(clean));

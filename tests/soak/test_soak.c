@@ -51,6 +51,8 @@ static void cards_make(struct soak *soak)
     };
 
     soak->bed->daemon.workers = 3;
+    snprintf(soak->bed->daemon.sandbox, sizeof(soak->bed->daemon.sandbox), "tap,user,stream,%s",
+             soak->bed->daemon.directory);
     for (unsigned i = 0; i < SOAK_CARDS; i++)
         soak_card_init(soak, i, &options[i]);
 }
