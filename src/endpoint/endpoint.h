@@ -89,7 +89,8 @@ struct reservation {
     uint32_t room; /* bytes, at least the `min` that was asked for */
 };
 
-/* Implemented by the NIC; usable only inside send() and receive() of the queue it was given to. */
+/* Implemented by the NIC; usable only inside send() and receive() of the queue it was given to, or
+ * between enter() and leave(). */
 struct endpoint_rx;
 
 struct endpoint_rx_ops {
@@ -114,10 +115,29 @@ struct endpoint_rx_ops {
      * the guest has no room for the next one now; keep it, and offer it again first, unchanged.
      */
     unsigned (*deliver)(struct endpoint_rx *rx, const struct frame *frames, unsigned count);
+    /*
+     * A visit: from enter() to leave(), deliver() may be called inside send() of another queue,
+     * `from`, if the same worker has both (rx->worker). One visit at a time, and none to a queue
+     * that is itself in send() or receive(). leave() shows the guest what it got.
+     */
+    void (*enter)(struct endpoint_rx *rx, struct endpoint_rx *from);
+    void (*leave)(struct endpoint_rx *rx);
+};
+
+/* How other threads give the pair a turn, in which receive() is called. Any thread may call it, at
+ * any time while some endpoint is open: a waker outlives the queue that it came with. */
+struct endpoint_waker {
+    void (*wake)(struct endpoint_waker *waker);
 };
 
 struct endpoint_rx {
     const struct endpoint_rx_ops *ops;
+    struct endpoint_waker *waker; /* borrowed; the same from queue_open to queue_close */
+    const void *worker; /* who calls the queue: never looked into; equal means the same thread */
+    /* Of the frame that deliver() did not finish, how many segments the guest has: they are left
+     * out when it is offered again. Who offers another one instead keeps this with the frame, and
+     * puts 0 here. */
+    uint16_t resume;
 };
 
 /* ---- the endpoint ----------------------------------------------------------------------- */
@@ -211,7 +231,8 @@ struct endpoint_ops {
     unsigned (*reap)(struct endpoint_queue *queue, uint32_t *ret_tokens, unsigned max);
     /* NULL if the endpoint only ever delivers from inside send(). Delivers up to budget frames
      * through rx; returns how many it delivered or dropped. Less than budget means: nothing more
-     * now, wait_fd will become readable; or the guest is out of room. */
+     * now, wait_fd will become readable (or the waker will be called, where there is no fd); or
+     * the guest is out of room. */
     unsigned (*receive)(struct endpoint_queue *queue, unsigned budget);
     /* The fd that becomes readable when receive() or reap() has something; -1: none. Stable from
      * queue_open to queue_close. The worker polls it level-triggered and never reads it. After

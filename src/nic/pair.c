@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 
+#include "base/checked.h"
+
 int pair_scratch_init(struct pair_scratch *scratch, unsigned queue_size_max)
 {
     *scratch = (struct pair_scratch){0};
@@ -36,7 +38,8 @@ static void turn_begin(struct pair *pair, struct pair_scratch *scratch)
 {
     pair->scratch = scratch;
     if (__builtin_expect(!pair->rules.link_up, 0))
-        pair->rx_resume = 0; /* a frame that loops back is dropped on its way out, and never done */
+        pair->endpoint_rx.resume =
+            0; /* a frame that loops back is dropped on its way out, and never done */
     pair->turn_tx_segments = 0;
     pair->turn_rx = 0;
     pair->turn_rx_packets = 0;
@@ -55,6 +58,28 @@ static void turn_end(struct pair *pair)
     counter_add(&pair->stats.rx_bytes, pair->turn_rx_bytes);
     counter_raise(&pair->stats.rx_largest, pair->turn_rx_largest);
     pair->scratch = NULL;
+}
+
+/* The window of `from` is given back first: there is one for all. */
+void pair_rx_enter(struct endpoint_rx *rx, struct endpoint_rx *from)
+{
+    struct pair *pair = CONTAINER_OF(rx, struct pair, endpoint_rx);
+    struct pair *visitor = CONTAINER_OF(from, struct pair, endpoint_rx);
+
+    pair_rx_release(visitor);
+    turn_begin(pair, visitor->scratch);
+    pair->visit_fault = pair->rx.fault;
+}
+
+/* What only a turn of its own does: to tell of a ring that broke, to time an interrupt that is held
+ * back. */
+void pair_rx_leave(struct endpoint_rx *rx)
+{
+    struct pair *pair = CONTAINER_OF(rx, struct pair, endpoint_rx);
+
+    turn_end(pair);
+    if (__builtin_expect(pair->rx.fault != pair->visit_fault || virtqueue_holding(&pair->rx), 0))
+        rx->waker->wake(rx->waker);
 }
 
 unsigned pair_turn(struct pair *pair, struct pair_scratch *scratch, unsigned budget)
@@ -111,8 +136,6 @@ int pair_arm(struct pair *pair)
         more |= virtqueue_arm(&pair->tx);
     if (pair->rx_starved)
         more |= virtqueue_arm(&pair->rx);
-    else if (pair->inbox != NULL)
-        more |= inbox_arm(pair->inbox);
     return more;
 }
 

@@ -15,10 +15,11 @@
 #include <stdint.h>
 
 #include "base/counter.h"
+#include "base/inbox.h"
 #include "base/inspect.h"
 #include "base/roles.h"
 #include "endpoint/endpoint.h"
-#include "nic/inbox.h"
+#include "nic/hash.h"
 #include "nic/merge.h"
 #include "nic/offload.h"
 #include "nic/rx_rules.h"
@@ -124,6 +125,12 @@ struct rx_header {
     uint32_t count;
 };
 
+/* Where RSS puts frames for a pair, and how it is told. */
+struct pair_steer {
+    struct inbox *inbox;          /* owned by the coordinator */
+    struct endpoint_waker *waker; /* borrowed from the pair */
+};
+
 struct pair {
     struct endpoint_rx endpoint_rx; /* first member: what the endpoint calls */
     struct virtqueue rx, tx;
@@ -131,14 +138,13 @@ struct pair {
     struct endpoint_queue *endpoint_queue; /* borrowed from the coordinator */
     struct tx_flight flight;               /* for an asynchronous endpoint */
     struct pair_rules rules;
-    struct inbox *inbox;          /* borrowed: frames from other pairs; NULL without RSS */
-    struct inbox *const *inboxes; /* borrowed: of all pairs, by index */
-    uint16_t index;               /* of this pair */
-    uint16_t tx_resume;           /* segments of the next chain that were sent already */
-    uint16_t rx_resume;           /* segments of the next delivery that the guest has already */
-    uint16_t inbox_resume;        /* the same for the inbox */
-    uint8_t polled;               /* a ring has no kick: it is looked at again and again */
-    uint8_t parked;               /* above the number of pairs that the driver chose: left alone */
+    struct inbox *inbox;               /* borrowed: frames from other pairs; NULL without RSS */
+    const struct pair_steer *siblings; /* borrowed: all pairs, by index; NULL without RSS */
+    uint16_t index;                    /* of this pair */
+    uint16_t tx_resume;                /* segments of the next chain that were sent already */
+    uint16_t inbox_resume;             /* as endpoint_rx.resume, for the inbox */
+    uint8_t polled;                    /* a ring has no kick: it is looked at again and again */
+    uint8_t parked; /* above the number of pairs that the driver chose: left alone */
 
     /* The worker's state of the pair. */
     struct pair_scratch *scratch; /* borrowed during a turn, else NULL */
@@ -147,6 +153,7 @@ struct pair {
     uint32_t window_room;         /* bytes behind the header in it; valid while stripped */
     uint32_t window_reserved;     /* bytes given by the last reserve */
     uint8_t window_stripped;
+    uint8_t rx_by_bell;                        /* … when the bell rings: it has no fd for that */
     uint8_t rx_aside;                          /* the last reserve gave no buffer of the guest */
     uint8_t rx_ready;                          /* the endpoint may have something for receive() */
     uint8_t rx_starved;                        /* a frame waits for the driver's buffers */
@@ -155,6 +162,7 @@ struct pair {
     uint32_t turn_rx;                          /* frames delivered or dropped in this turn */
     uint32_t turn_rx_packets, turn_rx_largest; /* delivered; counted at its end */
     uint64_t turn_rx_bytes;
+    uint8_t visit_fault; /* enum queue_fault of rx when a visit began */
     struct rx_header header;
 
     struct pair_stats stats;
@@ -169,6 +177,10 @@ unsigned pair_turn(struct pair *pair, struct pair_scratch *scratch, unsigned bud
 /* The edge of sleep: asks both rings for kicks where a kick would help. 1: there is work after all.
  */
 int pair_arm(struct pair *pair) NEEDS_DATA;
+
+/* Visits of the endpoint (endpoint_rx_ops). */
+void pair_rx_enter(struct endpoint_rx *rx, struct endpoint_rx *from);
+void pair_rx_leave(struct endpoint_rx *rx);
 
 /* EPOLL… bits that the pair wants of the endpoint's wait_fd now. */
 uint32_t pair_wants(const struct pair *pair);

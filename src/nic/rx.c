@@ -474,6 +474,8 @@ const struct endpoint_rx_ops pair_rx_ops = {
     .commit = rx_commit,
     .drop = rx_drop,
     .deliver = pair_rx_deliver,
+    .enter = pair_rx_enter,
+    .leave = pair_rx_leave,
 };
 
 /* Less than the budget means that the endpoint has nothing more, or that the guest has no room. */

@@ -87,7 +87,7 @@ static int worth_merging(const struct pair *pair, const struct frame *frames, un
 {
     return count > 1 && frames[0].len >= MERGE_LEN_MIN && frames[1].len <= frames[0].len &&
            (pair->rules.rx_offloads & (ENDPOINT_TSO4 | ENDPOINT_TSO6)) != 0 &&
-           frames[0].offload.gso_type == FRAME_GSO_NONE && pair->rx_resume == 0;
+           frames[0].offload.gso_type == FRAME_GSO_NONE && pair->endpoint_rx.resume == 0;
 }
 
 /* How many frames the guest got as one; 0: they have to go one by one. What is merged is of one
@@ -124,13 +124,13 @@ unsigned pair_rx_deliver(struct endpoint_rx *rx, const struct frame *frames, uns
         }
         if (__builtin_expect(pair->rules.rx != NULL, 0) &&
             !pair_rx_admit(pair, frame->iov, frame->len, &frame->offload, &hash)) {
-            pair->rx_resume = 0;
+            pair->endpoint_rx.resume = 0;
             done++;
             continue;
         }
         if (worth_merging(pair, frame, count - done))
             merged = deliver_merged(pair, frame, count - done, hash);
-        if (merged == 0 && !pair_rx_deliver_one(pair, frame, hash, &pair->rx_resume))
+        if (merged == 0 && !pair_rx_deliver_one(pair, frame, hash, &pair->endpoint_rx.resume))
             break;
         done += MAX(merged, 1);
     }

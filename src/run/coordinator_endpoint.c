@@ -46,7 +46,7 @@ void coordinator_disconnect_pair(struct worker_pair *worker_pair)
     pair->endpoint_queue = NULL;
     pair->ops = NULL;
     pair->rx_ready = 0;
-    pair->rx_resume = 0; /* what it kept went with it */
+    pair->endpoint_rx.resume = 0; /* what it kept went with it */
     pair->tx_blocked = 0;
 }
 
@@ -57,12 +57,15 @@ NEEDS_DATA static int queue_adopt(struct coordinator *coordinator, struct worker
     struct pair *pair = &worker_pair->pair;
     const struct endpoint_ops *ops = coordinator->endpoint->ops;
     int result = 0;
+    int wait_fd;
 
     if (ops->reap != NULL)
         result = tx_flight_init(&pair->flight, coordinator->nic.config.queue_size_max);
     if (result < 0)
         return error_set(err, -result, "queue pair %u: out of memory", pair->index);
-    result = worker_watch_endpoint(worker_pair, ops->wait_fd(pair->endpoint_queue));
+    wait_fd = ops->wait_fd(pair->endpoint_queue);
+    pair->rx_by_bell = wait_fd < 0;
+    result = worker_watch_endpoint(worker_pair, wait_fd);
     if (result < 0) {
         tx_flight_free(&pair->flight);
         return error_set(err, -result, "queue pair %u: its endpoint can't be waited for: %s",

@@ -62,7 +62,7 @@ struct coordinator {
 
     struct worker_pair *pairs; /* owned, nic.config.queue_pairs of them */
     struct rx_rules rx_rules;  /* the data plane's copy of the device model's */
-    struct inbox **inboxes;    /* owned, by pair; NULL while RSS is off */
+    struct pair_steer *steer;  /* owned, by pair; NULL while RSS is off */
     uint8_t *enabled;          /* owned, by queue: vhost-user's enable axis */
     uint32_t *stopped_at;      /* owned, by queue: the base it was stopped with */
 };

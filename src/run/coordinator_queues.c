@@ -188,7 +188,7 @@ NEEDS_DATA static int pair_start(struct coordinator *coordinator, unsigned queue
         return error_set(err, EINVAL, "the kick fd of queue %u can't be waited for", queue);
     }
     if (queue % 2 == 0)
-        worker_pair->pair.rx_resume = worker_pair->pair.inbox_resume = 0;
+        worker_pair->pair.endpoint_rx.resume = worker_pair->pair.inbox_resume = 0;
     else
         worker_pair->pair.tx_resume = 0;
     faults_forget(worker_pair, queue % 2 == 0 ? WORKER_FAULT_RX : WORKER_FAULT_TX);

@@ -41,7 +41,7 @@ static void rx_rules_copy(struct coordinator *coordinator)
     *rules = nic->rx_rules;
     rules->filter.by_address = commanded && features_has(&nic->agreed, NET_F_CTRL_RX);
     rules->filter.by_vlan = commanded && features_has(&nic->agreed, NET_F_CTRL_VLAN);
-    rules->rss.active = rules->rss.active && coordinator->inboxes != NULL;
+    rules->rss.active = rules->rss.active && coordinator->steer != NULL;
 }
 
 static int rx_rules_needed(const struct rx_rules *rules)
@@ -51,14 +51,13 @@ static int rx_rules_needed(const struct rx_rules *rules)
 }
 
 /* Frames on their way to a pair when the steering ends. */
-NEEDS_DATA static void inbox_empty(struct pair *pair)
+NEEDS_DATA static void steered_drop(struct pair *pair)
 {
-    struct inbox_frame frame;
-    struct iovec iov[2];
+    struct inbox_view view;
 
-    while (inbox_peek(pair->inbox, iov, &frame)) {
+    while (inbox_peek(pair->inbox, NULL, &view)) {
         counter_add(&pair->stats.rx_drop[PAIR_RX_DROP_STEERED], 1);
-        inbox_drop(pair->inbox);
+        inbox_drop(pair->inbox, &view);
     }
 }
 
@@ -67,26 +66,25 @@ NEEDS_DATA static void inboxes_free(struct coordinator *coordinator)
     for (unsigned i = 0; i < coordinator->nic.config.queue_pairs; i++) {
         struct pair *pair = &coordinator->pairs[i].pair;
 
-        worker_unwatch(&coordinator->pairs[i].inbox);
         if (pair->inbox != NULL)
-            inbox_empty(pair);
+            steered_drop(pair);
         pair->inbox = NULL;
-        inbox_free(coordinator->inboxes[i]);
+        inbox_free(coordinator->steer[i].inbox);
     }
-    free(coordinator->inboxes);
-    coordinator->inboxes = NULL;
+    free(coordinator->steer);
+    coordinator->steer = NULL;
 }
 
 NEEDS_DATA static int inbox_open(struct coordinator *coordinator, unsigned index)
 {
-    struct worker_pair *worker_pair = &coordinator->pairs[index];
-    int result = inbox_create(&coordinator->inboxes[index]);
+    struct pair *pair = &coordinator->pairs[index].pair;
+    struct pair_steer *steer = &coordinator->steer[index];
+    int result = inbox_create(&steer->inbox);
 
-    if (result < 0)
-        return result;
-    worker_pair->pair.inbox = coordinator->inboxes[index];
-    worker_pair->pair.inbox_resume = 0;
-    return worker_watch_inbox(worker_pair, coordinator->inboxes[index]->wake_fd);
+    steer->waker = pair->endpoint_rx.waker;
+    pair->inbox = steer->inbox;
+    pair->inbox_resume = 0;
+    return result;
 }
 
 NEEDS_DATA static void inboxes_open(struct coordinator *coordinator)
@@ -94,8 +92,8 @@ NEEDS_DATA static void inboxes_open(struct coordinator *coordinator)
     unsigned count = coordinator->nic.config.queue_pairs;
     int result = 0;
 
-    coordinator->inboxes = calloc(count, sizeof(struct inbox *));
-    if (coordinator->inboxes == NULL) {
+    coordinator->steer = calloc(count, sizeof(struct pair_steer));
+    if (coordinator->steer == NULL) {
         log_error("%s: no memory for RSS: frames stay on the pairs where they arrive",
                   coordinator->name);
         return;
@@ -113,9 +111,9 @@ NEEDS_DATA static void reception_update(struct coordinator *coordinator)
 {
     int steered = coordinator->nic.rx_rules.rss.active;
 
-    if (steered && coordinator->inboxes == NULL)
+    if (steered && coordinator->steer == NULL)
         inboxes_open(coordinator);
-    else if (!steered && coordinator->inboxes != NULL)
+    else if (!steered && coordinator->steer != NULL)
         inboxes_free(coordinator);
     rx_rules_copy(coordinator);
 }
@@ -142,7 +140,7 @@ void coordinator_update_pair(struct coordinator *coordinator, unsigned index)
 
     nic_pair_rules(&coordinator->nic, &pair->rules);
     pair->rules.rx = rx_rules_needed(&coordinator->rx_rules) ? &coordinator->rx_rules : NULL;
-    pair->inboxes = coordinator->inboxes;
+    pair->siblings = coordinator->steer;
     pair->parked = index >= pairs_in_use(coordinator);
     wanted = (pair->rx.running || pair->tx.running) && !pair->parked &&
              coordinator->enabled[2 * index] && coordinator->endpoint != NULL;

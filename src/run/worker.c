@@ -37,6 +37,23 @@ static void make_runnable(struct worker_pair *pair)
     worker->runnable[worker->runnable_count++] = pair;
 }
 
+/* Pairs that other threads have something for. */
+static void bells_answer(struct worker *worker)
+{
+    struct worker_bell *bell = worker_bells_heard(&worker->bells);
+
+    while (bell != NULL) {
+        struct worker_pair *pair = bell->pair;
+
+        bell = worker_bell_answer(bell);
+        if (pair == NULL)
+            continue;
+        pair->pair.rx_ready |= pair->pair.rx_by_bell;
+        pair->woken = 1;
+        make_runnable(pair);
+    }
+}
+
 /* An eventfd's kicks arrive as edges and its counter is left alone: no system call, and nothing
  * that a peer could make block. Only pipes and sockets fill up, so they are read. */
 static void source_drain(const struct worker_source *source)
@@ -212,6 +229,7 @@ NEEDS_DATA static void round_run(struct worker *worker)
     unsigned kept = 0;
     unsigned resting = 0;
 
+    bells_answer(worker);
     for (unsigned i = 0; i < worker->runnable_count; i++) {
         struct worker_pair *pair = worker->runnable[i];
         enum pair_state state = pair_run(worker, pair);
@@ -230,15 +248,18 @@ NEEDS_DATA static void round_run(struct worker *worker)
 NEEDS_DATA static int look(struct worker *worker, int timeout_ms)
 {
     struct epoll_event events[WORKER_EVENTS];
-    int count = epoll_wait(worker->epoll_fd, events, WORKER_EVENTS, timeout_ms);
     int attention = 0;
+    int count;
 
+    if (timeout_ms != 0 && worker_bells_arm(&worker->bells))
+        timeout_ms = 0;
+    count = epoll_wait(worker->epoll_fd, events, WORKER_EVENTS, timeout_ms);
     for (int i = 0; i < count; i++) {
         if (events[i].data.ptr == &worker->attention)
             attention = 1;
         else if (events[i].data.ptr == &worker->hold_fd)
             holds_run(worker);
-        else
+        else if (events[i].data.ptr != &worker->bells)
             source_ready(events[i].data.ptr, events[i].events);
     }
     return attention;
@@ -302,7 +323,7 @@ ROLE_UNCHECKED static void inline_run(struct worker *worker)
         worker->now_ns = clock_now_ns();
         look(worker, 0);
         round_run(worker);
-        if (worker->runnable_count == 0)
+        if (worker->runnable_count == 0 && !worker_bells_arm(&worker->bells))
             return;
     }
     loop_timer_start(worker->loop, &worker->again,
@@ -389,13 +410,17 @@ int worker_attach(struct worker *worker, struct worker_pair *pair, struct event_
     if (list_grow(&worker->runnable, worker->pair_count + 1) < 0 ||
         list_grow(&worker->holders, worker->pair_count + 1) < 0)
         return -ENOMEM;
+    pair->bell = worker_bell_take(worker, pair);
+    if (pair->bell == NULL)
+        return -ENOMEM;
     worker->pair_count++;
     pair->worker = worker;
     pair->events = events;
     pair->rx_kick = (struct worker_source){.owner = pair, .fd = -1};
     pair->tx_kick = pair->rx_kick;
     pair->endpoint = pair->rx_kick;
-    pair->inbox = pair->rx_kick;
+    pair->pair.endpoint_rx.waker = &pair->bell->waker;
+    pair->pair.endpoint_rx.worker = worker;
     return 0;
 }
 
@@ -406,7 +431,9 @@ void worker_detach(struct worker_pair *pair)
     worker_unwatch(&pair->rx_kick);
     worker_unwatch(&pair->tx_kick);
     worker_unwatch(&pair->endpoint);
-    worker_unwatch(&pair->inbox);
+    bells_answer(worker);
+    worker_bell_give_back(pair->bell);
+    pair->bell = NULL;
     list_remove(worker->runnable, &worker->runnable_count, pair);
     list_remove(worker->holders, &worker->holder_count, pair);
     worker->pair_count--;
@@ -440,11 +467,6 @@ int worker_watch_endpoint(struct worker_pair *pair, int fd)
         return 0;
     source_register(pair->worker, source, EPOLLIN);
     return source->wanted == 0 ? -errno : 0;
-}
-
-int worker_watch_inbox(struct worker_pair *pair, int fd)
-{
-    return worker_watch_kick(pair, &pair->inbox, fd, &pair->inbox_wakes);
 }
 
 void worker_unwatch(struct worker_source *source)

@@ -29,6 +29,7 @@ struct worker;
 struct worker_pool;
 
 struct worker_pair;
+struct worker_bell;
 
 /* One fd in a worker's wait set. */
 struct worker_source {
@@ -41,9 +42,9 @@ struct worker_source {
 
 struct worker_pair {
     struct pair pair;
-    struct worker *worker; /* borrowed: the pool's */
-    struct worker_source rx_kick, tx_kick, endpoint, inbox;
-    counter inbox_wakes;
+    struct worker *worker;    /* borrowed: the pool's */
+    struct worker_bell *bell; /* borrowed from the worker: how other threads wake the pair */
+    struct worker_source rx_kick, tx_kick, endpoint;
     struct event_bits *events;           /* borrowed: told when a queue latches */
     uint64_t idle_since_ns;              /* 0: moved something in its last turn */
     uint64_t idle_until_ns;              /* of that, counted up to here */
@@ -99,7 +100,6 @@ void worker_detach(struct worker_pair *pair) NEEDS_DATA;
 int worker_watch_kick(struct worker_pair *pair, struct worker_source *source, int fd,
                       counter *kicks) NEEDS_DATA;
 int worker_watch_endpoint(struct worker_pair *pair, int fd) NEEDS_DATA;
-int worker_watch_inbox(struct worker_pair *pair, int fd) NEEDS_DATA;
 void worker_unwatch(struct worker_source *source) NEEDS_DATA;
 /* Gives the pair a turn: rings that were filled before anybody watched are found this way. */
 void worker_wake(struct worker_pair *pair) NEEDS_DATA;

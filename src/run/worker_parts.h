@@ -3,6 +3,7 @@
  * What the files of the workers share. Included by src/run/worker*.c only.
  *
  *   worker.c       the thread: looks, turns, what is done to it while paused
+ *   worker_bell.c  how other threads wake it for a pair
  *   worker_pool.c  making and ending workers, which pair goes to which
  */
 #pragma once
@@ -11,6 +12,7 @@
 
 #include "base/loop.h"
 #include "run/worker.h"
+#include "run/worker_bell.h"
 
 enum {
     WORKER_ATTENTION = 1, /* event bit: look at pause_requests and stopping */
@@ -24,6 +26,7 @@ struct worker {
     int epoll_fd;                /* owned */
     int hold_fd;                 /* owned: a timer, for interrupts that are held back */
     struct event_bits attention; /* raised by the control thread */
+    struct worker_bells bells;   /* rung by any thread */
     struct pair_scratch scratch; /* owned; the thread's, or the control thread's while paused */
     uint64_t poll_ns;
     uint64_t now_ns;    /* at the start of the round */

@@ -19,11 +19,13 @@
 static int worker_init(struct worker *worker, const struct worker_pool_config *config)
 {
     struct epoll_event attention = {.events = EPOLLIN, .data.ptr = &worker->attention};
+    struct epoll_event bells = {.events = EPOLLIN | EPOLLET, .data.ptr = &worker->bells};
     struct epoll_event hold = {.events = EPOLLIN | EPOLLET, .data.ptr = &worker->hold_fd};
 
     worker->epoll_fd = -1;
     worker->hold_fd = -1;
     worker->attention.fd = -1;
+    worker->bells.fd = -1;
     worker->poll_ns = config->workers == 0 ? 0 : config->poll_us * 1000ull;
     pthread_mutex_init(&worker->lock, NULL);
     pthread_cond_init(&worker->changed, NULL);
@@ -31,7 +33,8 @@ static int worker_init(struct worker *worker, const struct worker_pool_config *c
     worker->hold_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     if (worker->epoll_fd < 0 || worker->hold_fd < 0)
         return -errno;
-    if (event_bits_init(&worker->attention) < 0 ||
+    if (event_bits_init(&worker->attention) < 0 || worker_bells_init(&worker->bells) < 0 ||
+        epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, worker->bells.fd, &bells) < 0 ||
         epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, worker->attention.fd, &attention) < 0 ||
         epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, worker->hold_fd, &hold) < 0)
         return -errno;
@@ -123,6 +126,7 @@ static void worker_destroy(struct worker *worker)
     free(worker->runnable);
     free(worker->holders);
     event_bits_free(&worker->attention);
+    worker_bells_free(&worker->bells);
     fd_close(&worker->hold_fd);
     fd_close(&worker->epoll_fd);
     pthread_cond_destroy(&worker->changed);

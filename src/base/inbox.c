@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-#include "nic/inbox.h"
+#include "base/inbox.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "base/checked.h"
 
@@ -13,27 +12,16 @@ int inbox_create(struct inbox **ret_inbox)
 {
     size_t size = (sizeof(struct inbox) + 63) / 64 * 64;
     struct inbox *inbox = aligned_alloc(64, size);
-    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 
-    if (inbox == NULL || fd < 0) {
-        int result = inbox == NULL ? -ENOMEM : -errno;
-
-        if (fd >= 0)
-            close(fd);
-        free(inbox);
-        return result;
-    }
-    memset(inbox, 0, offsetof(struct inbox, frame)); /* the rest is written before it is read */
-    inbox->wake_fd = fd;
+    if (inbox == NULL)
+        return -ENOMEM;
+    memset(inbox, 0, offsetof(struct inbox, entry)); /* the rest is written before it is read */
     *ret_inbox = inbox;
     return 0;
 }
 
 void inbox_free(struct inbox *inbox)
 {
-    if (inbox == NULL)
-        return;
-    close(inbox->wake_fd);
     free(inbox);
 }
 
@@ -74,29 +62,18 @@ static int claim(struct inbox *inbox, uint32_t blocks, uint64_t *ret_block)
     return 0;
 }
 
-static void wake(struct inbox *inbox)
-{
-    uint64_t one = 1;
-
-    atomic_thread_fence(memory_order_seq_cst); /* partner: inbox_arm */
-    if (atomic_load_explicit(&inbox->sleeping, memory_order_relaxed) == 0 ||
-        atomic_exchange_explicit(&inbox->sleeping, 0, memory_order_relaxed) == 0)
-        return;
-    if (write(inbox->wake_fd, &one, sizeof(one)) < 0)
-        return; /* an eventfd of our own refuses only at 2^64 - 1 */
-}
-
-int inbox_put(struct inbox *inbox, const struct iovec *iov, const struct inbox_frame *frame)
+int inbox_put(struct inbox *inbox, const struct iovec *iov, uint32_t len,
+              const struct inbox_note *note)
 {
     struct iovec piece[2];
     uint64_t block;
     size_t used = 0;
     unsigned to = 0;
 
-    if (claim(inbox, blocks_of(frame->len), &block) < 0)
+    if (claim(inbox, blocks_of(len), &block) < 0)
         return -ENOBUFS;
-    pieces_of(inbox, block, frame->len, piece);
-    for (uint32_t left = frame->len; left != 0; iov++) {
+    pieces_of(inbox, block, len, piece);
+    for (uint32_t left = len; left != 0; iov++) {
         for (size_t from = 0; from < iov->iov_len && left != 0;) {
             size_t part = MIN(MIN(iov->iov_len - from, piece[to].iov_len - used), left);
 
@@ -111,39 +88,35 @@ int inbox_put(struct inbox *inbox, const struct iovec *iov, const struct inbox_f
             }
         }
     }
-    inbox->frame[block % INBOX_BLOCKS] = *frame;
+    inbox->entry[block % INBOX_BLOCKS] = (struct inbox_entry){.len = len, .note = *note};
     atomic_store_explicit(&inbox->whole[block % INBOX_BLOCKS], lap_of(block),
                           memory_order_release); /* partner: inbox_peek */
-    wake(inbox);
     return 0;
 }
 
-int inbox_peek(struct inbox *inbox, struct iovec ret_iov[2], struct inbox_frame *ret_frame)
+int inbox_empty(const struct inbox *inbox)
 {
-    uint64_t head = atomic_load_explicit(&inbox->head, memory_order_relaxed);
+    return atomic_load_explicit(&inbox->head, memory_order_acquire) ==
+           atomic_load_explicit(&inbox->tail, memory_order_relaxed);
+}
 
-    if (atomic_load_explicit(&inbox->whole[head % INBOX_BLOCKS], memory_order_acquire) !=
-        lap_of(head))
+int inbox_peek(struct inbox *inbox, const struct inbox_view *before, struct inbox_view *ret_view)
+{
+    uint64_t block =
+        before != NULL ? before->end : atomic_load_explicit(&inbox->head, memory_order_relaxed);
+    const struct inbox_entry *entry = &inbox->entry[block % INBOX_BLOCKS];
+
+    if (atomic_load_explicit(&inbox->whole[block % INBOX_BLOCKS], memory_order_acquire) !=
+        lap_of(block))
         return 0;
-    *ret_frame = inbox->frame[head % INBOX_BLOCKS];
-    pieces_of(inbox, head, ret_frame->len, ret_iov);
+    ret_view->len = entry->len;
+    ret_view->note = &entry->note;
+    ret_view->iov_count = pieces_of(inbox, block, entry->len, ret_view->iov);
+    ret_view->end = block + blocks_of(entry->len);
     return 1;
 }
 
-void inbox_drop(struct inbox *inbox)
+void inbox_drop(struct inbox *inbox, const struct inbox_view *last)
 {
-    uint64_t head = atomic_load_explicit(&inbox->head, memory_order_relaxed);
-    uint32_t blocks = blocks_of(inbox->frame[head % INBOX_BLOCKS].len);
-
-    atomic_store_explicit(&inbox->head, head + blocks, memory_order_release); /* partner: claim */
-}
-
-int inbox_arm(struct inbox *inbox)
-{
-    uint64_t head = atomic_load_explicit(&inbox->head, memory_order_relaxed);
-
-    atomic_store_explicit(&inbox->sleeping, 1, memory_order_relaxed);
-    atomic_thread_fence(memory_order_seq_cst); /* partner: wake */
-    return atomic_load_explicit(&inbox->whole[head % INBOX_BLOCKS], memory_order_acquire) ==
-           lap_of(head);
+    atomic_store_explicit(&inbox->head, last->end, memory_order_release); /* partner: claim */
 }
