@@ -2,6 +2,7 @@
 #include "api/endpoint_choice.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "api/sized.h"
 #include "api/vionic_parts.h"
@@ -46,12 +47,22 @@ int endpoint_choice_parse(struct endpoint_choice *choice, const char *text, stru
     return endpoint_choice_make(choice, &(struct vionic_endpoint_config){.endpoint = text}, err);
 }
 
-struct coordinator_endpoint endpoint_choice_coordinator(const struct endpoint_choice *choice)
+/* An endpoint_opener. */
+static int port_open(void *context, const struct endpoint_spec *spec,
+                     struct endpoint **ret_endpoint, struct error *err)
+{
+    return switches_open_port(context, spec, ret_endpoint, err);
+}
+
+struct coordinator_endpoint endpoint_choice_coordinator(const struct endpoint_choice *choice,
+                                                        struct switches *switches)
 {
     struct coordinator_endpoint endpoint = {.spec = &choice->spec};
 
     if (choice->outside != NULL)
         endpoint.opener = (struct endpoint_opener){outside_endpoint_open, choice->outside};
+    else if (strcmp(choice->spec.kind, "switch") == 0)
+        endpoint.opener = (struct endpoint_opener){port_open, switches};
     return endpoint;
 }
 
@@ -74,7 +85,7 @@ void endpoint_choice_clear(struct endpoint_choice *choice)
 
 int nic_swap_endpoint(struct vionic_nic *nic, struct endpoint_choice *choice, struct error *err)
 {
-    struct coordinator_endpoint wanted = endpoint_choice_coordinator(choice);
+    struct coordinator_endpoint wanted = endpoint_choice_coordinator(choice, nic->vionic->switches);
     int result = coordinator_swap_endpoint(nic->coordinator, &wanted, err);
 
     if (result == 0) {

@@ -6,6 +6,8 @@
 #include "run/coordinator.h"
 #include "vionic.h"
 
+struct switches;
+
 struct endpoint_choice {
     struct endpoint_spec spec;    /* owned */
     struct outside_kind *outside; /* owned; NULL: one of the catalog */
@@ -17,8 +19,9 @@ int endpoint_choice_make(struct endpoint_choice *choice,
                          const struct vionic_endpoint_config *config, struct error *err);
 /* The same from a text such as `tap:ifname=tap0`. */
 int endpoint_choice_parse(struct endpoint_choice *choice, const char *text, struct error *err);
-/* As the coordinator takes it; borrows from the choice. */
-struct coordinator_endpoint endpoint_choice_coordinator(const struct endpoint_choice *choice);
+/* As the coordinator takes it; borrows from the choice, and the switches as long as the NIC. */
+struct coordinator_endpoint endpoint_choice_coordinator(const struct endpoint_choice *choice,
+                                                        struct switches *switches);
 /* The coordinator has it: the caller owns the kind now. */
 struct outside_kind *endpoint_choice_keep(struct endpoint_choice *choice);
 void endpoint_choice_clear(struct endpoint_choice *choice);

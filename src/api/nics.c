@@ -103,7 +103,7 @@ static int nic_open_coordinator(struct vionic_nic *nic, const struct vionic_nic_
     if (result == 0)
         result = endpoint_choice_make(&choice, &endpoint, err);
     if (result == 0) {
-        settings.endpoint = endpoint_choice_coordinator(&choice);
+        settings.endpoint = endpoint_choice_coordinator(&choice, vionic->switches);
         result = coordinator_open(&settings, &nic->coordinator, err);
     }
     if (result == 0)

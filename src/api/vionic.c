@@ -97,7 +97,8 @@ int vionic_create(const struct vionic_config *given, struct vionic **ret_vionic,
     if (vionic == NULL)
         return error_set(error_of(err), ENOMEM, "out of memory");
     vionic->memory_lost.fd = -1;
-    result = loop_create(&vionic->loop);
+    vionic->switches = switches_create();
+    result = vionic->switches == NULL ? -ENOMEM : loop_create(&vionic->loop);
     if (result == 0)
         result = memory_lost_watch(vionic);
     pool.workers = config.threads == VIONIC_THREADS_NONE ? 0 : MAX(config.workers, 1);
@@ -122,6 +123,7 @@ void vionic_free(struct vionic *vionic)
         return;
     while (vionic->nics != NULL)
         vionic_remove_nic(vionic->nics);
+    switches_free(vionic->switches);
     worker_pool_free(vionic->pool);
     memory_guard_unsubscribe(vionic->memory_lost.fd);
     event_bits_free(&vionic->memory_lost);

@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "base/event_bits.h"
 #include "base/loop.h"
+#include "endpoint/switch/switches.h"
 #include "run/coordinator.h"
 #include "transport/mmio.h"
 #include "transport/pci.h"
@@ -39,6 +40,7 @@ struct vionic_nic {
 struct vionic {
     struct loop *loop;             /* owned */
     struct worker_pool *pool;      /* owned */
+    struct switches *switches;     /* owned; the NICs' endpoints are in it */
     struct event_bits memory_lost; /* written to by the memory guard */
     struct loop_source memory_source;
     struct vionic_nic *nics; /* owned, in order of addition */

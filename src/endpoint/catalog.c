@@ -8,12 +8,18 @@
 #include "endpoint/loopback.h"
 #include "endpoint/null.h"
 #include "endpoint/stream/stream.h"
+#include "endpoint/switch/port.h"
 #include "endpoint/tap/tap.h"
 #include "endpoint/user/user.h"
 
 const struct endpoint_ops *const endpoint_catalog[] = {
-    &user_endpoint_ops,     &tap_endpoint_ops,  &stream_endpoint_ops,
-    &loopback_endpoint_ops, &null_endpoint_ops, NULL,
+    &user_endpoint_ops,
+    &tap_endpoint_ops,
+    &stream_endpoint_ops,
+    &switch_endpoint_ops,
+    &loopback_endpoint_ops,
+    &null_endpoint_ops,
+    NULL,
 };
 
 static const struct endpoint_ops *catalog_find(const char *kind)

@@ -4,7 +4,8 @@
  *
  *   open ─> queue_open (each pair) ─> send / receive … ─> quiesce ─> queue_close ─> close
  *
- * Threads: open, close, queue_open, queue_close, set_offloads, quiesce, events and inspect are
+ * Threads: open, close, queue_open, queue_close, set_offloads, set_mac, quiesce, events and
+ * inspect are
  * called by the control thread while the worker of the queue is paused (inspect: see there). send,
  * receive and reap are called by the one worker that owns the queue. An endpoint needs no lock of
  * its own.
@@ -184,12 +185,14 @@ enum {
     ENDPOINT_OPTIONS_MAX = 64
 };
 
-/* What an operator wrote, such as `tap:ifname=tap0,mtu=9000`. */
+/* What an operator wrote, such as `tap:ifname=tap0,mtu=9000`, and for whom. */
 struct endpoint_spec {
     char *kind; /* owned */
     unsigned option_count;
     struct endpoint_option option[ENDPOINT_OPTIONS_MAX];
     unsigned queue_pairs; /* how many the NIC will open, at least 1 */
+    const char *nic_name; /* borrowed while open() runs; NULL: no NIC */
+    uint8_t mac[6];       /* the NIC's, by its configuration; zeroes: none */
     int only_if_there;    /* what it stands on is waited for, not made: see was_there */
 };
 
@@ -213,6 +216,9 @@ struct endpoint_ops {
      * before queue_open and again whenever the agreement changes. A refusal is a fault of the
      * environment. */
     int (*set_offloads)(struct endpoint *endpoint, uint32_t rx_offloads);
+
+    /* The NIC's own address changed, by the operator's word. NULL: nobody wants to know. */
+    void (*set_mac)(struct endpoint *endpoint, const uint8_t mac[6]);
 
     /* `rx` is borrowed until queue_close. */
     int (*queue_open)(struct endpoint *endpoint, unsigned index, struct endpoint_rx *rx,

@@ -210,6 +210,7 @@ void pair_rx_release(struct pair *pair);
 int pair_rx_reserve(struct pair *pair, uint32_t min, uint32_t max, struct reservation *ret);
 void pair_rx_place(struct pair *pair, uint32_t len, const struct frame_offload *offload,
                    struct frame_hash hash);
+int pair_rx_oversize(const struct pair *pair, const struct frame *frame);
 void pair_rx_count_drop(struct pair *pair, enum pair_rx_drop reason);
 
 /* Applies the rules to a frame whose first bytes are iov. 1: it is for this pair, with this hash;

@@ -398,13 +398,22 @@ static uint16_t buffers_push(struct pair *pair, uint32_t len)
 }
 
 /* virtio 1.4, 5.1.4.1: nothing above the agreed MTU; VLAN tags come on top. */
-static int oversize(const struct pair *pair, uint32_t len)
+int pair_rx_oversize(const struct pair *pair, const struct frame *frame)
+{
+    return frame->offload.gso_type == FRAME_GSO_NONE && frame->len > pair->rules.frame_max &&
+           frame->len > pair->rules.frame_max + frame_vlan_len(frame->iov, frame->iov_count);
+}
+
+/* The same for what lies at the front of the window. */
+static int oversize(const struct pair *pair, uint32_t len, const struct frame_offload *offload)
 {
     const struct chain_batch *window = &pair->scratch->rx;
+    const struct frame frame = {.iov = &window->iov[pair->window_iov],
+                                .iov_count = window->iov_used - pair->window_iov,
+                                .len = len,
+                                .offload = *offload};
 
-    return __builtin_expect(len > pair->rules.frame_max, 0) &&
-           len > pair->rules.frame_max + frame_vlan_len(&window->iov[pair->window_iov],
-                                                        window->iov_used - pair->window_iov);
+    return pair_rx_oversize(pair, &frame);
 }
 
 static void hash_to_header(struct frame_hash hash, enum byte_order order, struct net_header *header)
@@ -426,10 +435,6 @@ void pair_rx_place(struct pair *pair, uint32_t len, const struct frame_offload *
 {
     struct net_header header = {0};
 
-    if (offload->gso_type == FRAME_GSO_NONE && oversize(pair, len)) {
-        pair_rx_count_drop(pair, PAIR_RX_DROP_OVERSIZE);
-        return;
-    }
     if (__builtin_expect((offload->flags | offload->gso_type) != 0, 0) &&
         adapt(pair, len, offload, &header) < 0) {
         pair_rx_count_drop(pair, PAIR_RX_DROP_OFFLOAD);
@@ -466,7 +471,10 @@ static void rx_commit(struct endpoint_rx *rx, uint32_t len, const struct frame_o
     if (__builtin_expect(pair->rules.rx != NULL, 0) &&
         !pair_rx_admit(pair, &pair->scratch->rx.iov[pair->window_iov], len, offload, &hash))
         return;
-    pair_rx_place(pair, len, offload, hash);
+    if (__builtin_expect(len > pair->rules.frame_max, 0) && oversize(pair, len, offload))
+        pair_rx_count_drop(pair, PAIR_RX_DROP_OVERSIZE);
+    else
+        pair_rx_place(pair, len, offload, hash);
 }
 
 const struct endpoint_rx_ops pair_rx_ops = {

@@ -13,12 +13,17 @@ enum {
     MERGE_LEN_MIN = 512, /* bytes of a frame that is worth the look */
 };
 
-/* 0, or what pair_rx_reserve said. */
+/* 0, or what pair_rx_reserve said. What the guest may not have is not written into its buffers. */
 static int place(struct pair *pair, const struct frame *frame, struct frame_hash hash)
 {
     struct reservation room;
-    int result = pair_rx_reserve(pair, frame->len, frame->len, &room);
+    int result;
 
+    if (__builtin_expect(frame->len > pair->rules.frame_max, 0) && pair_rx_oversize(pair, frame)) {
+        pair_rx_count_drop(pair, PAIR_RX_DROP_OVERSIZE);
+        return 0;
+    }
+    result = pair_rx_reserve(pair, frame->len, frame->len, &room);
     if (__builtin_expect(result < 0, 0))
         return result;
     if (room.iov[0].iov_len >= frame->len && frame->iov[0].iov_len >= frame->len)

@@ -153,9 +153,10 @@ static int endpoint_and_device(struct coordinator *coordinator,
 
     if (result < 0)
         return error_set(err, -result, "out of memory");
-    coordinator->spec.queue_pairs = config->nic.queue_pairs;
     coordinator->opener = config->endpoint.opener;
-    result = coordinator_open_endpoint(&coordinator->opener, &coordinator->spec, &endpoint, err);
+    coordinator->nic.config = config->nic; /* whose the endpoint is; completed by what it can do */
+    result = coordinator_open_endpoint(coordinator, &coordinator->opener, &coordinator->spec,
+                                       &endpoint, err);
     if (result < 0)
         return result;
     result = device_init(coordinator, &config->nic, endpoint, err);

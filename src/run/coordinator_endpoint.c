@@ -123,10 +123,13 @@ void coordinator_update_link(struct coordinator *coordinator)
 
 /* ---- the endpoint's life ---------------------------------------------------------------- */
 
-int coordinator_open_endpoint(const struct endpoint_opener *opener,
-                              const struct endpoint_spec *spec, struct endpoint **ret_endpoint,
+int coordinator_open_endpoint(struct coordinator *coordinator, const struct endpoint_opener *opener,
+                              struct endpoint_spec *spec, struct endpoint **ret_endpoint,
                               struct error *err)
 {
+    spec->queue_pairs = coordinator->nic.config.queue_pairs;
+    spec->nic_name = coordinator->name;
+    memcpy(spec->mac, coordinator->nic.config.mac, sizeof(spec->mac));
     if (opener->open != NULL)
         return opener->open(opener->context, spec, ret_endpoint, err);
     return endpoint_open(spec, ret_endpoint, err);
@@ -204,8 +207,8 @@ void coordinator_drop_endpoint(struct coordinator *coordinator)
 int coordinator_take_endpoint(struct coordinator *coordinator, struct error *err)
 {
     struct endpoint *endpoint;
-    int result =
-        coordinator_open_endpoint(&coordinator->opener, &coordinator->spec, &endpoint, err);
+    int result = coordinator_open_endpoint(coordinator, &coordinator->opener, &coordinator->spec,
+                                           &endpoint, err);
 
     if (result < 0)
         return result;

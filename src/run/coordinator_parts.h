@@ -96,8 +96,9 @@ void coordinator_update_link(struct coordinator *coordinator) CONTROL_ONLY;
 /* The device model's part of it: 1 if the driver is to be told. */
 int coordinator_look_at_link(struct coordinator *coordinator);
 
-int coordinator_open_endpoint(const struct endpoint_opener *opener,
-                              const struct endpoint_spec *spec, struct endpoint **ret_endpoint,
+/* As one of this card: completes the spec by what it has to know of that. */
+int coordinator_open_endpoint(struct coordinator *coordinator, const struct endpoint_opener *opener,
+                              struct endpoint_spec *spec, struct endpoint **ret_endpoint,
                               struct error *err);
 /* Can it stand behind this card, as its driver knows it? */
 int coordinator_check_endpoint(struct coordinator *coordinator, struct endpoint *endpoint,

@@ -226,6 +226,8 @@ int coordinator_set_mac(struct coordinator *coordinator, const uint8_t mac[6], s
                          "the address is a multicast one (its first byte is odd); a card needs a "
                          "unicast one");
     visible = nic_set_mac(&coordinator->nic, mac);
+    if (coordinator->endpoint != NULL && coordinator->endpoint->ops->set_mac != NULL)
+        coordinator->endpoint->ops->set_mac(coordinator->endpoint, mac);
     coordinator_update_all(coordinator);
     if (visible)
         coordinator_tell_config(coordinator);

@@ -20,7 +20,8 @@ struct swap {
 
 static int open_and_check(struct coordinator *coordinator, struct swap *swap, struct error *err)
 {
-    int result = coordinator_open_endpoint(&swap->opener, &swap->spec, &swap->endpoint, err);
+    int result =
+        coordinator_open_endpoint(coordinator, &swap->opener, &swap->spec, &swap->endpoint, err);
 
     if (result < 0) {
         swap->endpoint = NULL;
@@ -166,7 +167,6 @@ int coordinator_swap_endpoint(struct coordinator *coordinator,
 
     if (result < 0)
         return error_set(err, -result, "out of memory");
-    swap.spec.queue_pairs = coordinator->nic.config.queue_pairs;
     result = swap_run(coordinator, &swap, err);
     if (result == 0) {
         change_places(coordinator, &swap);

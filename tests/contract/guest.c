@@ -12,6 +12,7 @@
 #include "check.h"
 #include "endpoint/catalog.h"
 #include "endpoint/spec.h"
+#include "endpoint/switch/switches.h"
 
 /* ---- endpoint_rx --------------------------------------------------------------------------------
  */
@@ -109,11 +110,36 @@ static unsigned guest_deliver(struct endpoint_rx *rx, const struct frame *frames
     return count;
 }
 
+static void guest_enter(struct endpoint_rx *rx, struct endpoint_rx *from)
+{
+    struct guest *guest = (struct guest *)rx;
+
+    assert_ptr_not_equal(rx, from);
+    assert_ptr_equal(rx->worker, from->worker);
+    assert_false(guest->in_call);
+    guest->in_call = 1;
+}
+
+static void guest_leave(struct endpoint_rx *rx)
+{
+    struct guest *guest = (struct guest *)rx;
+
+    guest->in_call = 0;
+    guest_forget_room(guest);
+}
+
+static void guest_wake(struct endpoint_waker *waker)
+{
+    CONTAINER_OF(waker, struct guest, waker)->woken = 1;
+}
+
 static const struct endpoint_rx_ops guest_rx_ops = {
     .reserve = guest_reserve,
     .commit = guest_commit,
     .drop = guest_drop,
     .deliver = guest_deliver,
+    .enter = guest_enter,
+    .leave = guest_leave,
 };
 
 /* ---- life ---------------------------------------------------------------------------------------
@@ -121,10 +147,26 @@ static const struct endpoint_rx_ops guest_rx_ops = {
 
 void guest_init(struct guest *guest)
 {
-    *guest = (struct guest){.rx.ops = &guest_rx_ops};
+    *guest = (struct guest){.rx.ops = &guest_rx_ops, .waker.wake = guest_wake};
+    guest->rx.waker = &guest->waker;
+    guest->rx.worker = &guest_worker;
     guest->kind = GUEST_MERGEABLE;
     guest->buffer_len = 2048;
     guest->buffer_count = GUEST_NO_LIMIT;
+}
+
+struct switches *guest_switches;
+const int guest_worker;
+
+int guest_endpoint_open(const struct endpoint_spec *spec, struct endpoint **ret_endpoint,
+                        struct error *err)
+{
+    if (strcmp(spec->kind, "switch") != 0)
+        return endpoint_open(spec, ret_endpoint, err);
+    if (guest_switches == NULL)
+        guest_switches = switches_create();
+    *ret_endpoint = NULL;
+    return switches_open_port(guest_switches, spec, ret_endpoint, err);
 }
 
 void guest_queue_open(struct guest *guest, unsigned index)
@@ -144,7 +186,7 @@ void guest_open(struct guest *guest, const char *text)
 
     guest_init(guest);
     if (endpoint_spec_parse(&spec, text, &err) < 0 ||
-        endpoint_open(&spec, &guest->endpoint, &err) < 0)
+        guest_endpoint_open(&spec, &guest->endpoint, &err) < 0)
         fail_msg("%s: %s", text, err.text);
     endpoint_spec_clear(&spec);
     assert_int_equal(guest->endpoint->ops->set_offloads(guest->endpoint, 0), 0);
@@ -201,6 +243,7 @@ unsigned guest_receive(struct guest *guest, unsigned budget)
     if (guest->endpoint->ops->receive == NULL)
         return 0;
     guest->in_call = 1;
+    guest->woken = 0;
     done = guest->endpoint->ops->receive(guest->queue, budget);
     guest->in_call = 0;
     guest_forget_room(guest);
@@ -214,7 +257,7 @@ int guest_wait(struct guest *guest, int timeout_ms)
 {
     struct pollfd wait = {.fd = guest->endpoint->ops->wait_fd(guest->queue), .events = POLLIN};
 
-    if (guest->reads_ahead && guest->more)
+    if (guest->woken || (guest->reads_ahead && guest->more))
         return 1;
     return poll(&wait, wait.fd < 0 ? 0 : 1, timeout_ms) > 0;
 }

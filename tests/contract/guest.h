@@ -25,6 +25,8 @@ struct guest_frame {
 
 struct guest {
     struct endpoint_rx rx;
+    struct endpoint_waker waker;
+    int woken;                    /* since the last receive() */
     struct endpoint *endpoint;    /* owned from guest_open to guest_close */
     struct endpoint_queue *queue; /* owned likewise; NULL while it is closed */
 
@@ -47,6 +49,14 @@ struct guest {
     struct iovec iov[RESERVE_MAX_SPANS];
 };
 
+/* Where the kind `switch` is opened. */
+extern struct switches *guest_switches;
+/* All guests are this worker's. */
+extern const int guest_worker;
+
+/* As endpoint_open, and switches. */
+int guest_endpoint_open(const struct endpoint_spec *spec, struct endpoint **ret_endpoint,
+                        struct error *err);
 /* Opens `text` as an endpoint and its queue 0, with unlimited mergeable buffers of 2 KiB; fails the
  * test if it can't. */
 void guest_open(struct guest *guest, const char *text);

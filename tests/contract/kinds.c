@@ -9,6 +9,7 @@
 
 #include "base/checked.h"
 #include "check.h"
+#include "endpoint/spec.h"
 #include "host.h"
 
 /* Offers one frame until it is taken, which may need the guest to receive in between. */
@@ -117,6 +118,97 @@ static void provoke_over_stream(struct guest *guest, unsigned count)
     }
 }
 
+/* ---- switch: another port, with a guest that takes everything at once ---------------------------
+ */
+
+struct taker {
+    struct endpoint_rx rx;
+    struct endpoint_waker waker;
+    struct endpoint *endpoint;
+    struct endpoint_queue *queue;
+};
+
+static unsigned taker_deliver(struct endpoint_rx *rx, const struct frame *frames, unsigned count)
+{
+    (void)rx;
+    (void)frames;
+    return count;
+}
+
+static void taker_enter(struct endpoint_rx *rx, struct endpoint_rx *from)
+{
+    assert_ptr_equal(rx->worker, from->worker);
+}
+
+static void taker_leave(struct endpoint_rx *rx)
+{
+    (void)rx;
+}
+
+static void taker_wake(struct endpoint_waker *waker)
+{
+    struct taker *taker = CONTAINER_OF(waker, struct taker, waker);
+
+    taker->endpoint->ops->receive(taker->queue, 1000);
+}
+
+static const struct endpoint_rx_ops taker_ops = {
+    .deliver = taker_deliver,
+    .enter = taker_enter,
+    .leave = taker_leave,
+};
+
+static struct taker near_taker, far_taker; /* of the guest's worker, and of another one */
+
+static void prepare_taker(struct taker *taker, const char *text, const void *worker)
+{
+    struct endpoint_spec spec;
+    struct error err = {""};
+
+    if (taker->endpoint != NULL)
+        return;
+    *taker = (struct taker){.rx = {.ops = &taker_ops, .worker = worker}, .waker = {taker_wake}};
+    taker->rx.waker = &taker->waker;
+    assert_int_equal(endpoint_spec_parse(&spec, text, &err), 0);
+    assert_int_equal(guest_endpoint_open(&spec, &taker->endpoint, &err), 0);
+    endpoint_spec_clear(&spec);
+    assert_int_equal(
+        taker->endpoint->ops->queue_open(taker->endpoint, 0, &taker->rx, &taker->queue, &err), 0);
+}
+
+static void prepare_near(void)
+{
+    prepare_taker(&near_taker, "switch:name=near", &guest_worker);
+}
+
+static void prepare_far(void)
+{
+    prepare_taker(&far_taker, "switch:name=far", &far_taker);
+}
+
+static void provoke_by_taker(struct taker *taker, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        struct test_frame frame;
+
+        test_frame_make(&frame, 300, 1 + i % 3, i);
+        assert_int_equal(taker->endpoint->ops->send(taker->queue, &frame.frame, 1), 1);
+        test_frame_free(&frame);
+    }
+}
+
+static void provoke_near(struct guest *guest, unsigned count)
+{
+    (void)guest;
+    provoke_by_taker(&near_taker, count);
+}
+
+static void provoke_far(struct guest *guest, unsigned count)
+{
+    (void)guest;
+    provoke_by_taker(&far_taker, count);
+}
+
 const struct kind kinds[] = {
     {"null", "null", KIND_SILENT, FRAME_LEN_MAX, NULL, NULL},
     {"null-generate", "null:generate=300", KIND_ENDLESS, FRAME_LEN_MAX, provoke_nothing, NULL},
@@ -126,6 +218,10 @@ const struct kind kinds[] = {
     {"tap", "tap:ifname=contract0", KIND_NEEDS_ETHERNET, 1514, provoke_from_host, NULL},
     {"stream", "stream:fd=900", KIND_READS_AHEAD, FRAME_LEN_MAX, provoke_over_stream,
      prepare_stream},
+    {"switch-near", "switch:name=near", KIND_READS_AHEAD, FRAME_LEN_MAX, provoke_near,
+     prepare_near},
+    {"switch-far", "switch:name=far,anti-spoof=off", KIND_READS_AHEAD, FRAME_LEN_MAX, provoke_far,
+     prepare_far},
 #ifdef TEST_HAVE_USER
     {"user", "user", 0, 1514, provoke_by_arp, NULL},
 #endif

@@ -13,6 +13,7 @@
 #include "base/checked.h"
 #include "endpoint/catalog.h"
 #include "endpoint/spec.h"
+#include "endpoint/switch/switches.h"
 #include "host.h"
 #include "nic/nic.h"
 
@@ -60,11 +61,13 @@ static const char middle[] =
     "come*: it delivers frames of the MTU's size, with whole checksums. For a driver that did not\n"
     "agree, or switched it off, the kernel makes segments in front of `tap`, and vionic makes "
     "them\n"
-    "behind `loopback` and `user`, with whole checksums unless `guest_csum` was agreed on.\n"
+    "behind `switch`, `loopback` and `user`, with whole checksums unless `guest_csum` was agreed "
+    "on.\n"
     "Segments of one TCP flow that an endpoint delivers from its own memory in one go are merged\n"
-    "(`src/nic/merge.c`) for a driver that takes large ones. Frames in UDP tunnels come back "
+    "(`src/nic/merge.c`) for a driver that takes large ones. Frames in UDP tunnels come "
     "through\n"
-    "`loopback` to a driver that agreed, and are dropped and counted (`offload`) for one that did "
+    "`switch` and `loopback` to a driver that agreed, and are dropped and counted (`offload`) for "
+    "one that did "
     "not.\n"
     "\n";
 
@@ -90,8 +93,12 @@ __attribute__((format(printf, 1, 2))) static void put(const char *format, ...)
 /* Some kinds don't open without an option. */
 static const char *spec_of(const struct endpoint_ops *ops)
 {
+    if (strcmp(ops->kind, "switch") == 0)
+        return "switch:name=lan0";
     return strcmp(ops->kind, "stream") == 0 ? "stream:path=/nobody/listens/here" : ops->kind;
 }
+
+static struct switches *switches;
 
 static int ask_kind(struct table *table, const struct endpoint_ops *ops)
 {
@@ -105,7 +112,9 @@ static int ask_kind(struct table *table, const struct endpoint_ops *ops)
 
     result = endpoint_spec_parse(&spec, spec_of(ops), &err);
     if (result == 0) {
-        result = endpoint_open(&spec, &endpoint, &err);
+        result = strcmp(ops->kind, "switch") == 0
+                     ? switches_open_port(switches, &spec, &endpoint, &err)
+                     : endpoint_open(&spec, &endpoint, &err);
         endpoint_spec_clear(&spec);
     }
     if (result < 0) {
@@ -175,10 +184,12 @@ int main(int argc, char **argv)
         printf("skipping: %s\n", missing);
         return SKIPPED;
     }
+    switches = switches_create();
     for (unsigned i = 0; endpoint_catalog[i] != NULL && i < KINDS_MAX; i++) {
         if (ask_kind(&table, endpoint_catalog[i]) < 0)
             return 1;
     }
+    switches_free(switches);
     put("%s", head);
     put_rows(&table, from_driver, ARRAY_COUNT(from_driver), "vionic");
     put("%s", middle);

@@ -60,7 +60,7 @@ static void unknown_option_is_refused_by_name(void **state)
 
     assert_int_equal(endpoint_spec_parse(&spec, kind->spec, &err), 0);
     assert_int_equal(endpoint_spec_add(&spec, "colour", "blue", &err), 0);
-    assert_int_equal(endpoint_open(&spec, &endpoint, &err), -EINVAL);
+    assert_int_equal(guest_endpoint_open(&spec, &endpoint, &err), -EINVAL);
     assert_null(endpoint);
     assert_non_null(strstr(err.text, "colour"));
     assert_non_null(strstr(err.text, spec.kind));
