@@ -101,7 +101,7 @@ static void every_mistake_gets_a_sentence(void **state)
     static const char *const cases[][3] = {
         {"", "kind is missing", "KIND:key=value"},
         {":a=b", "kind is missing", "KIND:key=value"},
-        {"tun", "'tun'", "user, tap, stream, loopback, null"},
+        {"tun", "'tun'", "user, tap, stream, switch, loopback, null"},
         {"null:generate", "'generate'", "key=value"},
         {"null:=5", "'=5'", "key=value"},
         {"null:generate=64,,rate=5", "empty", "comma"},
