@@ -379,7 +379,8 @@ static void drain(struct stream *stream)
     }
     FUZZ_CHECK(used_idx(stream, BED_TX) == (uint16_t)stream->offered, "%u of %u chains are done",
                used_idx(stream, BED_TX), stream->offered);
-    FUZZ_CHECK(pair->tx_resume == 0 && pair->endpoint_rx.resume == 0, "nothing left, and yet to resume");
+    FUZZ_CHECK(pair->tx_resume == 0 && pair->endpoint_rx.resume == 0,
+               "nothing left, and yet to resume");
 }
 
 static void stream_init(struct stream *stream, struct fuzz_input *input)
