@@ -372,7 +372,7 @@ static void faults_drop(struct coordinator *coordinator, unsigned queue)
 }
 
 /* All at one moment: a frame that loops back is not sent by one ring and lost at the other. */
-ROLE_UNCHECKED static void stop_all(struct coordinator *coordinator)
+void coordinator_stop_all(struct coordinator *coordinator) ROLE_UNCHECKED
 {
     unsigned pairs = coordinator->nic.config.queue_pairs;
 
@@ -388,7 +388,7 @@ void coordinator_reset(struct coordinator *coordinator)
 {
     unsigned pairs = coordinator->nic.config.queue_pairs;
 
-    stop_all(coordinator); /* what moves until then does by what was agreed */
+    coordinator_stop_all(coordinator); /* what moves until then does by what was agreed */
     nic_reset(&coordinator->nic);
     for (unsigned i = 0; i < 2 * pairs; i++) {
         faults_drop(coordinator, i);

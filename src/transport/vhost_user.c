@@ -46,6 +46,7 @@ static void session_end(struct vhost_user *vhost_user)
     vhost_user->connection.fd = -1;
     /* To a front-end a closed socket means that nobody looks at its memory any more. */
     vhost_user_rings_reset(vhost_user);
+    vhost_user_rings_init(vhost_user);
     vhost_user_memory_drop(vhost_user);
     vhost_user_log_drop(vhost_user);
     vhost_user_connection_close(&vhost_user->peer);

@@ -14,22 +14,32 @@ static void ring_fire(void *context)
     fd_signal(ring->call_fd);
 }
 
+static void ring_init(struct vhost_user *vhost_user, unsigned index)
+{
+    vhost_user->ring[index] = (struct vhost_user_ring){
+        .owner = vhost_user, .index = index, .kick_fd = -1, .call_fd = -1, .err_fd = -1};
+}
+
 void vhost_user_rings_init(struct vhost_user *vhost_user)
 {
     for (unsigned i = 0; i < vhost_user->ring_count; i++)
-        vhost_user->ring[i] = (struct vhost_user_ring){
-            .owner = vhost_user, .index = i, .kick_fd = -1, .call_fd = -1, .err_fd = -1};
+        ring_init(vhost_user, i);
 }
 
 void vhost_user_rings_reset(struct vhost_user *vhost_user)
 {
-    coordinator_reset(vhost_user->coordinator);
+    coordinator_stop_all(vhost_user->coordinator);
     for (unsigned i = 0; i < vhost_user->ring_count; i++) {
-        fd_close(&vhost_user->ring[i].kick_fd);
-        fd_close(&vhost_user->ring[i].call_fd);
-        fd_close(&vhost_user->ring[i].err_fd);
+        struct vhost_user_ring *ring = &vhost_user->ring[i];
+
+        fd_close(&ring->kick_fd);
+        fd_close(&ring->call_fd);
+        fd_close(&ring->err_fd);
+        ring_init(vhost_user, i);
+        ring->left_at = coordinator_stop_queue(vhost_user->coordinator, i);
+        ring->left = 1;
     }
-    vhost_user_rings_init(vhost_user);
+    coordinator_reset(vhost_user->coordinator);
 }
 
 int vhost_user_ring_running(struct vhost_user_ring *ring)
@@ -70,6 +80,7 @@ int vhost_user_ring_try_start(struct vhost_user_ring *ring, struct error *err)
                                          ring->kick_fd, err);
     if (result < 0)
         return result;
+    ring->left = 0;
     if (!(vhost_user->features & VHOST_USER_F_PROTOCOL_FEATURES))
         vhost_user_ring_enable(ring, 1);
     if (vhost_user->notice_due)

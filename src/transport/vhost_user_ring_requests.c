@@ -114,11 +114,15 @@ int vhost_user_set_vring_base(struct vhost_user_call *call)
 
     if (result == 0)
         result = base_check(call);
-    if (result == 0)
-        ring->base = call->payload->state.num;
-    return result;
+    if (result < 0)
+        return result;
+    ring->base = call->payload->state.num;
+    ring->left = 0;
+    return 0;
 }
 
+/* QEMU 7.2 ends a session with status 0, which is a reset, and only then asks where the
+ * rings stopped. */
 int vhost_user_get_vring_base(struct vhost_user_call *call)
 {
     struct vhost_user_ring *ring = vhost_user_ring_find(call, call->payload->state.index);
@@ -130,7 +134,7 @@ int vhost_user_get_vring_base(struct vhost_user_call *call)
     fd_close(&ring->kick_fd);
     fd_close(&ring->call_fd);
     ring->has_kick = 0;
-    call->payload->state.num = ring->base;
+    call->payload->state.num = ring->left ? ring->left_at : ring->base;
     call->reply_size = sizeof(call->payload->state);
     return 0;
 }

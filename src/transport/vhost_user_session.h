@@ -11,8 +11,10 @@
 struct vhost_user_ring {
     struct vhost_user *owner; /* back-pointer */
     unsigned index;
-    uint16_t size; /* 0: not set */
-    uint32_t base; /* in the ring format's encoding */
+    uint16_t size;    /* 0: not set */
+    uint32_t base;    /* in the ring format's encoding */
+    uint32_t left_at; /* where a reset found it, if it was not set up since */
+    uint8_t left;
     uint8_t has_addr;
     uint8_t has_kick; /* a kick came, with an fd or with the word that there is none */
     uint8_t enabled;

@@ -155,21 +155,28 @@ class UmlGuest(Guest):
 
 
 class QemuGuest(Guest):
-    """`nics` are dicts: socket, mac, and optionally queues, reconnect (seconds), server, properties."""
+    """`nics` are dicts: socket, mac, and optionally queues, reconnect (seconds), server, properties.
+    `monitor` is the path of a QMP socket to make. With `incoming` there is no guest yet: one that
+    runs elsewhere arrives at that URI."""
 
     boot_timeout = 150
 
-    def __init__(self, nics, cpus=1, kernel_arguments="", reboots=False):
-        command = qemu_command(nics, cpus, kernel_arguments) + ["-serial", "stdio"]
+    def __init__(self, nics, cpus=1, kernel_arguments="", reboots=False, memory=256, monitor=None,
+                 incoming=None):
+        command = qemu_command(nics, cpus, kernel_arguments, memory) + ["-serial", "stdio"]
+        if monitor:
+            command += ["-qmp", f"unix:{monitor},server=on,wait=off"]
+        if incoming:
+            command += ["-incoming", incoming]
         super().__init__(command + ([] if reboots else ["-no-reboot"]))
 
 
-def qemu_command(nics, cpus=1, kernel_arguments=""):
+def qemu_command(nics, cpus=1, kernel_arguments="", memory=256):
     """The guest without a console: add -serial."""
     command = [
         "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
-        "-machine", "q35,memory-backend=memory", "-accel", "tcg", "-smp", str(cpus), "-m", "256",
-        "-object", "memory-backend-memfd,id=memory,size=256M,share=on",
+        "-machine", "q35,memory-backend=memory", "-accel", "tcg", "-smp", str(cpus),
+        "-m", str(memory), "-object", f"memory-backend-memfd,id=memory,size={memory}M,share=on",
         "-kernel", images.KERNEL, "-initrd", images.image("qemu"),
         "-append", f"console=ttyS0 quiet panic=-1 {kernel_arguments}", "-monitor", "none",
     ]

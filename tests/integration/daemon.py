@@ -44,11 +44,11 @@ class Folder:
 class Daemon:
     """`nics` are --nic SPECs. The daemon is running and answers when the constructor is through."""
 
-    def __init__(self, folder, nics, network=None, arguments=()):
+    def __init__(self, folder, nics, network=None, arguments=(), program=None):
         self.control = folder / "control.sock"
         self.log_path = folder / "vionic.log"
         specs = [word for nic in nics for word in ("--nic", nic)]
-        self._command = [*(network.prefix if network else []), executable(), "run",
+        self._command = [*(network.prefix if network else []), program or executable(), "run",
                          "--control", self.control, *specs, *arguments]
         self._process = None
         cases.show_on_failure("the daemon's log", self.log)
