@@ -188,6 +188,10 @@ uint32_t pair_wants(const struct pair *pair);
 /* Both rings given up by an endpoint that goes away: completes what it still held. */
 void pair_reap_all(struct pair *pair, struct pair_scratch *scratch) NEEDS_DATA;
 
+/* Sends a frame that is not the guest's; an asynchronous endpoint may hold its memory afterwards.
+ * -EAGAIN: the endpoint did not take it. */
+int pair_send_own(struct pair *pair, struct pair_scratch *scratch, struct frame *frame) NEEDS_DATA;
+
 void pair_inspect(struct pair *pair, struct inspect *visitor);
 
 /* ---- between pair.c, tx.c and rx.c ------------------------------------------------------ */

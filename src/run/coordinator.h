@@ -103,6 +103,11 @@ void coordinator_set_log(struct coordinator *coordinator, unsigned queue,
 void coordinator_hold_queue(struct coordinator *coordinator, unsigned queue) TAKES_DATA;
 void coordinator_release_queue(struct coordinator *coordinator, unsigned queue) DROPS_DATA;
 
+/* A frame of ours, not the guest's, out of the first pair's endpoint queue, also while its rings
+ * are stopped. -ENETDOWN: there is no endpoint or link; -EAGAIN: the endpoint takes nothing now. */
+int coordinator_send_frame(struct coordinator *coordinator, const void *bytes,
+                           uint32_t len) CONTROL_ONLY;
+
 /* Everything stopped, the device as at power-up; the memory table stays. */
 void coordinator_reset(struct coordinator *coordinator) CONTROL_ONLY;
 /* Who comes next has read nothing of the device yet: its offer, and its MTU where that is the

@@ -100,6 +100,42 @@ void coordinator_connect_pair(struct coordinator *coordinator, unsigned index)
         retry_later(coordinator);
 }
 
+/* ---- frames of our own ------------------------------------------------------------------ */
+
+NEEDS_DATA static int frame_send(struct coordinator *coordinator, uint32_t len)
+{
+    struct worker_pair *worker_pair = &coordinator->pairs[0];
+    struct pair *pair = &worker_pair->pair;
+    struct iovec iov = {.iov_base = coordinator->own_frame, .iov_len = len};
+    struct frame frame = {.iov = &iov, .iov_count = 1, .len = len};
+    int for_this = pair->endpoint_queue == NULL;
+    int result;
+
+    if (for_this)
+        coordinator_connect_pair(coordinator, 0);
+    if (pair->endpoint_queue == NULL)
+        return -ENETDOWN;
+    result = pair_send_own(pair, worker_scratch(worker_pair->worker), &frame);
+    if (for_this)
+        coordinator_disconnect_pair(worker_pair);
+    return result;
+}
+
+int coordinator_send_frame(struct coordinator *coordinator, const void *bytes,
+                           uint32_t len) ROLE_UNCHECKED
+{
+    struct worker *worker = coordinator->pairs[0].worker;
+    int result;
+
+    if (coordinator->endpoint == NULL || !nic_link_up(&coordinator->nic))
+        return -ENETDOWN;
+    worker_pause(worker);
+    memcpy(coordinator->own_frame, bytes, MIN(len, sizeof(coordinator->own_frame)));
+    result = frame_send(coordinator, MIN(len, (uint32_t)sizeof(coordinator->own_frame)));
+    worker_resume(worker);
+    return result;
+}
+
 /* ---- the link ----------------------------------------------------------------------------- */
 
 /* As the endpoint has it; 1 if the driver can see a difference. */

@@ -19,7 +19,8 @@
 #include "run/coordinator.h"
 
 enum {
-    COORDINATOR_NAME_LEN = 32
+    COORDINATOR_NAME_LEN = 32,
+    COORDINATOR_FRAME_LEN = 64,
 };
 
 struct coordinator {
@@ -46,6 +47,7 @@ struct coordinator {
     uint8_t follows_mtu;         /* the operator leaves it to the endpoint */
     uint8_t follows_speed;       /* likewise */
     uint8_t announce_due;        /* the network may have changed: as soon as the link is up */
+    uint8_t own_frame[COORDINATOR_FRAME_LEN]; /* a slow endpoint may hold it for a while */
 
     struct loop_timer blip; /* runs while the link is down for new speed and duplex */
     uint64_t blip_end_ns;   /* however slow the driver is */

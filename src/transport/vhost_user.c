@@ -55,6 +55,7 @@ static void session_end(struct vhost_user *vhost_user)
     vhost_user->features_refused = 0;
     vhost_user->protocol_features = 0;
     vhost_user->notice_due = 0;
+    vhost_user->announce.due = 0;
 }
 
 static void session_ready(struct loop_source *source, uint32_t events)
@@ -363,5 +364,6 @@ void vhost_user_inspect(struct vhost_user *vhost_user, struct inspect *visitor)
     inspect_hex(visitor, "protocol_features", vhost_user->protocol_features);
     inspect_memory(vhost_user->memory, visitor);
     vhost_user_log_inspect(vhost_user, visitor);
+    vhost_user_announce_inspect(vhost_user, visitor);
     inspect_leave(visitor);
 }

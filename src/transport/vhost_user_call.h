@@ -64,3 +64,7 @@ int vhost_user_rem_mem_reg(struct vhost_user_call *call);
 
 int vhost_user_set_log_base(struct vhost_user_call *call);
 int vhost_user_set_log_fd(struct vhost_user_call *call);
+
+/* ---- vhost_user_announce.c -------------------------------------------------------------- */
+
+int vhost_user_send_rarp(struct vhost_user_call *call);

@@ -8,11 +8,11 @@
 #include "base/fd.h"
 
 static const uint64_t protocol_features_offered =
-    VHOST_USER_PROTOCOL_MQ | VHOST_USER_PROTOCOL_LOG_SHMFD | VHOST_USER_PROTOCOL_REPLY_ACK |
-    VHOST_USER_PROTOCOL_MTU | VHOST_USER_PROTOCOL_BACKEND_REQ | VHOST_USER_PROTOCOL_CROSS_ENDIAN |
-    VHOST_USER_PROTOCOL_CONFIG | VHOST_USER_PROTOCOL_BACKEND_SEND_FD |
-    VHOST_USER_PROTOCOL_RESET_DEVICE | VHOST_USER_PROTOCOL_CONFIGURE_MEM_SLOTS |
-    VHOST_USER_PROTOCOL_STATUS;
+    VHOST_USER_PROTOCOL_MQ | VHOST_USER_PROTOCOL_LOG_SHMFD | VHOST_USER_PROTOCOL_RARP |
+    VHOST_USER_PROTOCOL_REPLY_ACK | VHOST_USER_PROTOCOL_MTU | VHOST_USER_PROTOCOL_BACKEND_REQ |
+    VHOST_USER_PROTOCOL_CROSS_ENDIAN | VHOST_USER_PROTOCOL_CONFIG |
+    VHOST_USER_PROTOCOL_BACKEND_SEND_FD | VHOST_USER_PROTOCOL_RESET_DEVICE |
+    VHOST_USER_PROTOCOL_CONFIGURE_MEM_SLOTS | VHOST_USER_PROTOCOL_STATUS;
 
 /* ---- features, status, config ----------------------------------------------------------- */
 
@@ -182,6 +182,7 @@ int vhost_user_set_status(struct vhost_user_call *call)
         return vhost_user_reset_device(call);
     nic_write_status(vhost_user_call_nic(call), (uint8_t)call->payload->u64,
                      vhost_user->features_refused ? NULL : &accepted);
+    vhost_user_announce_arrival(vhost_user);
     return 0;
 }
 

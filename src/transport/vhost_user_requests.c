@@ -83,6 +83,7 @@ static const struct request {
     [VHOST_USER_GET_QUEUE_NUM] = {"GET_QUEUE_NUM", 0, 0, ANSWER_OWN, vhost_user_get_queue_num},
     [VHOST_USER_SET_VRING_ENABLE] = {"SET_VRING_ENABLE", 8, 0, ANSWER_ACK,
                                      vhost_user_set_vring_enable},
+    [VHOST_USER_SEND_RARP] = {"SEND_RARP", 8, 0, ANSWER_ACK, vhost_user_send_rarp},
     [VHOST_USER_NET_SET_MTU] = {"NET_SET_MTU", 8, 0, ANSWER_ACK, vhost_user_net_set_mtu},
     [VHOST_USER_SET_BACKEND_REQ_FD] = {"SET_BACKEND_REQ_FD", 0, 1, ANSWER_ACK,
                                        vhost_user_set_backend_req_fd},

@@ -15,6 +15,7 @@ struct vhost_user_ring {
     uint32_t base;    /* in the ring format's encoding */
     uint32_t left_at; /* where a reset found it, if it was not set up since */
     uint8_t left;
+    uint8_t was_started; /* in this session, since the last reset */
     uint8_t has_addr;
     uint8_t has_kick; /* a kick came, with an fd or with the word that there is none */
     uint8_t enabled;
@@ -22,6 +23,14 @@ struct vhost_user_ring {
     int kick_fd; /* owned */
     int call_fd; /* owned; changed only while the queue is held */
     int err_fd;  /* owned */
+};
+
+/* Of the guest to its network. */
+struct vhost_user_announce {
+    unsigned left; /* RARP frames that may be sent at once */
+    uint64_t refilled_ns;
+    uint8_t due;                    /* the guest came from elsewhere and was not asked yet */
+    uint64_t sent, unsent, limited; /* frames; unsent: the endpoint did not take them */
 };
 
 struct vhost_user {
@@ -47,7 +56,8 @@ struct vhost_user {
     struct vhost_user_ring *ring; /* owned, ring_count of them */
     unsigned ring_count;
     struct dirty_log *log; /* owned; the queues borrow it. NULL: none was shared */
-    int log_fd;            /* owned; the log borrows it: signalled when it was written to */
+    struct vhost_user_announce announce;
+    int log_fd; /* owned; the log borrows it: signalled when it was written to */
 
     /* For inspect. */
     uint64_t sessions, messages, refused;
@@ -98,3 +108,11 @@ int vhost_user_log_check_ring(const struct vhost_user_ring *ring, struct error *
 void vhost_user_log_check(struct vhost_user *vhost_user);
 void vhost_user_log_drop(struct vhost_user *vhost_user);
 void vhost_user_log_inspect(const struct vhost_user *vhost_user, struct inspect *visitor);
+
+/* ---- vhost_user_announce.c -------------------------------------------------------------- */
+
+/* The ring has started. */
+void vhost_user_announce_ring(struct vhost_user_ring *ring);
+/* Asks the driver of a guest that has arrived to announce itself, if it is due and it can be. */
+void vhost_user_announce_arrival(struct vhost_user *vhost_user);
+void vhost_user_announce_inspect(const struct vhost_user *vhost_user, struct inspect *visitor);

@@ -598,6 +598,34 @@ static void VU_ST_02_base_with_frames_held_packed(void **state)
     check_held(state, USUAL | VIRTIO_F_RING_PACKED, 0x80088008);
 }
 
+/* QEMU 7.2 ends with status 0, and asks for the bases then. What is not asked begins anew. */
+static void check_base_after_reset(void **state, uint64_t features, const uint32_t base[2])
+{
+    struct testbed_options options = {.features = features};
+    struct testbed *bed = testbed_start(state, &options);
+    struct testbed_nic *nic = &bed->nic[VICTIM];
+
+    for (unsigned i = 0; i < 5; i++)
+        testbed_exchange(nic, 0, 100);
+    assert_int_equal(front_end_set_status(&nic->fe, 0), 0);
+    assert_int_equal(front_end_stop_vring(&nic->fe, RX), base[RX]);
+    assert_int_equal(front_end_stop_vring(&nic->fe, TX), base[TX]);
+    assert_int_equal(front_end_vring_state(&nic->fe, VU_SET_VRING_BASE, TX, 3), 0);
+    assert_int_equal(front_end_stop_vring(&nic->fe, TX), 3);
+    testbed_finish_anew(bed);
+}
+
+static void VU_ST_02_base_after_status_0(void **state)
+{
+    check_base_after_reset(state, USUAL, (const uint32_t[]){5, 5});
+}
+
+static void VU_ST_02_base_after_status_0_packed(void **state)
+{
+    check_base_after_reset(state, USUAL | VIRTIO_F_RING_PACKED,
+                           (const uint32_t[]){0x80058005, 0x800a800a});
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -626,6 +654,8 @@ int main(void)
         TESTBED_TEST(VU_SEC_08_log_that_was_not_agreed_on),
         TESTBED_TEST(VU_ST_02_base_with_frames_held),
         TESTBED_TEST(VU_ST_02_base_with_frames_held_packed),
+        TESTBED_TEST(VU_ST_02_base_after_status_0),
+        TESTBED_TEST(VU_ST_02_base_after_status_0_packed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
