@@ -161,7 +161,7 @@ class QemuGuest(Guest):
 
     boot_timeout = 150
 
-    def __init__(self, nics, cpus=1, kernel_arguments="", reboots=False, memory=256, monitor=None,
+    def __init__(self, nics, cpus=1, kernel_arguments="", reboots=False, memory="256M", monitor=None,
                  incoming=None):
         command = qemu_command(nics, cpus, kernel_arguments, memory) + ["-serial", "stdio"]
         if monitor:
@@ -171,12 +171,12 @@ class QemuGuest(Guest):
         super().__init__(command + ([] if reboots else ["-no-reboot"]))
 
 
-def qemu_command(nics, cpus=1, kernel_arguments="", memory=256):
+def qemu_command(nics, cpus=1, kernel_arguments="", memory="256M"):
     """The guest without a console: add -serial."""
     command = [
         "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
         "-machine", "q35,memory-backend=memory", "-accel", "tcg", "-smp", str(cpus),
-        "-m", str(memory), "-object", f"memory-backend-memfd,id=memory,size={memory}M,share=on",
+        "-m", memory, "-object", f"memory-backend-memfd,id=memory,size={memory},share=on",
         "-kernel", images.KERNEL, "-initrd", images.image("qemu"),
         "-append", f"console=ttyS0 quiet panic=-1 {kernel_arguments}", "-monitor", "none",
     ]

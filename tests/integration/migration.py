@@ -27,7 +27,7 @@ from network import Network, need
 
 MAC = "52:54:00:00:00:0a"
 HOPS = 10
-MEMORY = 128  # MB
+MEMORY = "131080K"
 ECHO_PORT = 9000
 OUTSTANDING = 256 << 10  # bytes on their way to the guest and back
 CHUNK = 32 << 10
