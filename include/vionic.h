@@ -130,6 +130,8 @@ struct vionic_nic_config {
     /* vhost-user, VIONIC_SOCKET_SERVER: an open socket that listens at socket_path already, such as
      * a service manager passes. Duplicated, and its file is not removed at the end. 0: none. */
     int socket_fd;
+    unsigned memory_regions; /* vhost-user: most that a front-end may share, 1 … 512; 0: 512 */
+    uint64_t memory_max;     /* … and bytes in all; 0: 4 TiB */
 };
 
 /* "0.1.0"; static. */

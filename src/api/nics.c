@@ -18,6 +18,8 @@ enum {
     QUEUE_SIZE_DEFAULT = 1024,
 };
 
+static const uint64_t memory_max_default = 4ull << 40;
+
 static struct vionic_nic **nic_find(struct vionic *vionic, const char *name)
 {
     struct vionic_nic **at = &vionic->nics;
@@ -119,6 +121,9 @@ static int nic_open_socket(struct vionic_nic *nic, const struct vionic_nic_confi
         .path = config->socket_path,
         .mode = config->socket_mode == VIONIC_SOCKET_CLIENT ? VHOST_USER_CLIENT : VHOST_USER_SERVER,
         .listen_fd = config->socket_fd,
+        .limits = {.memory_max = config->memory_max == 0 ? memory_max_default : config->memory_max,
+                   .regions_max = config->memory_regions == 0 ? GUEST_MEMORY_REGIONS_MAX
+                                                              : config->memory_regions},
         .coordinator = nic->coordinator,
         .loop = nic->vionic->loop,
     };
@@ -145,6 +150,9 @@ static int transport_check(const struct vionic_nic_config *config, const char *n
     if (config->socket_fd != 0 && (config->transport != VIONIC_TRANSPORT_VHOST_USER ||
                                    config->socket_mode != VIONIC_SOCKET_SERVER))
         return error_set(err, EINVAL, "%s: socket_fd is for a vhost-user server only", name);
+    if (config->memory_regions > GUEST_MEMORY_REGIONS_MAX)
+        return error_set(err, EINVAL, "%s: memory_regions=%u is more than %d", name,
+                         config->memory_regions, GUEST_MEMORY_REGIONS_MAX);
     if (config->transport == VIONIC_TRANSPORT_VHOST_USER) {
         if (config->interrupts != NULL)
             return error_set(err, EINVAL, "%s: a front-end brings the interrupts itself", name);

@@ -189,6 +189,8 @@ const struct command command_run = {
         "  queue-size=N       largest ring, 1 to 32768; default: 1024\n"
         "  speed=MBIT         link speed that the guest sees; default: the endpoint's\n"
         "  workers=N          queue pairs go to at most N workers; 0-1+3 or 3-3: to just these\n"
+        "  memory-max=MIB     of memory that the front-end may share; default: 4194304 (4 TiB)\n"
+        "  memory-regions=N   in which it may come, 1 to 512; default: 512\n"
         "  endpoint=KIND:...  where packets go (needed, and last); its own options follow the\n"
         "                     colon and may repeat; `vionic endpoints` lists them\n"
         "\n"

@@ -135,6 +135,8 @@ static int nic_fill(struct config *config, struct config_nic *entry, json_t *obj
     nic->speed_mbps = number_of(object, "speed");
     nic->queue_pairs = number_of(object, "queues");
     nic->queue_size = number_of(object, "queue-size");
+    nic->memory_max = (uint64_t)number_of(object, "memory-max") << 20;
+    nic->memory_regions = number_of(object, "memory-regions");
     if (ret == 0 && nic->name != NULL)
         ret = nic_check_name(nic->name, entry->place, err);
     if (ret == 0 && mode != NULL)

@@ -11,7 +11,7 @@
 #include "daemon/shown.h"
 
 enum {
-    SCHEMA_KEYS_MAX = 16,
+    SCHEMA_KEYS_MAX = 24,
     SOCKET_PATH_MAX = sizeof(((struct sockaddr_un *)0)->sun_path) - 1,
 };
 
@@ -33,6 +33,8 @@ const struct schema_key schema_nic[] = {
     {"queue-size", SCHEMA_NUMBER, 1, 32768},
     {"speed", SCHEMA_NUMBER, 1, INT32_MAX}, /* virtio 1.4, 5.1.4: 0 … 0x7fffffff Mbit/s */
     {"workers", SCHEMA_WORKERS, 1, 64},
+    {"memory-max", SCHEMA_NUMBER, 1, INT32_MAX}, /* MiB */
+    {"memory-regions", SCHEMA_NUMBER, 1, 512},
     {"endpoint", SCHEMA_ENDPOINT, 0, 0},
     {NULL, 0, 0, 0},
 };

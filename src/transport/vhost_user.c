@@ -280,6 +280,7 @@ int vhost_user_open(const struct vhost_user_settings *settings, struct vhost_use
         return error_set(err, ENOMEM, "out of memory");
     vhost_user->mode = settings->mode;
     vhost_user->queue_unit = settings->queue_unit;
+    vhost_user->limits = settings->limits;
     vhost_user->coordinator = settings->coordinator;
     vhost_user->loop = settings->loop;
     vhost_user->listener = (struct loop_source){.fd = -1, .ready = listener_ready};
@@ -334,18 +335,6 @@ void vhost_user_close(struct vhost_user *vhost_user)
     free(vhost_user);
 }
 
-static void inspect_memory(const struct guest_memory *memory, struct inspect *visitor)
-{
-    inspect_enter(visitor, "memory");
-    for (unsigned i = 0; memory != NULL && i < memory->region_count; i++) {
-        inspect_enter_index(visitor, i);
-        inspect_hex(visitor, "gpa", memory->region[i].gpa);
-        inspect_hex(visitor, "size", memory->region[i].size);
-        inspect_leave(visitor);
-    }
-    inspect_leave(visitor);
-}
-
 void vhost_user_inspect(struct vhost_user *vhost_user, struct inspect *visitor)
 {
     inspect_enter(visitor, "vhost_user");
@@ -362,7 +351,7 @@ void vhost_user_inspect(struct vhost_user *vhost_user, struct inspect *visitor)
         inspect_text(visitor, "last_refusal", "%s", vhost_user->last_error);
     inspect_hex(visitor, "features", vhost_user->features);
     inspect_hex(visitor, "protocol_features", vhost_user->protocol_features);
-    inspect_memory(vhost_user->memory, visitor);
+    vhost_user_memory_inspect(vhost_user, visitor);
     vhost_user_log_inspect(vhost_user, visitor);
     vhost_user_announce_inspect(vhost_user, visitor);
     inspect_leave(visitor);

@@ -19,11 +19,18 @@ enum vhost_user_queue_unit {
     VHOST_USER_QUEUE_UNIT_PAIRS,
 };
 
+/* What a front-end may take of the host's address space; others go short of what one has. */
+struct vhost_user_limits {
+    uint64_t memory_max;  /* bytes shared at a time */
+    unsigned regions_max; /* 1 … GUEST_MEMORY_REGIONS_MAX */
+};
+
 struct vhost_user_settings {
     const char *path; /* copied */
     enum vhost_user_mode mode;
     enum vhost_user_queue_unit queue_unit;
     int listen_fd; /* borrowed; server: listens at the path already; 0: make a socket */
+    struct vhost_user_limits limits;
     struct coordinator *coordinator; /* borrowed */
     struct loop *loop;               /* borrowed */
 };

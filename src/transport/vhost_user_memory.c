@@ -26,8 +26,37 @@ static void memory_swap(struct vhost_user *vhost_user, struct guest_memory *next
     }
 }
 
-static int region_map(struct guest_memory *memory, const struct vhost_user_region *region, int fd,
-                      struct error *err)
+static uint64_t memory_size(const struct guest_memory *memory)
+{
+    uint64_t size = 0;
+
+    for (unsigned i = 0; memory != NULL && i < memory->region_count; i++)
+        size += memory->region[i].size;
+    return size;
+}
+
+static int region_check_limits(struct vhost_user *vhost_user, const struct guest_memory *memory,
+                               const struct vhost_user_region *region, struct error *err)
+{
+    const struct vhost_user_limits *limits = &vhost_user->limits;
+    uint64_t left = limits->memory_max - memory_size(memory);
+    unsigned count = memory->region_count;
+
+    if (region->size <= left && count < limits->regions_max)
+        return 0;
+    vhost_user->memory_refused++;
+    if (region->size > left)
+        return error_set(err, ENOSPC,
+                         "a memory region of %" PRIu64 " MiB, and this card takes %" PRIu64
+                         " MiB more; raise memory-max if the machine is that large",
+                         region->size >> 20, left >> 20);
+    return error_set(err, ENOSPC,
+                     "more than %u memory regions; raise memory-regions if the machine needs them",
+                     limits->regions_max);
+}
+
+static int region_map(struct vhost_user *vhost_user, struct guest_memory *memory,
+                      const struct vhost_user_region *region, int fd, struct error *err)
 {
     struct memory_file file = {.fd = fd,
                                .offset = region->offset,
@@ -38,6 +67,8 @@ static int region_map(struct guest_memory *memory, const struct vhost_user_regio
     if (region->offset + region->size < region->offset)
         return error_set(err, EINVAL, "memory region at 0x%" PRIx64 " has an offset that wraps",
                          region->gpa);
+    if (region_check_limits(vhost_user, memory, region, err) < 0)
+        return -ENOSPC;
     return guest_memory_map(memory, &file, err);
 }
 
@@ -60,7 +91,8 @@ int vhost_user_set_mem_table(struct vhost_user_call *call)
     if (result < 0)
         return result;
     for (uint32_t i = 0; i < count && result == 0; i++)
-        result = region_map(next, &message->payload.memory.region[i], message->fd[i], call->err);
+        result = region_map(vhost_user, next, &message->payload.memory.region[i], message->fd[i],
+                            call->err);
     if (result < 0) {
         guest_memory_free(next);
         return result;
@@ -78,7 +110,7 @@ static int memory_clone(struct vhost_user *vhost_user, struct guest_memory **ret
 
 int vhost_user_get_max_mem_slots(struct vhost_user_call *call)
 {
-    return vhost_user_reply_u64(call, GUEST_MEMORY_REGIONS_MAX);
+    return vhost_user_reply_u64(call, call->vhost_user->limits.regions_max);
 }
 
 int vhost_user_add_mem_reg(struct vhost_user_call *call)
@@ -98,7 +130,7 @@ int vhost_user_add_mem_reg(struct vhost_user_call *call)
     result = memory_clone(vhost_user, &next);
     if (result < 0)
         return result;
-    result = region_map(next, region, message->fd[0], call->err);
+    result = region_map(vhost_user, next, region, message->fd[0], call->err);
     if (result < 0)
         guest_memory_free(next);
     else
@@ -151,4 +183,22 @@ void vhost_user_memory_drop(struct vhost_user *vhost_user)
     coordinator_set_memory(vhost_user->coordinator, NULL);
     guest_memory_free(vhost_user->memory);
     vhost_user->memory = NULL;
+}
+
+void vhost_user_memory_inspect(const struct vhost_user *vhost_user, struct inspect *visitor)
+{
+    const struct guest_memory *memory = vhost_user->memory;
+
+    inspect_number(visitor, "memory_bytes", memory_size(memory));
+    inspect_number(visitor, "memory_max", vhost_user->limits.memory_max);
+    inspect_number(visitor, "memory_regions_max", vhost_user->limits.regions_max);
+    inspect_number(visitor, "memory_refused", vhost_user->memory_refused);
+    inspect_enter(visitor, "memory");
+    for (unsigned i = 0; memory != NULL && i < memory->region_count; i++) {
+        inspect_enter_index(visitor, i);
+        inspect_hex(visitor, "gpa", memory->region[i].gpa);
+        inspect_hex(visitor, "size", memory->region[i].size);
+        inspect_leave(visitor);
+    }
+    inspect_leave(visitor);
 }

@@ -37,6 +37,7 @@ struct vhost_user {
     char *path; /* owned */
     enum vhost_user_mode mode;
     enum vhost_user_queue_unit queue_unit;
+    struct vhost_user_limits limits;
     struct coordinator *coordinator; /* borrowed */
     struct loop *loop;               /* borrowed */
 
@@ -61,6 +62,7 @@ struct vhost_user {
 
     /* For inspect. */
     uint64_t sessions, messages, refused;
+    uint64_t memory_refused;          /* regions that were more than the limits allow */
     uint64_t config_changes, notices; /* that the driver could see; that were sent */
     uint64_t logs, logs_lost;         /* shared; that were truncated while they were used */
     char last_error[ERROR_TEXT_LEN];
@@ -95,6 +97,7 @@ void vhost_user_ring_broken(struct vhost_user_ring *ring);
 /* ---- vhost_user_memory.c ---------------------------------------------------------------- */
 
 void vhost_user_memory_drop(struct vhost_user *vhost_user);
+void vhost_user_memory_inspect(const struct vhost_user *vhost_user, struct inspect *visitor);
 
 /* ---- vhost_user_log.c ------------------------------------------------------------------- */
 

@@ -110,6 +110,31 @@ static void VU_SEC_04_fds_that_are_no_memory(void **state)
     testbed_finish_anew(bed);
 }
 
+/* What is more than memory-max or memory-regions is refused and counted; the table that was there
+ * stays live, and what fits is taken afterwards. */
+static void VU_SEC_04_limits_of_memory_are_the_operators(void **state)
+{
+    struct testbed_options options = {.nic = "memory-max=128,memory-regions=4,endpoint=loopback",
+                                      .bystander = "endpoint=loopback"};
+    struct testbed *bed = testbed_start(state, &options);
+    struct testbed_nic *nic = &bed->nic[VICTIM];
+    struct region large = {0x1000, 129ull << 20, 0x71000, 0};
+    struct region many[5];
+    char path[64];
+
+    for (unsigned i = 0; i < 5; i++)
+        many[i] = (struct region){0x100000ull * i, 0x1000, 0x71000000 + 0x100000ull * i, 0};
+    snprintf(path, sizeof(path), "nic%u/vhost_user/memory_refused", nic->index);
+    assert_true(send_table(nic, &large, 1, 1, 1) > 0);
+    assert_int_equal(daemon_number(&bed->daemon, path), 1);
+    testbed_exchange(nic, 0, 100);
+    assert_true(send_table(nic, many, 5, 5, 5) > 0);
+    assert_int_equal(daemon_number(&bed->daemon, path), 2);
+    testbed_exchange(nic, 0, 100);
+    assert_int_equal(send_table(nic, many, 4, 4, 4), 0);
+    testbed_finish_anew(bed);
+}
+
 /* Ring parts that are aligned for the guest lie at odd addresses here: refused or served, never a
  * fault. */
 static void VU_SEC_04_region_that_begins_at_an_odd_byte(void **state)
@@ -189,6 +214,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TESTBED_TEST(VU_SEC_04_VU_MEM_02_V07_bad_memory_tables),
+        TESTBED_TEST(VU_SEC_04_limits_of_memory_are_the_operators),
         TESTBED_TEST(VU_SEC_04_more_regions_than_allowed),
         TESTBED_TEST(VU_SEC_04_fds_that_are_no_memory),
         TESTBED_TEST(VU_SEC_04_region_that_begins_at_an_odd_byte),
