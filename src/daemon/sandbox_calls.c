@@ -107,6 +107,8 @@ const struct allowed_call sandbox_calls[] = {
     {"fcntl64", FOR_ALL, 0, IS(1, F_GETFL)},
     {"fcntl64", FOR_ALL, 0, IS(1, F_SETFL)},
 
+    {"dup3", FOR_WORKERS, TAPS}, /* an interface that is gone gives its fd to one that rests */
+
     /* Data on sockets that are open. */
     {"recvfrom", FOR_WORKERS, SOCKETS_OF_WORKERS},
     {"recvmsg", FOR_WORKERS, SOCKETS_OF_WORKERS},
@@ -123,7 +125,6 @@ const struct allowed_call sandbox_calls[] = {
     {"getsockopt", FOR_CONTROL},
     {"setsockopt", FOR_CONTROL},
 
-    {"dup3", FOR_WORKERS, TAPS}, /* an interface that is gone gives its fd to one that rests */
     /* libslirp, in the worker that has the pair of a `user`. */
     {"socket", FOR_WORKERS, NEED_USER, FAMILY(AF_INET)},
     {"socket", FOR_WORKERS, NEED_USER, FAMILY(AF_INET6)},
@@ -150,7 +151,7 @@ const struct allowed_call sandbox_calls[] = {
     {"socket", FOR_CONTROL, INTERNET, FAMILY(AF_INET6)},
     {"socket", FOR_CONTROL, TAPS | NEED_STREAM, FAMILY(AF_NETLINK)}, /* links, names of hosts */
     {"socketpair", FOR_CONTROL, 0, FAMILY(AF_UNIX)},
-    {"connect", FOR_CONTROL, NEED_CONNECT | NEED_USER | NEED_STREAM},
+    {"connect", FOR_CONTROL, NEED_CONNECT | NEED_STREAM},
     {"bind", FOR_CONTROL},
     {"listen", FOR_CONTROL},
     {"accept", FOR_CONTROL},

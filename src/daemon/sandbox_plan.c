@@ -13,6 +13,7 @@ static const struct {
     unsigned needs;
 } kinds[] = {
     {"tap", NEED_TAP},
+    {"netns", NEED_TAP | NEED_NETNS}, /* no kind: a tap in another network namespace */
     {"user", NEED_USER | NEED_LOW_PORT},
     {"stream", NEED_STREAM | NEED_CONNECT | NEED_LOW_PORT},
 };
@@ -113,8 +114,8 @@ static int plan_allow_one(struct sandbox_plan *plan, const char *word, size_t le
         return 0;
     shown_bytes(word, len, shown);
     return error_set(err, EINVAL,
-                     "--sandbox-allow: \"%s\" is neither an endpoint that needs anything (tap, "
-                     "user, stream) nor a folder that begins with '/'",
+                     "--sandbox-allow: \"%s\" is neither what an endpoint needs (tap, netns, user, "
+                     "stream) nor a folder that begins with '/'",
                      shown);
 }
 
@@ -143,6 +144,87 @@ int sandbox_plan_make(const struct config *config, const char *control_path,
     if (ret < 0)
         return error_set(err, ENOMEM, "out of memory");
     return plan_allow(ret_plan, config->sandbox_allow, err);
+}
+
+/* The value of an option of an endpoint as an operator writes it, and its length; NULL. */
+static const char *find_option(const char *endpoint, const char *key, size_t *ret_len)
+{
+    const char *at = strchr(endpoint, ':');
+    size_t key_len = strlen(key);
+
+    for (; at != NULL; at = strchr(at, ',')) {
+        at++;
+        if (strncmp(at, key, key_len) != 0 || at[key_len] != '=')
+            continue;
+        *ret_len = strcspn(at + key_len + 1, ",");
+        return at + key_len + 1;
+    }
+    return NULL;
+}
+
+static int is_in_folder(const struct sandbox_plan *plan, const char *path, size_t len)
+{
+    for (unsigned i = 0; i < plan->folders; i++) {
+        size_t folder_len = strlen(plan->folder[i]);
+
+        if (folder_len < len && strncmp(plan->folder[i], path, folder_len) == 0 &&
+            (path[folder_len] == '/' || folder_len == 1))
+            return 1;
+    }
+    return 0;
+}
+
+static int is_server_text(const char *endpoint)
+{
+    size_t len;
+    const char *mode = find_option(endpoint, "mode", &len);
+
+    return mode != NULL && len == strlen("server") && strncmp(mode, "server", len) == 0;
+}
+
+static int allows_kind(const struct sandbox_plan *plan, const char *endpoint, unsigned needs,
+                       struct error *err)
+{
+    int len = (int)strcspn(endpoint, ":");
+
+    if ((needs & ~plan->needs) == 0)
+        return 0;
+    return error_set(err, EPERM,
+                     "the sandbox lets this daemon open no endpoint %.*s, because none was there "
+                     "when it started; start it with --sandbox-allow %.*s",
+                     len, endpoint, len, endpoint);
+}
+
+static int allows_place(const struct sandbox_plan *plan, const char *endpoint, unsigned needs,
+                        struct error *err)
+{
+    size_t len;
+    const char *path = find_option(endpoint, "path", &len);
+
+    if ((needs & NEED_STREAM) && path != NULL && is_server_text(endpoint) &&
+        !is_in_folder(plan, path, len))
+        return error_set(err, EPERM,
+                         "the sandbox lets this daemon make no socket at %.*s; start it with "
+                         "--sandbox-allow and the folder",
+                         (int)len, path);
+    if ((needs & NEED_TAP) && !(plan->needs & NEED_NETNS) &&
+        find_option(endpoint, "netns", &len) != NULL)
+        return error_set(err, EPERM,
+                         "the sandbox keeps this daemon in its network namespace; start it with "
+                         "--sandbox-allow netns");
+    return 0;
+}
+
+int sandbox_plan_allows(const struct sandbox_plan *plan, const char *endpoint, struct error *err)
+{
+    unsigned needs = sandbox_plan_of_kind(endpoint, strcspn(endpoint, ":"));
+    int ret;
+
+    needs &= ~(unsigned)NEED_LOW_PORT; /* most ports are not */
+    if (is_server_text(endpoint))
+        needs &= ~(unsigned)NEED_CONNECT;
+    ret = allows_kind(plan, endpoint, needs, err);
+    return ret == 0 ? allows_place(plan, endpoint, needs, err) : ret;
 }
 
 void sandbox_plan_clear(struct sandbox_plan *plan)

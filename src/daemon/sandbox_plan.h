@@ -39,3 +39,6 @@ void sandbox_plan_clear(struct sandbox_plan *plan);
 
 /* What an endpoint of this kind, with any options, needs. */
 unsigned sandbox_plan_of_kind(const char *kind, size_t kind_len);
+/* Whether what was planned is enough for this endpoint (`tap:ifname=tap1`); if not, -EPERM and how
+ * it would be. */
+int sandbox_plan_allows(const struct sandbox_plan *plan, const char *endpoint, struct error *err);
