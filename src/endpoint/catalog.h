@@ -10,5 +10,9 @@ extern const struct endpoint_ops *const endpoint_catalog[];
 /* Opens what the spec names. An unknown kind gets a sentence that lists the known ones. */
 int endpoint_open(const struct endpoint_spec *spec, struct endpoint **ret_endpoint,
                   struct error *err);
+/* An endpoint with `pairs` queue pairs over a synchronous one that has fewer, which it owns from
+ * now on (funnel.c). */
+int endpoint_widen(struct endpoint *inner, unsigned pairs, struct endpoint **ret_endpoint,
+                   struct error *err);
 /* NULL is fine. */
 void endpoint_close(struct endpoint *endpoint);

@@ -171,6 +171,27 @@ int coordinator_open_endpoint(struct coordinator *coordinator, const struct endp
     return endpoint_open(spec, ret_endpoint, err);
 }
 
+int coordinator_open_for_pairs(struct coordinator *coordinator,
+                               const struct endpoint_opener *opener, struct endpoint_spec *spec,
+                               struct endpoint **ret_endpoint, struct error *err)
+{
+    unsigned pairs = coordinator->nic.config.queue_pairs;
+    struct endpoint_caps caps = {0};
+    struct endpoint *narrow;
+    int result = coordinator_open_endpoint(coordinator, opener, spec, &narrow, err);
+
+    if (result < 0)
+        return result;
+    *ret_endpoint = narrow;
+    narrow->ops->capabilities(narrow, &caps);
+    if (caps.queue_pairs_max >= pairs || narrow->ops->reap != NULL)
+        return 0;
+    result = endpoint_widen(narrow, pairs, ret_endpoint, err);
+    if (result < 0)
+        endpoint_close(narrow);
+    return result;
+}
+
 static enum nic_stand_in stand_in(const struct endpoint *endpoint)
 {
     /* Segments are made in memory that is used again when send() returns. */
@@ -243,8 +264,8 @@ void coordinator_drop_endpoint(struct coordinator *coordinator)
 int coordinator_take_endpoint(struct coordinator *coordinator, struct error *err)
 {
     struct endpoint *endpoint;
-    int result = coordinator_open_endpoint(coordinator, &coordinator->opener, &coordinator->spec,
-                                           &endpoint, err);
+    int result = coordinator_open_for_pairs(coordinator, &coordinator->opener, &coordinator->spec,
+                                            &endpoint, err);
 
     if (result < 0)
         return result;

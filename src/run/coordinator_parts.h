@@ -102,6 +102,10 @@ int coordinator_look_at_link(struct coordinator *coordinator);
 int coordinator_open_endpoint(struct coordinator *coordinator, const struct endpoint_opener *opener,
                               struct endpoint_spec *spec, struct endpoint **ret_endpoint,
                               struct error *err);
+/* The same for a card that is there: one with fewer queue pairs gets the rest (endpoint_widen). */
+int coordinator_open_for_pairs(struct coordinator *coordinator,
+                               const struct endpoint_opener *opener, struct endpoint_spec *spec,
+                               struct endpoint **ret_endpoint, struct error *err);
 /* Can it stand behind this card, as its driver knows it? */
 int coordinator_check_endpoint(struct coordinator *coordinator, struct endpoint *endpoint,
                                struct error *err);

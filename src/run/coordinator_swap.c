@@ -21,7 +21,7 @@ struct swap {
 static int open_and_check(struct coordinator *coordinator, struct swap *swap, struct error *err)
 {
     int result =
-        coordinator_open_endpoint(coordinator, &swap->opener, &swap->spec, &swap->endpoint, err);
+        coordinator_open_for_pairs(coordinator, &swap->opener, &swap->spec, &swap->endpoint, err);
 
     if (result < 0) {
         swap->endpoint = NULL;

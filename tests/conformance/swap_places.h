@@ -51,6 +51,9 @@ void swap_place_text(const struct swap_bed *swap, const struct swap_place *place
 void swap_pump(struct swap_bed *swap);
 /* Receives and checks only. */
 void swap_receive(struct swap_bed *swap);
+/* At the stream: bursts of another pair, more than the way holds at a time, come to the peer whole
+ * and in order. */
+void swap_stream_of_pair(struct swap_bed *swap, unsigned pair);
 /* One stamped frame of the guest; returns its number. */
 uint32_t swap_send(struct swap_bed *swap, uint32_t len);
 /* `vionic set nic0.endpoint=…` under traffic: 1 if it was done. */

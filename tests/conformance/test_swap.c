@@ -104,6 +104,33 @@ static void every_kind_takes_the_place_of_every_kind_packed(void **state)
     swap_everywhere(state, MODERN | VIRTIO_F_RING_PACKED);
 }
 
+/* A network with one queue pair behind a card with four: what goes out by any of them arrives. */
+static void pairs_that_an_endpoint_lacks_send_by_those_it_has(void **state)
+{
+    static const unsigned order[] = {3, 4, 3, 5, 2, 3};
+    struct testbed_options options = {
+        .nic = "queues=4,endpoint=loopback", .pairs = 4, .workers = 3, .mergeable = 1};
+    struct testbed *bed = start(state, &options);
+    const struct swap_place *at = &swap_places[2];
+    struct swap_bed swap;
+
+    swap_bed_init(&swap, bed);
+    for (unsigned i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
+        const struct swap_place *to = &swap_places[order[i] % swap_place_count];
+
+        if (!is_there(to))
+            continue;
+        go(&swap, at, to);
+        for (unsigned pair = 1; to == &swap_places[3] && pair < 4; pair++)
+            swap_stream_of_pair(&swap, pair);
+        at = to;
+    }
+    assert_int_equal(daemon_number(&bed->daemon, "nic0/endpoint/carried/3/tx_dropped"), 0);
+    go(&swap, at, &swap_places[2]);
+    swap_bed_free(&swap);
+    testbed_finish(bed);
+}
+
 /* ---- what is refused changes nothing ------------------------------------------------------ */
 
 static void expect_refusal(struct swap_bed *swap, const char *endpoint, const char *words)
@@ -364,6 +391,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TESTBED_TEST(every_kind_takes_the_place_of_every_kind_split),
         TESTBED_TEST(every_kind_takes_the_place_of_every_kind_packed),
+        TESTBED_TEST(pairs_that_an_endpoint_lacks_send_by_those_it_has),
         TESTBED_TEST(what_is_refused_changes_nothing),
         TESTBED_TEST(what_the_sandbox_has_no_room_for_is_refused),
         TESTBED_TEST(a_queue_that_can_not_be_opened_brings_the_old_endpoint_back),

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -442,6 +443,40 @@ static void tcp_forward_leads_to_the_guest(void **state)
     peer_close(&peer);
 }
 
+/* A connection that finds no file waits; nobody spins for it, and it is served when there is one.
+ */
+static void without_files_a_connection_waits(void **state)
+{
+    uint16_t port = free_port(SOCK_STREAM);
+    struct rlimit limit, none;
+    struct peer_tcp tcp;
+    struct peer peer;
+    unsigned wakes = 0;
+    char text[96];
+    int fd, lowest;
+
+    (void)state;
+    snprintf(text, sizeof(text), "user:hostfwd=tcp:127.0.0.1:%u-:22", port);
+    peer_open(&peer, text);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    fd = connect_local(SOCK_STREAM, port);
+    lowest = dup(fd);
+    close(lowest);
+    none = (struct rlimit){.rlim_cur = (rlim_t)lowest, .rlim_max = limit.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    for (uint64_t end = clock_now_ns() + 500 * CLOCK_MILLISECOND_NS; clock_now_ns() < end;) {
+        if (!guest_wait(&peer.guest, 10))
+            continue;
+        wakes++;
+        guest_receive(&peer.guest, 64);
+    }
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    assert_in_range(wakes, 1, 450);
+    peer_tcp_accept(&tcp, &peer, 22);
+    close(fd);
+    peer_close(&peer);
+}
+
 static void udp_forward_leads_to_the_guest(void **state)
 {
     uint16_t port = free_port(SOCK_DGRAM);
@@ -613,6 +648,7 @@ int main(void)
         cmocka_unit_test(reset_peers_raise_no_signal),
         cmocka_unit_test(restrict_keeps_the_guest_inside),
         cmocka_unit_test(tcp_forward_leads_to_the_guest),
+        cmocka_unit_test(without_files_a_connection_waits),
         cmocka_unit_test(udp_forward_leads_to_the_guest),
         cmocka_unit_test(large_datagram_comes_in_fragments),
         cmocka_unit_test(forward_to_a_port_in_use_is_explained),

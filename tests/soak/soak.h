@@ -27,7 +27,7 @@ enum soak_place {
     PLACE_NULL,
     PLACE_GENERATOR,
     PLACE_TAP,
-    PLACE_STREAM, /* from here on: one pair only */
+    PLACE_STREAM, /* it and the next have one pair: the others send by that */
     PLACE_USER,
     PLACE_COUNT,
 };

@@ -19,10 +19,9 @@ static struct soak_card *any_card(struct soak *soak)
     return &soak->card[soak_random(soak, SOAK_CARDS)];
 }
 
-static enum soak_place any_place(struct soak *soak, const struct soak_card *card)
+static enum soak_place any_place(struct soak *soak)
 {
-    return (enum soak_place)soak_random(soak,
-                                        card->nic->options.pairs > 1 ? PLACE_STREAM : PLACE_COUNT);
+    return (enum soak_place)soak_random(soak, PLACE_COUNT);
 }
 
 /* ---- the daemon ends and begins anew ------------------------------------------------------ */
@@ -127,7 +126,7 @@ static void card_is_moved(struct soak *soak)
 {
     struct soak_card *card = any_card(soak);
 
-    soak_move(soak, card, any_place(soak, card));
+    soak_move(soak, card, any_place(soak));
 }
 
 /* All that a daemon can be asked, all at once. */
@@ -167,8 +166,6 @@ static void stream_dies(struct soak *soak)
     static const uint8_t rubbish[8] = {0xff, 0xff, 0xff, 0xff};
     struct soak_card *card = any_card(soak);
 
-    if (card->nic->options.pairs > 1)
-        card = &soak->card[0];
     if (card->place != PLACE_STREAM)
         soak_move(soak, card, PLACE_STREAM);
     soak_expect_moving(soak, card);

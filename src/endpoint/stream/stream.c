@@ -110,9 +110,6 @@ static int stream_parse(struct stream *stream, const struct endpoint_spec *spec,
         return error_set(err, EINVAL,
                          "endpoint stream: its socket is missing or named twice; give one of "
                          "path=, address= and fd=");
-    if (spec->queue_pairs > 1)
-        return error_set(err, EINVAL, "endpoint stream: it has one queue pair, not %u",
-                         spec->queue_pairs);
     if (path != NULL)
         return stream_parse_path(stream, path, err);
     if (address != NULL)

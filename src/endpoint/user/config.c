@@ -212,8 +212,5 @@ int user_config_read(const struct endpoint_spec *spec, struct user_config *ret_c
         rc = config_read_hostname(spec, ret_config, err);
     if (rc == 0)
         rc = config_read_forwards(spec, ret_config, err);
-    if (rc == 0 && spec->queue_pairs > 1)
-        rc = error_set(err, EINVAL, "endpoint user: it has one queue pair, not %u; ask for one",
-                       spec->queue_pairs);
     return rc;
 }

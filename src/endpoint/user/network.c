@@ -6,10 +6,12 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 
 #include "base/checked.h"
 #include "base/checksum.h"
 #include "base/clock.h"
+#include "base/fd.h"
 #include "base/span_copy.h"
 
 /* ---- towards the guest ------------------------------------------------------------------ */
@@ -74,6 +76,56 @@ static void network_flush_backlog(struct user *user)
             return;
         backlog_pop(&user->backlog);
     }
+}
+
+/* ---- out of files --------------------------------------------------------------------------
+
+ * A listening socket stays ready while no file is left for its connection, and libslirp does not
+ * tell: who polls it spins.
+ */
+
+enum {
+    IDLE_POLLS = 64, /* in a row, before files are looked at */
+    REST_NS = 100000000,
+};
+
+static int files_have_run_out(void)
+{
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+    if (fd < 0)
+        return 1;
+    fd_close(&fd);
+    return 0;
+}
+
+/* Behind a poll: `delivered` says whether something came of it. */
+static void network_judge_poll(struct user *user)
+{
+    if (user->pollset.ready_count == 0 || user->delivered != 0) {
+        user->idle_polls = 0;
+        return;
+    }
+    if (++user->idle_polls < IDLE_POLLS)
+        return;
+    user->idle_polls = 0;
+    if (!files_have_run_out())
+        return;
+    counter_add(&user->out_of_files, 1);
+    pollset_rest(&user->pollset);
+    user->rest_until_ns = clock_now_ns() + REST_NS;
+}
+
+static void network_rouse(struct user *user, uint64_t now)
+{
+    if (user->rest_until_ns == 0)
+        return;
+    if (now >= user->rest_until_ns) {
+        user->rest_until_ns = 0;
+        pollset_rouse(&user->pollset);
+        return;
+    }
+    pollset_alarm(&user->pollset, user->rest_until_ns);
 }
 
 /* ---- libslirp's other callbacks --------------------------------------------------------- */
@@ -186,6 +238,7 @@ static void network_arm(struct user *user)
         pollset_alarm(&user->pollset, now);
         return;
     }
+    network_rouse(user, now);
     pollset_begin(&user->pollset);
     slirp_pollfds_fill(user->slirp, &timeout_ms, network_add_poll, user);
     pollset_end(&user->pollset);
@@ -292,6 +345,7 @@ unsigned network_receive(struct user *user, unsigned budget)
         pollset_collect(&user->pollset);
         network_fire_timers(user);
         slirp_pollfds_poll(user->slirp, 0, network_get_revents, user);
+        network_judge_poll(user);
         pollset_release(&user->pollset);
     }
     network_leave(user);

@@ -38,6 +38,8 @@ struct user {
 
     /* Written by whoever runs libslirp. */
     struct pollset pollset;
+    unsigned idle_polls;    /* in a row, that found sockets ready and came to nothing */
+    uint64_t rest_until_ns; /* sockets that can't be served rest; 0: none do */
     struct backlog backlog; /* while it is not empty the sockets are not looked at */
     struct segments segments;
     struct user_timer timer[SLIRP_TIMER_NUM];
@@ -49,6 +51,7 @@ struct user {
 
     counter rx_backlogged;      /* had to wait for room */
     counter rx_dropped_backlog; /* the backlog was full, or no queue was open */
+    counter out_of_files;       /* times sockets had to rest for want of a file */
     counter guest_errors;       /* libslirp found the guest's packet malformed */
 };
 

@@ -114,13 +114,13 @@ void pollset_end(struct pollset *set)
         struct pollset_entry *entry = &set->entry[fd];
 
         if (entry->round == set->round) {
-            if (entry->registered != entry->wanted)
+            if (entry->registered != entry->wanted && !entry->rests)
                 pollset_register(set, fd, entry);
             i++;
             continue;
         }
         pollset_forget(set, fd);
-        entry->listed = 0;
+        entry->listed = entry->rests = 0;
         set->active[i] = set->active[--set->active_count];
     }
 }
@@ -184,4 +184,20 @@ void pollset_release(struct pollset *set)
 {
     while (set->ready_count > 0)
         set->entry[set->ready[--set->ready_count]].ready = 0;
+}
+
+void pollset_rest(struct pollset *set)
+{
+    for (unsigned i = 0; i < set->ready_count; i++) {
+        struct pollset_entry *entry = &set->entry[set->ready[i]];
+
+        pollset_forget(set, set->ready[i]);
+        entry->rests = 1;
+    }
+}
+
+void pollset_rouse(struct pollset *set)
+{
+    for (unsigned i = 0; i < set->active_count; i++)
+        set->entry[set->active[i]].rests = 0;
 }

@@ -18,6 +18,7 @@ struct pollset_entry {
     uint32_t ready;      /* EPOLL…, between collect and release */
     uint32_t round;
     int listed; /* it is in `active` */
+    int rests;  /* not registered, whatever is wanted, until pollset_rouse */
 };
 
 struct pollset {
@@ -51,3 +52,6 @@ void pollset_alarm(struct pollset *set, uint64_t at_ns);
 void pollset_collect(struct pollset *set);
 uint32_t pollset_ready(const struct pollset *set, int fd);
 void pollset_release(struct pollset *set);
+/* What is ready now can't be served: it is not waited for until pollset_rouse. */
+void pollset_rest(struct pollset *set);
+void pollset_rouse(struct pollset *set);

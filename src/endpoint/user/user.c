@@ -169,6 +169,7 @@ static void user_inspect(struct endpoint *endpoint, struct inspect *visitor)
     inspect_leave(visitor);
     inspect_counter(visitor, "rx_backlogged", &user->rx_backlogged);
     inspect_counter(visitor, "rx_dropped_backlog", &user->rx_dropped_backlog);
+    inspect_counter(visitor, "out_of_files", &user->out_of_files);
     inspect_counter(visitor, "guest_errors", &user->guest_errors);
 }
 
