@@ -258,8 +258,8 @@ struct endpoint_ops {
     /* 1 if what the endpoint stands on was there before it was opened: when that has gone, it is
      * for others to bring back. NULL: no. */
     int (*was_there)(struct endpoint *endpoint);
-    /* 1 if an endpoint of the same kind for this spec needs what this one holds, so that this one
-     * has to be closed first. NULL: never. */
+    /* -EBUSY or -EADDRINUSE was what open() said to this spec of the same kind: 1 if this endpoint
+     * holds what it needs, so that it has to be closed first. NULL: never. */
     int (*stands_in_the_way)(struct endpoint *endpoint, const struct endpoint_spec *spec);
 
     /* May run beside the workers: show counters and what open() fixed, nothing else. NULL: nothing.

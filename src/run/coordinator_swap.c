@@ -137,11 +137,10 @@ static int stands_in_the_way(const struct coordinator *coordinator, const struct
 
 static int swap_run(struct coordinator *coordinator, struct swap *swap, struct error *err)
 {
-    int result;
+    int result = open_and_check(coordinator, swap, err);
 
-    if (stands_in_the_way(coordinator, swap))
+    if ((result == -EBUSY || result == -EADDRINUSE) && stands_in_the_way(coordinator, swap))
         return give_way(coordinator, swap, err);
-    result = open_and_check(coordinator, swap, err);
     return result < 0 ? result : switch_over(coordinator, swap, err);
 }
 

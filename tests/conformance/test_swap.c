@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Another endpoint behind a card whose driver is at work. */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,6 +15,9 @@
 #include "swap_places.h"
 
 #define MODERN         (VIRTIO_F_VERSION_1 | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX)
+#define HOST_CSUM      (1ull << 0)
+#define MTU            (1ull << 3)
+#define HOST_TSO4      (1ull << 11)
 #define STATUS         (1ull << 16)
 #define GUEST_ANNOUNCE (1ull << 21)
 
@@ -201,14 +205,142 @@ static void a_queue_that_can_not_be_opened_brings_the_old_endpoint_back(void **s
     testbed_finish(bed);
 }
 
-/* ---- both want the same ------------------------------------------------------------------- */
-
 static void swap_or_fail(struct swap_bed *swap, const char *endpoint)
 {
     char refusal[512];
 
     check(swap_to(swap, endpoint, refusal), "%s: %s", endpoint, refusal);
 }
+
+static void tap_is_alive(struct swap_bed *swap)
+{
+    swap->packet_socket = host_socket("swap0", 0x88b5, HOST_PLAIN);
+    net_driver_drain(&swap->nic->net[0]);
+    swap_places[4].probe(swap);
+    swap_places[4].end(swap);
+}
+
+/* ---- what was agreed is kept ---------------------------------------------------------------- */
+
+enum {
+    TSO_HEADERS = 14 + 20 + 20,
+    TSO_PAYLOAD = 4000,
+    TSO_SIZE = 1000,
+};
+
+/* Ethernet, IPv4 and TCP in front of the payload, the checksum begun. */
+static void make_tso_frame(uint8_t *bytes)
+{
+    static const uint8_t headers[TSO_HEADERS] = {
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x52, 0x54, 0,  0, 0, 1, 0x08, 0x00, /* */
+        0x45, 0,    0,    0,    0,    1,    0x40, 0,    64, 6, 0, 0, 10,   0,    0,    1, 10, 0, 0,
+        2,    0x30, 0x39, 0,    80,   0,    0,    0,    1,  0, 0, 0, 1,    0x50, 0x10, 1, 0, /* */
+    };
+    uint16_t sum;
+
+    memcpy(bytes, headers, sizeof(headers));
+    for (uint32_t i = 0; i < TSO_PAYLOAD; i++)
+        bytes[TSO_HEADERS + i] = (uint8_t)(i * 5 + i / 256);
+    wire_put16(bytes + 16, 20 + 20 + TSO_PAYLOAD, WIRE_BIG);
+    wire_put16(bytes + 24, internet_checksum(bytes + 14, 20, 0), WIRE_BIG);
+    sum = (uint16_t)~internet_checksum(bytes + 26, 8, 6 + 20 + TSO_PAYLOAD);
+    wire_put16(bytes + 50, sum, WIRE_BIG);
+}
+
+/* The next frame on the stream is segment `number`, with its checksums. */
+static void expect_segment(int peer, unsigned number, const uint8_t *whole)
+{
+    uint8_t bytes[4 + TSO_HEADERS + TSO_SIZE];
+    size_t have = 0;
+
+    while (have < sizeof(bytes)) {
+        ssize_t n;
+
+        check(wait_readable(peer, WAIT_LONG_MS), "segment %u does not come", number);
+        n = recv(peer, bytes + have, sizeof(bytes) - have, 0);
+        assert_true(n > 0);
+        have += (size_t)n;
+    }
+    assert_int_equal(wire_get32(bytes, WIRE_BIG), TSO_HEADERS + TSO_SIZE);
+    assert_int_equal(wire_get32(bytes + 4 + 38, WIRE_BIG), 1 + number * TSO_SIZE);
+    assert_int_equal(internet_checksum(bytes + 4 + 14, 20, 0), 0);
+    assert_int_equal(
+        internet_checksum(bytes + 4 + 34, 20 + TSO_SIZE,
+                          (uint16_t)~internet_checksum(bytes + 4 + 26, 8, 6 + 20 + TSO_SIZE)),
+        0);
+    assert_memory_equal(bytes + 4 + TSO_HEADERS, whole + TSO_HEADERS + number * TSO_SIZE, TSO_SIZE);
+}
+
+/* The driver agreed to TSO with an endpoint that does it; the next one takes plain frames only. */
+static void segmentation_that_the_next_lacks_is_done_in_software(void **state)
+{
+    struct testbed_options options = {.nic = "endpoint=null"};
+    struct net_header header = {.flags = 1,
+                                .gso_type = 1,
+                                .hdr_len = TSO_HEADERS,
+                                .gso_size = TSO_SIZE,
+                                .csum_start = 34,
+                                .csum_offset = 16};
+    static uint8_t whole[TSO_HEADERS + TSO_PAYLOAD];
+    struct testbed *bed;
+    struct swap_bed swap;
+    char refusal[512], text[256];
+
+    options.features = MODERN | HOST_CSUM | HOST_TSO4;
+    bed = start(state, &options);
+    swap_bed_init(&swap, bed);
+    swap_place_text(&swap, &swap_places[3], text, sizeof(text));
+    check(daemon_set(&bed->daemon, "nic0.endpoint", text, refusal), "%s", refusal);
+    swap_places[3].begin(&swap);
+    make_tso_frame(whole);
+    net_driver_queue_with(&swap.nic->net[0], &header, whole, sizeof(whole));
+    driver_ring_flush(swap.nic->net[0].tx);
+    for (unsigned i = 0; i < TSO_PAYLOAD / TSO_SIZE; i++)
+        expect_segment(swap.peer, i, whole);
+    net_driver_drain(&swap.nic->net[0]);
+    assert_int_equal(daemon_number(&bed->daemon, "nic0/queues/0/tx_segmented"), 1);
+    swap_places[3].end(&swap);
+    swap_or_fail(&swap, "null");
+    swap_bed_free(&swap);
+    testbed_finish(bed);
+}
+
+static uint16_t config_mtu(struct front_end *fe)
+{
+    uint8_t bytes[12];
+
+    assert_int_equal(front_end_get_config(fe, 0, sizeof(bytes), bytes), sizeof(bytes));
+    return wire_get16(bytes + 10, WIRE_LITTLE);
+}
+
+/* virtio 1.4, 5.1.4.1: an MTU never changes under the driver that negotiated it. */
+static void NET_CFG_03_the_MTU_is_the_new_endpoint_s_for_the_next_driver(void **state)
+{
+    struct testbed_options options = {.nic = "endpoint=tap:ifname=swap1,mtu=4000"};
+    struct testbed *bed;
+    struct testbed_nic *nic;
+    struct swap_bed swap;
+
+    if (no_namespace != NULL)
+        skip();
+    options.features = MODERN | MTU;
+    bed = start(state, &options);
+    nic = &bed->nic[VICTIM];
+    swap_bed_init(&swap, bed);
+    assert_int_equal(config_mtu(&nic->fe), 4000);
+    swap_or_fail(&swap, "tap:ifname=swap0,mtu=1300");
+    assert_int_equal(config_mtu(&nic->fe), 4000);
+    tap_is_alive(&swap);
+    testbed_disconnect(nic);
+    testbed_connect(nic);
+    assert_int_equal(config_mtu(&nic->fe), 1300);
+    swap_or_fail(&swap, "loopback");
+    assert_int_equal(config_mtu(&nic->fe), 1300); /* it has no opinion */
+    swap_bed_free(&swap);
+    testbed_finish(bed);
+}
+
+/* ---- both want the same ------------------------------------------------------------------- */
 
 static void a_tap_gives_its_interface_to_the_next(void **state)
 {
@@ -223,37 +355,8 @@ static void a_tap_gives_its_interface_to_the_next(void **state)
     bed = start(state, &options);
     swap_bed_init(&swap, bed);
     swap_or_fail(&swap, "tap:ifname=swap0,mtu=1300");
-    swap.packet_socket = host_socket("swap0", 0x88b5, HOST_PLAIN);
-    net_driver_drain(&swap.nic->net[0]);
-    swap_places[4].probe(&swap);
+    tap_is_alive(&swap);
     assert_int_equal(daemon_number(&bed->daemon, "nic0/endpoint/mtu"), 1300);
-    swap_or_fail(&swap, "loopback");
-    host_command("ip tuntap del dev swap0 mode tap");
-    swap_bed_free(&swap);
-    testbed_finish(bed);
-}
-
-/* The next one can't be opened after all: the one before is there again. */
-static void one_that_gave_way_comes_back(void **state)
-{
-    struct testbed_options options = {.nic = "endpoint=tap:ifname=swap0"};
-    struct testbed *bed;
-    struct swap_bed swap;
-    char refusal[512];
-
-    if (no_namespace != NULL)
-        skip();
-    host_command("ip tuntap add dev swap0 mode tap vnet_hdr");
-    host_command("ip link set swap0 up");
-    bed = start(state, &options);
-    swap_bed_init(&swap, bed);
-    assert_false(swap_to(&swap, "tap:ifname=swap0,up=perhaps", refusal));
-    check(strstr(refusal, "up=perhaps") != NULL, "%s", refusal);
-    daemon_wait_text(&bed->daemon, "nic0/endpoint_state", "open");
-    swap.packet_socket = host_socket("swap0", 0x88b5, HOST_PLAIN);
-    net_driver_drain(&swap.nic->net[0]);
-    swap_places[4].probe(&swap);
-    assert_int_equal(daemon_number(&bed->daemon, "nic0/endpoint_swaps"), 0);
     swap_or_fail(&swap, "loopback");
     host_command("ip tuntap del dev swap0 mode tap");
     swap_bed_free(&swap);
@@ -302,6 +405,35 @@ static void a_nat_network_gives_its_ports_to_the_next(void **state)
     swap_or_fail(&swap, "user:hostfwd=tcp:127.0.0.1:2222-:22,hostfwd=tcp:127.0.0.1:2223-:23");
     net_driver_drain(&swap.nic->net[0]);
     swap_places[5].probe(&swap);
+    swap_or_fail(&swap, "loopback");
+    swap_bed_free(&swap);
+    testbed_finish(bed);
+}
+
+/* The next one can't be opened after all: the one before is there again. */
+static void one_that_gave_way_comes_back(void **state)
+{
+    struct sockaddr_in taken = {.sin_family = AF_INET, .sin_port = htons(2225)};
+    struct testbed *bed = start(state, NULL);
+    int other = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct swap_bed swap;
+    char refusal[512];
+
+    if (no_namespace != NULL)
+        skip();
+    host_command("ip link set lo up");
+    assert_return_code(bind(other, (struct sockaddr *)&taken, sizeof(taken)), errno);
+    assert_return_code(listen(other, 1), errno);
+    swap_bed_init(&swap, bed);
+    swap_or_fail(&swap, "user:hostfwd=tcp:127.0.0.1:2224-:22");
+    assert_false(swap_to(
+        &swap, "user:hostfwd=tcp:127.0.0.1:2224-:22,hostfwd=tcp:127.0.0.1:2225-:23", refusal));
+    check(strstr(refusal, "2225") != NULL, "%s", refusal);
+    daemon_wait_text(&bed->daemon, "nic0/endpoint_state", "open");
+    net_driver_drain(&swap.nic->net[0]);
+    swap_places[5].probe(&swap);
+    assert_int_equal(daemon_number(&bed->daemon, "nic0/endpoint_swaps"), 1);
+    close(other);
     swap_or_fail(&swap, "loopback");
     swap_bed_free(&swap);
     testbed_finish(bed);
@@ -395,11 +527,13 @@ int main(void)
         TESTBED_TEST(what_is_refused_changes_nothing),
         TESTBED_TEST(what_the_sandbox_has_no_room_for_is_refused),
         TESTBED_TEST(a_queue_that_can_not_be_opened_brings_the_old_endpoint_back),
+        TESTBED_TEST(segmentation_that_the_next_lacks_is_done_in_software),
+        TESTBED_TEST(NET_CFG_03_the_MTU_is_the_new_endpoint_s_for_the_next_driver),
         TESTBED_TEST(a_tap_gives_its_interface_to_the_next),
-        TESTBED_TEST(one_that_gave_way_comes_back),
         TESTBED_TEST(a_listening_stream_gives_its_path_to_the_next),
 #ifdef TEST_HAVE_USER
         TESTBED_TEST(a_nat_network_gives_its_ports_to_the_next),
+        TESTBED_TEST(one_that_gave_way_comes_back),
 #endif
         TESTBED_TEST(CTL_ANN_01_the_driver_sees_a_blip_and_announces_itself),
         TESTBED_TEST(without_STATUS_no_frame_is_lost),

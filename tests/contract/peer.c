@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "peer.h"
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/checked.h"
 #include "base/clock.h"
@@ -313,4 +315,37 @@ uint32_t peer_tcp_receive(struct peer_tcp *tcp, void *data, uint32_t len, int ti
         return n;
     }
     return 0;
+}
+
+/* ---- the host -----------------------------------------------------------------------------------
+ */
+
+int peer_bind_local(int type, uint16_t *ret_port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t len = sizeof(address);
+    int fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
+
+    assert_return_code(bind(fd, (struct sockaddr *)&address, len), errno);
+    assert_return_code(getsockname(fd, (struct sockaddr *)&address, &len), errno);
+    *ret_port = ntohs(address.sin_port);
+    return fd;
+}
+
+uint16_t peer_free_port(int type)
+{
+    uint16_t port;
+
+    close(peer_bind_local(type, &port));
+    return port;
+}
+
+int peer_connect_local(int type, uint16_t port)
+{
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    int fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
+
+    assert_return_code(connect(fd, (struct sockaddr *)&address, sizeof(address)), errno);
+    return fd;
 }

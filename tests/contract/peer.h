@@ -71,3 +71,10 @@ void peer_tcp_accept(struct peer_tcp *tcp, struct peer *peer, uint16_t port);
 void peer_tcp_send(struct peer_tcp *tcp, const void *data, uint32_t len);
 /* Waits for the next segment with data, acknowledges it, returns its length; 0: none came. */
 uint32_t peer_tcp_receive(struct peer_tcp *tcp, void *data, uint32_t len, int timeout_ms);
+
+/* ---- the host: sockets of its loopback interface, SOCK_STREAM or SOCK_DGRAM --------------------
+ */
+
+int peer_bind_local(int type, uint16_t *ret_port);
+uint16_t peer_free_port(int type);
+int peer_connect_local(int type, uint16_t port);

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -26,37 +25,6 @@ enum {
 
 /* ---- the host's side ----------------------------------------------------------------------------
  */
-
-/* A socket bound to a free port of 127.0.0.1. */
-static int bind_local(int type, uint16_t *ret_port)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    socklen_t len = sizeof(address);
-    int fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
-
-    assert_return_code(bind(fd, (struct sockaddr *)&address, len), errno);
-    assert_return_code(getsockname(fd, (struct sockaddr *)&address, &len), errno);
-    *ret_port = ntohs(address.sin_port);
-    return fd;
-}
-
-static uint16_t free_port(int type)
-{
-    uint16_t port;
-
-    close(bind_local(type, &port));
-    return port;
-}
-
-static int connect_local(int type, uint16_t port)
-{
-    struct sockaddr_in address = {
-        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    int fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
-
-    assert_return_code(connect(fd, (struct sockaddr *)&address, sizeof(address)), errno);
-    return fd;
-}
 
 static void host_expect(int fd, const char *text)
 {
@@ -218,7 +186,7 @@ static void ipv6_router_advertises_the_prefix(void **state)
 static int connect_to_host(struct peer *peer, struct peer_tcp *tcp)
 {
     uint16_t port;
-    int listener = bind_local(SOCK_STREAM, &port), fd;
+    int listener = peer_bind_local(SOCK_STREAM, &port), fd;
 
     assert_return_code(listen(listener, 1), errno);
     peer_tcp_connect(tcp, peer, GATEWAY, port);
@@ -400,7 +368,7 @@ static void restrict_keeps_the_guest_inside(void **state)
     int listener;
 
     (void)state;
-    listener = bind_local(SOCK_STREAM, &packet.destination_port);
+    listener = peer_bind_local(SOCK_STREAM, &packet.destination_port);
     assert_return_code(listen(listener, 1), errno);
     peer_open(&peer, "user:restrict=on");
     peer_send_packet(&peer, &packet);
@@ -416,7 +384,7 @@ static void restrict_keeps_the_guest_inside(void **state)
 
 static void tcp_forward_leads_to_the_guest(void **state)
 {
-    uint16_t port = free_port(SOCK_STREAM);
+    uint16_t port = peer_free_port(SOCK_STREAM);
     struct peer_tcp tcp;
     struct peer peer;
     char text[96], data[2048];
@@ -426,7 +394,7 @@ static void tcp_forward_leads_to_the_guest(void **state)
     snprintf(text, sizeof(text), "user:hostfwd=tcp:127.0.0.1:%u-:22", port);
     peer_open(&peer, text);
     for (unsigned i = 0; i < 3; i++) {
-        fd = connect_local(SOCK_STREAM, port);
+        fd = peer_connect_local(SOCK_STREAM, port);
         peer_tcp_accept(&tcp, &peer, 22);
         assert_int_equal(send(fd, "SSH", 3, 0), 3);
         assert_int_equal(peer_tcp_receive(&tcp, data, sizeof(data), 2000), 3);
@@ -437,49 +405,15 @@ static void tcp_forward_leads_to_the_guest(void **state)
     }
     peer_close(&peer);
     /* The port is free again. */
-    fd = connect_local(SOCK_DGRAM, port);
+    fd = peer_connect_local(SOCK_DGRAM, port);
     close(fd);
     peer_open(&peer, text);
-    peer_close(&peer);
-}
-
-/* A connection that finds no file waits; nobody spins for it, and it is served when there is one.
- */
-static void without_files_a_connection_waits(void **state)
-{
-    uint16_t port = free_port(SOCK_STREAM);
-    struct rlimit limit, none;
-    struct peer_tcp tcp;
-    struct peer peer;
-    unsigned wakes = 0;
-    char text[96];
-    int fd, lowest;
-
-    (void)state;
-    snprintf(text, sizeof(text), "user:hostfwd=tcp:127.0.0.1:%u-:22", port);
-    peer_open(&peer, text);
-    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
-    fd = connect_local(SOCK_STREAM, port);
-    lowest = dup(fd);
-    close(lowest);
-    none = (struct rlimit){.rlim_cur = (rlim_t)lowest, .rlim_max = limit.rlim_max};
-    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
-    for (uint64_t end = clock_now_ns() + 500 * CLOCK_MILLISECOND_NS; clock_now_ns() < end;) {
-        if (!guest_wait(&peer.guest, 10))
-            continue;
-        wakes++;
-        guest_receive(&peer.guest, 64);
-    }
-    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
-    assert_in_range(wakes, 1, 450);
-    peer_tcp_accept(&tcp, &peer, 22);
-    close(fd);
     peer_close(&peer);
 }
 
 static void udp_forward_leads_to_the_guest(void **state)
 {
-    uint16_t port = free_port(SOCK_DGRAM);
+    uint16_t port = peer_free_port(SOCK_DGRAM);
     struct peer_packet packet;
     struct peer peer;
     char text[128];
@@ -488,7 +422,7 @@ static void udp_forward_leads_to_the_guest(void **state)
     (void)state;
     snprintf(text, sizeof(text), "user:hostfwd=udp:127.0.0.1:%u-10.0.2.15:53", port);
     peer_open(&peer, text);
-    fd = connect_local(SOCK_DGRAM, port);
+    fd = peer_connect_local(SOCK_DGRAM, port);
     for (unsigned i = 0; i < 3; i++) {
         assert_int_equal(send(fd, "question", 8, 0), 8);
         peer_expect(&peer, IPPROTO_UDP, &packet);
@@ -514,7 +448,7 @@ static void large_datagram_comes_in_fragments(void **state)
     enum {
         LEN = 5000
     };
-    uint16_t port = free_port(SOCK_DGRAM);
+    uint16_t port = peer_free_port(SOCK_DGRAM);
     uint8_t data[LEN], whole[LEN + 8 + 64];
     uint32_t have = 0;
     struct peer peer;
@@ -526,7 +460,7 @@ static void large_datagram_comes_in_fragments(void **state)
         data[i] = bulk_byte(i);
     snprintf(text, sizeof(text), "user:hostfwd=udp:127.0.0.1:%u-10.0.2.15:53", port);
     peer_open(&peer, text);
-    fd = connect_local(SOCK_DGRAM, port);
+    fd = peer_connect_local(SOCK_DGRAM, port);
     assert_int_equal(send(fd, data, LEN, 0), LEN);
     while (!last) {
         const struct guest_frame *frame = peer_wait_frame(&peer, 0x0800, 2000);
@@ -563,7 +497,7 @@ static void forward_to_a_port_in_use_is_explained(void **state)
         struct error err;
         uint16_t port;
         char text[96];
-        int fd = bind_local(protocols[i].type, &port);
+        int fd = peer_bind_local(protocols[i].type, &port);
         unsigned fds = count_fds();
 
         if (i == 0)
@@ -648,7 +582,6 @@ int main(void)
         cmocka_unit_test(reset_peers_raise_no_signal),
         cmocka_unit_test(restrict_keeps_the_guest_inside),
         cmocka_unit_test(tcp_forward_leads_to_the_guest),
-        cmocka_unit_test(without_files_a_connection_waits),
         cmocka_unit_test(udp_forward_leads_to_the_guest),
         cmocka_unit_test(large_datagram_comes_in_fragments),
         cmocka_unit_test(forward_to_a_port_in_use_is_explained),

@@ -428,6 +428,12 @@ def control_seeds():
             '{"command":"set","values":{"nic0.link":"down","nic0.mtu":9000,"nic0.speed":"unknown",'
             '"nic0.duplex":"half","nic0.mac":"52:54:00:00:00:07","nic0.announce":"now"}}'
         ),
+        "set_endpoint": parser(
+            '{"command":"set","values":{"nic0.endpoint":"loopback","nic0.link":"up"}}'
+        ),
+        "set_endpoint_wrong": parser(
+            '{"command":"set","values":{"nic0.endpoint":"null:generate=60,rate=1,colour=blue"}}'
+        ),
         "set_wrong": parser('{"command":"set","values":{"nic0.lnk":1.5,"\u0001.mtu":-1}}'),
         "set_each_wrong": pieces(
             '{"command":"set","values":{"nic0.mac":"1:2"}}\n',

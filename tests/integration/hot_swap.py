@@ -16,7 +16,7 @@ MAC = "52:54:00:00:00:0d"
 TAPS = ("tap0", "tap1")
 BRIDGE = "br0"
 PORT = 8001
-SWAPS = 6
+SWAPS = 4
 RECOVERY = 20  # seconds
 
 
@@ -65,7 +65,7 @@ def upload(guest, network, folder, megabytes):
 
 def from_tap_to_tap(test, guest, network, folder, daemon):
     with test.case(f"tap to tap and back, {SWAPS} times: a TCP connection goes on, nothing is lost of it"):
-        with upload(guest, network, folder, 8) as arrived:
+        with upload(guest, network, folder, 5) as arrived:
             for i in range(SWAPS):
                 before = arrived()
                 daemon.must_set(f"n.endpoint=tap:ifname={TAPS[(i + 1) % 2]}")
@@ -86,7 +86,7 @@ def from_tap_to_tap(test, guest, network, folder, daemon):
 
 def tap_dies(test, guest, network, folder, daemon):
     with test.case("the tap is deleted and made again: the TCP connection goes on"):
-        with upload(guest, network, folder, 8) as arrived:
+        with upload(guest, network, folder, 5) as arrived:
             network.run("ip", "link", "del", TAPS[0])
             cases.eventually(lambda: daemon.nic("n")["endpoint_state"] == "gone", RECOVERY, "gone")
             cases.expect_equal(daemon.nic("n")["link"], "down", "link")

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* nic_set: what changes in config space under a driver, under which generation, and who can see it.
  */
+#include <errno.h>
 #include <string.h>
 
 #include "base/checked.h"
@@ -183,6 +184,78 @@ static void an_mtu_joins_the_offer(void **state)
     assert_memory_equal(mtu, "\x28\x23", 2);
 }
 
+/* ---- another endpoint ---- */
+
+enum {
+    ALL = ENDPOINT_OFFLOADS_ALL,
+    NO_TUNNELS = ENDPOINT_OFFLOADS_ALL & ~ENDPOINT_UDP_TUNNELS,
+};
+
+/* A card on a synchronous endpoint that does everything, whose driver agreed to all of it. */
+static void begin_with_everything(void)
+{
+    struct nic_config config = {.queue_pairs = 1, .queue_size_max = 256, .software_offloads = 1};
+    struct endpoint_caps caps = {.queue_pairs_max = 1, .tx_offloads = ALL, .rx_offloads = ALL};
+
+    nic_init(&nic, &config, &caps);
+    assert_int_equal(nic_agree(&nic, &nic.offered, NULL), 0);
+}
+
+static int could_be(uint32_t offloads, enum nic_stand_in stand_in, struct error *err)
+{
+    struct endpoint_caps caps = {
+        .queue_pairs_max = 1, .tx_offloads = offloads, .rx_offloads = offloads};
+
+    return nic_check_endpoint(&nic, &caps, stand_in, err);
+}
+
+static void an_endpoint_that_breaks_a_promise_is_refused(void **state)
+{
+    static const enum feature_bit tunnels[] = {
+        NET_F_HOST_UDP_TUNNEL_GSO, NET_F_HOST_UDP_TUNNEL_GSO_CSUM, NET_F_GUEST_UDP_TUNNEL_GSO,
+        NET_F_GUEST_UDP_TUNNEL_GSO_CSUM};
+    struct features less;
+    struct error err = {""};
+
+    (void)state;
+    begin_with_everything();
+    assert_int_equal(could_be(ALL, NIC_NOTHING_STANDS_IN, &err), 0);
+    assert_int_equal(could_be(NO_TUNNELS, NIC_SOFTWARE_STANDS_IN, &err), -EOPNOTSUPP);
+    check(strstr(err.text, "host_udp_tunnel_gso") != NULL, "%s", err.text);
+    assert_int_equal(could_be(ALL & ~ENDPOINT_TSO6, NIC_SOFTWARE_STANDS_IN, &err), -EOPNOTSUPP);
+    less = nic.agreed;
+    for (unsigned i = 0; i < ARRAY_COUNT(tunnels); i++)
+        features_remove(&less, tunnels[i]);
+    assert_int_equal(nic_agree(&nic, &less, NULL), 0);
+    assert_int_equal(could_be(0, NIC_SOFTWARE_STANDS_IN, &err), 0);
+    assert_int_equal(could_be(ALL & ~ENDPOINT_UFO, NIC_NOTHING_STANDS_IN, &err), -EOPNOTSUPP);
+    check(strstr(err.text, "host_ufo") != NULL, "%s", err.text);
+    nic_reset(&nic);
+    assert_int_equal(could_be(0, NIC_NOTHING_STANDS_IN, &err), 0);
+}
+
+/* Who has read the offer may come back to it; what can't be had any more is not agreed on then. */
+static void the_offer_stays_until_nobody_remembers_it(void **state)
+{
+    struct endpoint_caps plain = {.queue_pairs_max = 1};
+    struct features offered;
+
+    (void)state;
+    begin_with_everything();
+    nic_offer(&nic, F_SUSPEND);
+    offered = nic.offered;
+    nic_reset(&nic);
+    nic_set_endpoint(&nic, &plain, NIC_NOTHING_STANDS_IN);
+    assert_true(features_equal(&nic.offered, &offered));
+    assert_int_equal(nic_agree(&nic, &offered, NULL), -EINVAL);
+    assert_int_equal(nic.agreed.word[0] | nic.agreed.word[1], 0);
+    nic_renew_offer(&nic);
+    assert_false(features_has(&nic.offered, NET_F_HOST_TSO4));
+    assert_false(features_has(&nic.offered, NET_F_HOST_UDP_TUNNEL_GSO));
+    assert_true(features_has(&nic.offered, F_SUSPEND));
+    assert_int_equal(nic_agree(&nic, &nic.offered, NULL), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -193,6 +266,8 @@ int main(void)
         cmocka_unit_test(NET_CFG_06_only_a_read_of_the_status_is_a_look_at_the_link),
         cmocka_unit_test(an_address_of_the_drivers_own_stays),
         cmocka_unit_test(an_mtu_joins_the_offer),
+        cmocka_unit_test(an_endpoint_that_breaks_a_promise_is_refused),
+        cmocka_unit_test(the_offer_stays_until_nobody_remembers_it),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
