@@ -311,6 +311,13 @@ static int funnel_set_offloads(struct endpoint *endpoint, uint32_t rx_offloads)
     return funnel->inner->ops->set_offloads(funnel->inner, rx_offloads);
 }
 
+static void funnel_set_mac(struct endpoint *endpoint, const uint8_t mac[6])
+{
+    struct funnel *funnel = (struct funnel *)endpoint;
+
+    funnel->inner->ops->set_mac(funnel->inner, mac);
+}
+
 static int funnel_link_up(struct endpoint *endpoint)
 {
     struct funnel *funnel = (struct funnel *)endpoint;
@@ -374,6 +381,7 @@ static void ops_fill(struct endpoint_ops *ops, const struct endpoint_ops *inner)
         .close = funnel_close,
         .capabilities = funnel_capabilities,
         .set_offloads = inner->set_offloads == NULL ? NULL : funnel_set_offloads,
+        .set_mac = inner->set_mac == NULL ? NULL : funnel_set_mac,
         .queue_open = funnel_queue_open,
         .queue_close = funnel_queue_close,
         .send = funnel_send,

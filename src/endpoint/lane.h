@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Frames from one worker to another, in order: a ring of bytes with one writer and one reader,
- * without locks. Frames are copied in, so that whoever sent them has their buffers back.
+ * without locks. Frames are copied in, so that whoever sent them has their buffers back. Unlike
+ * base/inbox.h it holds its writer back instead of losing frames, and gives them out by the batch,
+ * each in one piece.
  */
 #pragma once
 

@@ -300,6 +300,7 @@ const struct swap_place swap_places[] = {
     {"loopback", "loopback", 0, NULL, loopback_probe, NULL},
     {"stream", "stream:path=%s/wire,reconnect=5", 0, stream_begin, stream_probe, stream_end},
     {"tap", "tap:ifname=swap0", 1, tap_begin, tap_probe, tap_end},
+    {"switch", "switch:name=swap", 0, NULL, null_probe, NULL},
 #ifdef TEST_HAVE_USER
     {"user", "user", 0, NULL, user_probe, NULL},
 #endif

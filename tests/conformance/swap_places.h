@@ -13,6 +13,17 @@ enum swap_source {
     SWAP_WORLD = 2,
 };
 
+/* In the table of places. */
+enum swap_index {
+    SWAP_NULL,
+    SWAP_GENERATOR,
+    SWAP_LOOPBACK,
+    SWAP_STREAM,
+    SWAP_TAP,
+    SWAP_SWITCH,
+    SWAP_USER,
+};
+
 struct swap_bed {
     struct testbed *bed;
     struct testbed_nic *nic;

@@ -69,7 +69,7 @@ static void swap_everywhere(void **state, uint64_t features)
     struct testbed_options options = {
         .nic = "endpoint=null", .features = features, .workers = 2, .mergeable = 1};
     struct testbed *bed = start(state, &options);
-    const struct swap_place *at = &swap_places[0];
+    const struct swap_place *at = &swap_places[SWAP_NULL];
     struct swap_bed swap;
     unsigned swaps = 0;
     unsigned fds;
@@ -89,7 +89,7 @@ static void swap_everywhere(void **state, uint64_t features)
             at = to;
         }
     }
-    go(&swap, at, &swap_places[0]);
+    go(&swap, at, &swap_places[SWAP_NULL]);
     check_sums(&swap, swap.arps);
     assert_int_equal(daemon_number(&bed->daemon, "nic0/endpoint_swaps"), swaps + 1);
     assert_int_equal(daemon_number(&bed->daemon, "nic0/endpoint_failures"), 0);
@@ -111,11 +111,12 @@ static void every_kind_takes_the_place_of_every_kind_packed(void **state)
 /* A network with one queue pair behind a card with four: what goes out by any of them arrives. */
 static void pairs_that_an_endpoint_lacks_send_by_those_it_has(void **state)
 {
-    static const unsigned order[] = {3, 4, 3, 5, 2, 3};
+    static const unsigned order[] = {SWAP_STREAM, SWAP_TAP,      SWAP_STREAM,
+                                     SWAP_USER,   SWAP_LOOPBACK, SWAP_STREAM};
     struct testbed_options options = {
         .nic = "queues=4,endpoint=loopback", .pairs = 4, .workers = 3, .mergeable = 1};
     struct testbed *bed = start(state, &options);
-    const struct swap_place *at = &swap_places[2];
+    const struct swap_place *at = &swap_places[SWAP_LOOPBACK];
     struct swap_bed swap;
 
     swap_bed_init(&swap, bed);
@@ -125,12 +126,12 @@ static void pairs_that_an_endpoint_lacks_send_by_those_it_has(void **state)
         if (!is_there(to))
             continue;
         go(&swap, at, to);
-        for (unsigned pair = 1; to == &swap_places[3] && pair < 4; pair++)
+        for (unsigned pair = 1; to == &swap_places[SWAP_STREAM] && pair < 4; pair++)
             swap_stream_of_pair(&swap, pair);
         at = to;
     }
     assert_int_equal(daemon_number(&bed->daemon, "nic0/endpoint/carried/3/tx_dropped"), 0);
-    go(&swap, at, &swap_places[2]);
+    go(&swap, at, &swap_places[SWAP_LOOPBACK]);
     swap_bed_free(&swap);
     testbed_finish(bed);
 }
@@ -148,7 +149,7 @@ static void expect_refusal(struct swap_bed *swap, const char *endpoint, const ch
     daemon_text(&swap->bed->daemon, "nic0/endpoint_type", kind, sizeof(kind));
     assert_string_equal(kind, "loopback");
     net_driver_drain(&swap->nic->net[0]);
-    swap_places[2].probe(swap);
+    swap_places[SWAP_LOOPBACK].probe(swap);
 }
 
 static void what_is_refused_changes_nothing(void **state)
@@ -216,8 +217,8 @@ static void tap_is_alive(struct swap_bed *swap)
 {
     swap->packet_socket = host_socket("swap0", 0x88b5, HOST_PLAIN);
     net_driver_drain(&swap->nic->net[0]);
-    swap_places[4].probe(swap);
-    swap_places[4].end(swap);
+    swap_places[SWAP_TAP].probe(swap);
+    swap_places[SWAP_TAP].end(swap);
 }
 
 /* ---- what was agreed is kept ---------------------------------------------------------------- */
@@ -289,9 +290,9 @@ static void segmentation_that_the_next_lacks_is_done_in_software(void **state)
     options.features = MODERN | HOST_CSUM | HOST_TSO4;
     bed = start(state, &options);
     swap_bed_init(&swap, bed);
-    swap_place_text(&swap, &swap_places[3], text, sizeof(text));
+    swap_place_text(&swap, &swap_places[SWAP_STREAM], text, sizeof(text));
     check(daemon_set(&bed->daemon, "nic0.endpoint", text, refusal), "%s", refusal);
-    swap_places[3].begin(&swap);
+    swap_places[SWAP_STREAM].begin(&swap);
     make_tso_frame(whole);
     net_driver_queue_with(&swap.nic->net[0], &header, whole, sizeof(whole));
     driver_ring_flush(swap.nic->net[0].tx);
@@ -299,7 +300,7 @@ static void segmentation_that_the_next_lacks_is_done_in_software(void **state)
         expect_segment(swap.peer, i, whole);
     net_driver_drain(&swap.nic->net[0]);
     assert_int_equal(daemon_number(&bed->daemon, "nic0/queues/0/tx_segmented"), 1);
-    swap_places[3].end(&swap);
+    swap_places[SWAP_STREAM].end(&swap);
     swap_or_fail(&swap, "null");
     swap_bed_free(&swap);
     testbed_finish(bed);
@@ -380,7 +381,7 @@ static void a_listening_stream_gives_its_path_to_the_next(void **state)
         assert_return_code(connect(swap.peer, (struct sockaddr *)&address, sizeof(address)), errno);
         daemon_wait_text(&bed->daemon, "nic0/link", "up");
         net_driver_reap(&swap.nic->net[0]);
-        swap_places[3].probe(&swap);
+        swap_places[SWAP_STREAM].probe(&swap);
         close(swap.peer);
         daemon_wait_text(&bed->daemon, "nic0/link", "down");
         net_driver_drain(&swap.nic->net[0]);
@@ -404,7 +405,7 @@ static void a_nat_network_gives_its_ports_to_the_next(void **state)
     swap_or_fail(&swap, "user:hostfwd=tcp:127.0.0.1:2222-:22");
     swap_or_fail(&swap, "user:hostfwd=tcp:127.0.0.1:2222-:22,hostfwd=tcp:127.0.0.1:2223-:23");
     net_driver_drain(&swap.nic->net[0]);
-    swap_places[5].probe(&swap);
+    swap_places[SWAP_USER].probe(&swap);
     swap_or_fail(&swap, "loopback");
     swap_bed_free(&swap);
     testbed_finish(bed);
@@ -431,7 +432,7 @@ static void one_that_gave_way_comes_back(void **state)
     check(strstr(refusal, "2225") != NULL, "%s", refusal);
     daemon_wait_text(&bed->daemon, "nic0/endpoint_state", "open");
     net_driver_drain(&swap.nic->net[0]);
-    swap_places[5].probe(&swap);
+    swap_places[SWAP_USER].probe(&swap);
     assert_int_equal(daemon_number(&bed->daemon, "nic0/endpoint_swaps"), 1);
     close(other);
     swap_or_fail(&swap, "loopback");
@@ -510,7 +511,7 @@ static void without_STATUS_no_frame_is_lost(void **state)
     for (unsigned i = 0; i < 20; i++)
         swap_or_fail(&swap, "loopback");
     net_driver_drain(&swap.nic->net[0]);
-    swap_places[2].probe(&swap);
+    swap_places[SWAP_LOOPBACK].probe(&swap);
     check_sums(&swap, 0);
     assert_int_equal(daemon_number(&bed->daemon, "nic0/queues/0/tx_dropped"), 0);
     assert_int_equal(daemon_number(&bed->daemon, "nic0/queues/0/rx_packets"), swap.sent);

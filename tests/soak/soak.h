@@ -17,6 +17,7 @@
 enum {
     SOAK_CARDS = DAEMON_NICS_MAX,
     SOAK_PAIRS_MAX = 2,
+    SOAK_SOURCES = SOAK_CARDS * SOAK_PAIRS_MAX, /* of stamps: by card, then by pair */
     SOAK_PATIENCE_MS = 15000, /* for a card to move frames again; longer than any back-off */
     SOAK_ECHO_LEN = 1 << 18,
 };
@@ -27,15 +28,16 @@ enum soak_place {
     PLACE_NULL,
     PLACE_GENERATOR,
     PLACE_TAP,
+    PLACE_SWITCH, /* with whoever else is there */
     PLACE_STREAM, /* it and the next have one pair: the others send by that */
     PLACE_USER,
     PLACE_COUNT,
 };
 
 struct soak_pair {
-    uint32_t sent;                    /* number of the last stamp */
-    uint64_t completed, received;     /* frames, as long as this daemon runs */
-    uint32_t last_of[SOAK_PAIRS_MAX]; /* number of the last stamp that came, by its source */
+    uint32_t sent;                  /* number of the last stamp */
+    uint64_t completed, received;   /* frames, as long as this daemon runs */
+    uint32_t last_of[SOAK_SOURCES]; /* number of the last stamp that came, by its source */
 };
 
 struct soak_card {
@@ -61,6 +63,8 @@ struct soak {
     struct soak_card card[SOAK_CARDS];
     uint64_t random;
     uint64_t frames_out, frames_in; /* of daemons that are gone */
+    int switched;                   /* some card has been on the switch */
+    uint64_t switched_in;           /* frames that came from another card */
     uint64_t longest_ms;            /* that a card took to move frames again */
     uint64_t refusals;              /* of settings that are refused by rights */
     unsigned daemons;
@@ -82,11 +86,11 @@ void soak_card_plug(struct soak_card *card);
  * there (or not) to let go of the rings first. */
 void soak_card_unplug(struct soak *soak, struct soak_card *card);
 /* Takes back everything that was sent. */
-void soak_card_drain(struct soak_card *card);
+void soak_card_drain(struct soak *soak, struct soak_card *card);
 /* Of a device that has stopped, or is gone: what it had done, and the rest is forgotten. */
-void soak_card_take_back(struct soak_card *card);
+void soak_card_take_back(struct soak *soak, struct soak_card *card);
 /* Receives and checks what there is. */
-void soak_card_receive(struct soak_card *card);
+void soak_card_receive(struct soak *soak, struct soak_card *card);
 /* Some frames each way; the world has its turn. */
 void soak_card_turn(struct soak *soak, struct soak_card *card);
 void soak_turn(struct soak *soak);

@@ -43,6 +43,14 @@ static unsigned reap(struct soak_card *card, unsigned pair)
     return count;
 }
 
+/* On a switch the next card's, wherever that is. */
+static const uint8_t *destination(const struct soak *soak, const struct soak_card *card)
+{
+    if (card->place != PLACE_SWITCH)
+        return card->nic->mac;
+    return soak->card[(card->index + 1) % SOAK_CARDS].nic->mac;
+}
+
 static void send_some(struct soak *soak, struct soak_card *card, unsigned index)
 {
     struct net_driver *net = &card->nic->net[index];
@@ -55,27 +63,32 @@ static void send_some(struct soak *soak, struct soak_card *card, unsigned index)
 
         if (card->place != PLACE_LOOPBACK && card->place != PLACE_STREAM && len > 1514)
             len = 1514;
-        stamp_make(frame, len, card->nic->mac, (struct stamp){index, ++pair->sent});
+        stamp_make(frame, len, destination(soak, card),
+                   (struct stamp){card->index * SOAK_PAIRS_MAX + index, ++pair->sent});
         net_driver_queue(net, frame, len);
     }
     driver_ring_flush(net->tx);
 }
 
-static void take_stamped(struct soak_card *card, unsigned index, struct stamp stamp)
+static void take_stamped(struct soak *soak, struct soak_card *card, unsigned index,
+                         struct stamp stamp)
 {
     struct soak_pair *pair = &card->pair[index];
+    unsigned from = stamp.source / SOAK_PAIRS_MAX;
 
-    check(stamp.source < card->nic->options.pairs, "card %u: a frame of pair %u", card->index,
-          stamp.source);
-    check(stamp.number > pair->last_of[stamp.source], "card %u: frame %u of pair %u came behind %u",
-          card->index, stamp.number, stamp.source, pair->last_of[stamp.source]);
-    check(stamp.number <= card->pair[stamp.source].sent, "card %u: frame %u was never sent",
-          card->index, stamp.number);
+    check(stamp.source < SOAK_SOURCES, "card %u: a frame of source %u", card->index, stamp.source);
+    check(from == card->index || soak->switched, "card %u: a frame of card %u", card->index, from);
+    check(stamp.number > pair->last_of[stamp.source],
+          "card %u: frame %u of source %u came behind %u", card->index, stamp.number, stamp.source,
+          pair->last_of[stamp.source]);
+    check(stamp.number <= soak->card[from].pair[stamp.source % SOAK_PAIRS_MAX].sent,
+          "card %u: frame %u was never sent", card->index, stamp.number);
     pair->last_of[stamp.source] = stamp.number;
-    card->echoed++;
+    card->echoed += from == card->index;
+    soak->switched_in += from != card->index;
 }
 
-static void take_frame(struct soak_card *card, unsigned index, uint32_t len)
+static void take_frame(struct soak *soak, struct soak_card *card, unsigned index, uint32_t len)
 {
     struct stamp stamp;
 
@@ -87,7 +100,7 @@ static void take_frame(struct soak_card *card, unsigned index, uint32_t len)
     }
     switch (stamp_read(frame, len, &stamp)) {
     case STAMP_WHOLE:
-        take_stamped(card, index, stamp);
+        take_stamped(soak, card, index, stamp);
         break;
     case STAMP_NONE: /* the gateway's, for one */
         card->answered += len >= 42 && frame[12] == 0x08 && frame[13] == 0x06 && frame[21] == 2;
@@ -97,24 +110,24 @@ static void take_frame(struct soak_card *card, unsigned index, uint32_t len)
     }
 }
 
-void soak_card_receive(struct soak_card *card)
+void soak_card_receive(struct soak *soak, struct soak_card *card)
 {
     for (unsigned i = 0; i < card->nic->options.pairs; i++) {
         int len;
 
         while ((len = net_driver_receive(&card->nic->net[i], frame, sizeof(frame), 0)) >= 0)
-            take_frame(card, i, (uint32_t)len);
+            take_frame(soak, card, i, (uint32_t)len);
     }
 }
 
-void soak_card_drain(struct soak_card *card)
+void soak_card_drain(struct soak *soak, struct soak_card *card)
 {
     uint64_t end = now_ms() + SOAK_PATIENCE_MS;
 
     for (unsigned i = 0; i < card->nic->options.pairs; i++) {
         while (card->nic->net[i].tx_free_count < NET_TX_SLOTS) {
             reap(card, i);
-            soak_card_receive(card); /* a loopback goes on only with room */
+            soak_card_receive(soak, card); /* a loopback goes on only with room */
             check(now_ms() < end, "card %u pair %u: %u sent frames never came back", card->index, i,
                   NET_TX_SLOTS - card->nic->net[i].tx_free_count);
         }
@@ -251,6 +264,7 @@ void soak_place_text(const struct soak *soak, const struct soak_card *card, enum
         [PLACE_LOOPBACK] = "loopback",
         [PLACE_NULL] = "null",
         [PLACE_GENERATOR] = "null:generate=300,rate=3000",
+        [PLACE_SWITCH] = "switch:name=soak",
         [PLACE_USER] = "user",
     };
 
@@ -272,7 +286,7 @@ void soak_card_turn(struct soak *soak, struct soak_card *card)
         send_some(soak, card, i);
     }
     world_turn(card);
-    soak_card_receive(card);
+    soak_card_receive(soak, card);
 }
 
 void soak_turn(struct soak *soak)
@@ -292,6 +306,7 @@ static uint64_t progress(const struct soak_card *card)
 {
     switch (card->place) {
     case PLACE_NULL:
+    case PLACE_SWITCH: /* it may be alone there */
         return card->pair[0].completed;
     case PLACE_GENERATOR:
         return card->generated;
@@ -344,6 +359,7 @@ void soak_move(struct soak *soak, struct soak_card *card, enum soak_place place)
     char text[256];
 
     soak_place_text(soak, card, place, text, sizeof(text));
+    soak->switched |= place == PLACE_SWITCH; /* frames of others may come from now on */
     soak_must_set(soak, card, "endpoint", text);
     soak_card_arrive(card, place);
 }
@@ -400,7 +416,7 @@ static void kick_nobody(void *context)
     (void)context;
 }
 
-void soak_card_take_back(struct soak_card *card)
+void soak_card_take_back(struct soak *soak, struct soak_card *card)
 {
     struct testbed_nic *nic = card->nic;
 
@@ -408,7 +424,7 @@ void soak_card_take_back(struct soak_card *card)
         nic->ring[i]->kick = kick_nobody;
     for (unsigned i = 0; i < nic->options.pairs; i++)
         reap(card, i);
-    soak_card_receive(card);
+    soak_card_receive(soak, card);
     for (unsigned i = 0; i < nic->setup.vring_count; i++)
         nic->ring[i]->kick = NULL;
 }
@@ -418,6 +434,6 @@ void soak_card_unplug(struct soak *soak, struct soak_card *card)
     front_end_close(&card->nic->fe);
     if (soak->bed->daemon.pid != 0)
         wait_for_daemon(soak, card);
-    soak_card_take_back(card);
+    soak_card_take_back(soak, card);
     testbed_restart_rings(card->nic, card->nic->options.start_idx);
 }

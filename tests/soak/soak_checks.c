@@ -38,7 +38,7 @@ static void check_pair(struct soak *soak, struct soak_card *card, unsigned index
               "card %u pair %u: %" PRIu64 " frames came back, %" PRIu64 " were sent and %" PRIu64
               " dropped; %" PRIu64 " came, %" PRIu64 " are counted",
               card->index, index, pair->completed, out, dropped, pair->received, in);
-        soak_card_receive(card);
+        soak_card_receive(soak, card);
         out = counted(soak, card, index, "tx_packets");
         dropped = counted(soak, card, index, "tx_dropped");
         in = counted(soak, card, index, "rx_packets");
@@ -50,7 +50,7 @@ void soak_check_counters(struct soak *soak)
     for (unsigned i = 0; i < SOAK_CARDS; i++)
         soak_move(soak, &soak->card[i], PLACE_LOOPBACK);
     for (unsigned i = 0; i < SOAK_CARDS; i++)
-        soak_card_drain(&soak->card[i]);
+        soak_card_drain(soak, &soak->card[i]);
     for (unsigned i = 0; i < SOAK_CARDS; i++) {
         for (unsigned j = 0; j < soak->card[i].nic->options.pairs; j++)
             check_pair(soak, &soak->card[i], j);

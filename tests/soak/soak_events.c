@@ -72,7 +72,7 @@ static void driver_resets(struct soak *soak)
 
     for (unsigned i = 0; i < nic->setup.vring_count; i++)
         front_end_stop_vring(&nic->fe, i);
-    soak_card_take_back(card);
+    soak_card_take_back(soak, card);
     testbed_restart_rings(nic, nic->options.start_idx);
     for (unsigned i = 0; i < nic->setup.vring_count; i++)
         front_end_start_ring(&nic->fe, i, nic->ring[i]);

@@ -62,9 +62,9 @@ static void tell(const struct soak *soak, uint64_t begin, unsigned events)
     print_message("soak: %" PRIu64 " s, %u events, %u checks, %u daemons\n",
                   (now_ms() - begin) / 1000, events, soak->checks, soak->daemons);
     soak_events_tell();
-    print_message("soak: %" PRIu64 " frames out, %" PRIu64 " in; frames moved again after %" PRIu64
-                  " ms at the most\n",
-                  soak->frames_out, soak->frames_in, soak->longest_ms);
+    print_message("soak: %" PRIu64 " frames out, %" PRIu64 " in, %" PRIu64
+                  " from card to card; frames moved again after %" PRIu64 " ms at the most\n",
+                  soak->frames_out, soak->frames_in, soak->switched_in, soak->longest_ms);
     print_message("soak: %u fds, %u mappings, %" PRIu64 " KiB at first, %" PRIu64
                   " KiB at the most\n",
                   soak->fds, soak->maps, soak->rss_kib, soak->rss_most_kib);
