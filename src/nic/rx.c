@@ -15,10 +15,6 @@
 #include "base/prefetch.h"
 #include "ring/ring_log.h"
 
-enum {
-    PREFETCH_STEP = 64, /* a cache line */
-};
-
 static struct pair *pair_of(struct endpoint_rx *rx)
 {
     return CONTAINER_OF(rx, struct pair, endpoint_rx);
@@ -63,16 +59,17 @@ static void window_close_gaps(struct chain_batch *window, uint32_t first)
     window->iov_used = (uint32_t)(to - window->iov);
 }
 
-/* Header and first bytes of a buffer: lines that the driver wrote last. */
-static void prefetch(const struct chain *chain)
+/* The line that the frame begins on is about to be written. That of the header is only looked at,
+ * if it is another one: most often it stays as it is, and the driver keeps its copy of it. */
+static void prefetch(const struct pair *pair, const struct chain *chain)
 {
     const char *first;
 
     if (chain->writable_count == 0)
         return;
     first = chain->iov[chain->readable_count].iov_base;
-    prefetch_for_write(first);
-    prefetch_for_write(first + PREFETCH_STEP);
+    __builtin_prefetch(first);
+    prefetch_for_write(first + pair->rules.header_len);
 }
 
 /* 1 if the window grew. */
@@ -89,7 +86,7 @@ static int window_grow(struct pair *pair)
         return 0;
     for (uint32_t i = before; i < window->count; i++) {
         readable |= window->chain[i].readable_count;
-        prefetch(&window->chain[i]);
+        prefetch(pair, &window->chain[i]);
     }
     if (__builtin_expect(readable != 0, 0))
         window_close_gaps(window, before);
@@ -362,20 +359,37 @@ static int adapt(struct pair *pair, uint32_t len, const struct frame_offload *of
 static void header_write(const struct pair *pair, const struct net_header *header)
 {
     const struct rx_header *at = &pair->header;
-    uint32_t len = pair->rules.header_len;
     uint32_t done = 0;
 
-    /* Most headers are all zero but for num_buffers, like the one that stands there from the last
-     * time: a line that is not written does not have to change caches. */
-    if (__builtin_expect(at->count == 1 && len == NET_HEADER_LEN, 1)) {
-        if (memcmp(at->iov[0].iov_base, header, NET_HEADER_LEN) != 0)
-            memcpy(at->iov[0].iov_base, header, NET_HEADER_LEN);
-        return;
-    }
     for (uint32_t i = 0; i < at->count; i++) {
         memcpy(at->iov[i].iov_base, (const uint8_t *)header + done, at->iov[i].iov_len);
         done += (uint32_t)at->iov[i].iov_len;
     }
+}
+
+/* The common header, zero but for num_buffers, and in one piece. Most often the same stands there
+ * from the last time: a line that is not written does not have to change caches. Compared as words
+ * that never were in memory: a load of what was just stored in parts waits for all stores before it
+ * to reach the cache, those of the frame among them. */
+static void header_write_plain(const struct pair *pair, le16 num_buffers)
+{
+    uint8_t *to = pair->header.iov[0].iov_base;
+    uint32_t rest = htole32((uint32_t)le16toh(num_buffers.raw) << 16);
+    uint32_t there_rest;
+    uint64_t there;
+
+    memcpy(&there, to, sizeof(there));
+    memcpy(&there_rest, to + sizeof(there), sizeof(rest));
+    if (__builtin_expect(there == 0 && there_rest == rest, 1))
+        return;
+    memset(to, 0, sizeof(there));
+    memcpy(to + sizeof(there), &rest, sizeof(rest));
+}
+
+static int header_is_plain(const struct pair *pair, const struct frame_offload *offload)
+{
+    return (offload->flags | offload->gso_type | pair->rules.hash_report) == 0 &&
+           pair->header.count == 1 && pair->rules.header_len == NET_HEADER_LEN;
 }
 
 /* Pushes the buffers that the frame filled: the first counts its header (virtio 1.4, 5.1.6.4). */
@@ -430,20 +444,30 @@ static void written_note(struct pair *pair, uint32_t len)
     ring_log_spans(&pair->rx, &pair->scratch->rx.iov[pair->window_iov], len);
 }
 
-void pair_rx_place(struct pair *pair, uint32_t len, const struct frame_offload *offload,
-                   struct frame_hash hash)
+/* With offloads or a hash, or with its header in an odd place. 0, or it has to be dropped. */
+static int place_whole(struct pair *pair, uint32_t len, const struct frame_offload *offload,
+                       struct frame_hash hash)
 {
     struct net_header header = {0};
 
-    if (__builtin_expect((offload->flags | offload->gso_type) != 0, 0) &&
-        adapt(pair, len, offload, &header) < 0) {
+    if ((offload->flags | offload->gso_type) != 0 && adapt(pair, len, offload, &header) < 0)
+        return -EINVAL;
+    header.num_buffers = word16_make(buffers_push(pair, len), pair->rules.order);
+    if (pair->rules.hash_report)
+        hash_to_header(hash, pair->rules.order, &header);
+    header_write(pair, &header);
+    return 0;
+}
+
+void pair_rx_place(struct pair *pair, uint32_t len, const struct frame_offload *offload,
+                   struct frame_hash hash)
+{
+    if (__builtin_expect(header_is_plain(pair, offload), 1)) {
+        header_write_plain(pair, word16_make(buffers_push(pair, len), pair->rules.order));
+    } else if (place_whole(pair, len, offload, hash) < 0) {
         pair_rx_count_drop(pair, PAIR_RX_DROP_OFFLOAD);
         return;
     }
-    header.num_buffers = word16_make(buffers_push(pair, len), pair->rules.order);
-    if (__builtin_expect(pair->rules.hash_report, 0))
-        hash_to_header(hash, pair->rules.order, &header);
-    header_write(pair, &header);
     if (ring_log_on(&pair->rx))
         written_note(pair, len);
     pair->turn_rx++;
