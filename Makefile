@@ -7,7 +7,7 @@ override SHELL := /bin/bash
 
 BUILD ?= build
 
-.PHONY: all setup demo check fuzz soak coverage bench format clean
+.PHONY: all setup demo check fuzz soak coverage bench count format clean
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
@@ -43,6 +43,11 @@ bench: build-bench/build.ninja
 
 build-bench/build.ninja:
 	meson setup build-bench --buildtype=release -Db_lto=true
+
+# Instructions a packet. WRITE=1: these are the figures from now on (bench/count.txt)
+count: all
+	@ninja -C $(BUILD) bench/count >/dev/null
+	@python3 bench/count.py $(BUILD)/bench/count $(if $(WRITE),--write)
 
 format:
 	@git ls-files '*.c' '*.h' | xargs clang-format -i

@@ -24,6 +24,7 @@ test_packages=(
     passt
     systemd
     spin
+    valgrind
     qemu-user-static gcc-s390x-linux-gnu libc6-dev-s390x-cross gcc-i686-linux-gnu libc6-dev-i386-cross
 )
 bench_packages=(slirp4netns gnuplot-nox)
