@@ -86,6 +86,22 @@ static inline le16 le16_load_acquire(const le16 *p)
 {
     return (le16){__atomic_load_n(&p->raw, __ATOMIC_ACQUIRE)};
 }
+static inline le64 le64_load_relaxed(const le64 *p)
+{
+    return (le64){__atomic_load_n(&p->raw, __ATOMIC_RELAXED)};
+}
+static inline le64 le64_load_acquire(const le64 *p)
+{
+    return (le64){__atomic_load_n(&p->raw, __ATOMIC_ACQUIRE)};
+}
+static inline void le64_store_relaxed(le64 *p, le64 v)
+{
+    __atomic_store_n(&p->raw, v.raw, __ATOMIC_RELAXED);
+}
+static inline void le64_store_release(le64 *p, le64 v)
+{
+    __atomic_store_n(&p->raw, v.raw, __ATOMIC_RELEASE);
+}
 static inline void le16_store_relaxed(le16 *p, le16 v)
 {
     __atomic_store_n(&p->raw, v.raw, __ATOMIC_RELAXED);

@@ -12,7 +12,6 @@
 
 #include "base/checked.h"
 #include "base/checksum.h"
-#include "base/prefetch.h"
 #include "ring/ring_log.h"
 
 static struct pair *pair_of(struct endpoint_rx *rx)
@@ -59,21 +58,7 @@ static void window_close_gaps(struct chain_batch *window, uint32_t first)
     window->iov_used = (uint32_t)(to - window->iov);
 }
 
-/* The line that the frame begins on is about to be written. That of the header is only looked at,
- * if it is another one: most often it stays as it is, and the driver keeps its copy of it. */
-static void prefetch(const struct pair *pair, const struct chain *chain)
-{
-    const char *first;
-
-    if (chain->writable_count == 0)
-        return;
-    first = chain->iov[chain->readable_count].iov_base;
-    __builtin_prefetch(first);
-    prefetch_for_write(first + pair->rules.header_len);
-}
-
-/* 1 if the window grew. */
-static int window_grow(struct pair *pair)
+int pair_rx_window_grow(struct pair *pair)
 {
     struct chain_batch *window = &pair->scratch->rx;
     uint32_t readable = 0;
@@ -84,10 +69,8 @@ static int window_grow(struct pair *pair)
     before = window->count;
     if (virtqueue_pop(&pair->rx, window, PAIR_RX_POP) == 0)
         return 0;
-    for (uint32_t i = before; i < window->count; i++) {
+    for (uint32_t i = before; i < window->count; i++)
         readable |= window->chain[i].readable_count;
-        prefetch(pair, &window->chain[i]);
-    }
     if (__builtin_expect(readable != 0, 0))
         window_close_gaps(window, before);
     return 1;
@@ -99,14 +82,14 @@ static int window_restart(struct pair *pair)
     if (pair->window_first == 0)
         return 0;
     pair_rx_release(pair);
-    return window_grow(pair);
+    return pair_rx_window_grow(pair);
 }
 
 static int window_more(struct pair *pair)
 {
     const struct chain_batch *window = &pair->scratch->rx;
 
-    if (window_grow(pair))
+    if (pair_rx_window_grow(pair))
         return 1;
     return (window->count == window->capacity || 2 * window->iov_used > window->iov_capacity) &&
            window_restart(pair);
@@ -179,7 +162,7 @@ static int window_open(struct pair *pair)
     if (pair->window_stripped)
         return 1;
     for (unsigned i = 0; i <= pair->rx.size; i++) {
-        if (pair->window_first == pair->scratch->rx.count && !window_grow(pair))
+        if (pair->window_first == pair->scratch->rx.count && !pair_rx_window_grow(pair))
             return 0;
         if (usable(pair, window_chain(pair, pair->window_first))) {
             window_strip(pair);
@@ -367,25 +350,6 @@ static void header_write(const struct pair *pair, const struct net_header *heade
     }
 }
 
-/* The common header, zero but for num_buffers, and in one piece. Most often the same stands there
- * from the last time: a line that is not written does not have to change caches. Compared as words
- * that never were in memory: a load of what was just stored in parts waits for all stores before it
- * to reach the cache, those of the frame among them. */
-static void header_write_plain(const struct pair *pair, le16 num_buffers)
-{
-    uint8_t *to = pair->header.iov[0].iov_base;
-    uint32_t rest = htole32((uint32_t)le16toh(num_buffers.raw) << 16);
-    uint32_t there_rest;
-    uint64_t there;
-
-    memcpy(&there, to, sizeof(there));
-    memcpy(&there_rest, to + sizeof(there), sizeof(rest));
-    if (__builtin_expect(there == 0 && there_rest == rest, 1))
-        return;
-    memset(to, 0, sizeof(there));
-    memcpy(to + sizeof(there), &rest, sizeof(rest));
-}
-
 static int header_is_plain(const struct pair *pair, const struct frame_offload *offload)
 {
     return (offload->flags | offload->gso_type | pair->rules.hash_report) == 0 &&
@@ -463,7 +427,8 @@ void pair_rx_place(struct pair *pair, uint32_t len, const struct frame_offload *
                    struct frame_hash hash)
 {
     if (__builtin_expect(header_is_plain(pair, offload), 1)) {
-        header_write_plain(pair, word16_make(buffers_push(pair, len), pair->rules.order));
+        net_header_put_plain(pair->header.iov[0].iov_base,
+                             word16_make(buffers_push(pair, len), pair->rules.order));
     } else if (place_whole(pair, len, offload, hash) < 0) {
         pair_rx_count_drop(pair, PAIR_RX_DROP_OFFLOAD);
         return;

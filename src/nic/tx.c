@@ -117,27 +117,89 @@ static void run_add(struct run *run, const struct frame *frame)
         run_add_offload(run, frame);
 }
 
-static struct run run_parse(struct pair *pair, uint32_t from)
+/* Longest chain, header included, that chain_simple may take; 0: none. */
+static uint32_t simple_len_max(const struct pair *pair)
+{
+    if (!pair->rules.link_up || pair->endpoint_queue == NULL ||
+        pair->rules.header_len != NET_HEADER_LEN)
+        return 0;
+    return NET_HEADER_LEN + MIN(pair->rules.frame_max, (uint32_t)FRAME_LEN_MAX);
+}
+
+/* The common chain: one span that is neither too short nor too long, and a header that asks for
+ * nothing. 1: it is in *ret_frame; 0: chain_parse has to look at it. */
+static inline int chain_simple(const struct chain *chain, uint32_t len_max, struct frame *ret_frame)
+{
+    struct iovec *iov = chain->iov;
+
+    /* Chains with a fault have no spans. */
+    if (chain->readable_count != 1 || chain->readable_len > len_max ||
+        chain->readable_len < NET_HEADER_LEN + FRAME_LEN_MIN || !offload_is_plain_at(iov->iov_base))
+        return 0;
+    iov->iov_base = (uint8_t *)iov->iov_base + NET_HEADER_LEN;
+    iov->iov_len -= NET_HEADER_LEN;
+    ret_frame->iov = iov;
+    ret_frame->iov_count = 1;
+    ret_frame->len = chain->readable_len - NET_HEADER_LEN;
+    ret_frame->offload = (struct frame_offload){0};
+    return 1;
+}
+
+/* The simple chains at the front of a run; they are added to it. */
+static void run_parse_simple(struct pair *pair, struct run *run)
 {
     struct pair_scratch *scratch = pair->scratch;
-    struct run run = {.from = from};
+    uint32_t len_max = simple_len_max(pair);
+    const struct chain *chain = &scratch->tx.chain[run->from + run->parsed];
+    const struct chain *end = &scratch->tx.chain[scratch->tx.count];
+    struct frame *frame = &scratch->frame[run->frames];
+    uint64_t bytes = 0;
+    uint32_t largest = run->largest;
 
-    for (uint32_t at = from; at < scratch->tx.count; at++) {
-        struct frame *frame = &scratch->frame[run.frames];
-        unsigned verdict = chain_parse(pair, &scratch->tx.chain[at], frame);
+    for (; chain < end && chain_simple(chain, len_max, frame); chain++, frame++) {
+        uint32_t at = (uint32_t)(chain - scratch->tx.chain);
 
-        if (__builtin_expect(verdict == PAIR_TX_ALONE, 0)) {
-            run.alone = 1;
-            break;
-        }
-        scratch->verdict[at] = (uint8_t)verdict;
-        run.parsed++;
-        if (__builtin_expect(verdict != PAIR_TX_FRAME, 0))
-            continue;
-        scratch->frame_chain[run.frames] = (uint16_t)at;
-        run_add(&run, frame);
+        bytes += frame->len;
+        largest = MAX(largest, frame->len);
+        scratch->verdict[at] = PAIR_TX_FRAME;
+        scratch->frame_chain[frame - scratch->frame] = (uint16_t)at;
     }
-    return run;
+    run->parsed = (uint32_t)(chain - scratch->tx.chain) - run->from;
+    run->frames = (uint32_t)(frame - scratch->frame);
+    run->bytes += bytes;
+    run->largest = largest;
+}
+
+/* Any chain. 0: its frame goes alone. */
+static int run_parse_one(struct pair *pair, struct run *run)
+{
+    struct pair_scratch *scratch = pair->scratch;
+    uint32_t at = run->from + run->parsed;
+    struct frame *frame = &scratch->frame[run->frames];
+    unsigned verdict = chain_parse(pair, &scratch->tx.chain[at], frame);
+
+    if (verdict == PAIR_TX_ALONE)
+        return 0;
+    scratch->verdict[at] = (uint8_t)verdict;
+    run->parsed++;
+    if (verdict == PAIR_TX_FRAME) {
+        scratch->frame_chain[run->frames] = (uint16_t)at;
+        run_add(run, frame);
+    }
+    return 1;
+}
+
+static void run_parse(struct pair *pair, struct run *run)
+{
+    for (;;) {
+        run_parse_simple(pair, run);
+        if (run->from + run->parsed == pair->scratch->tx.count)
+            return;
+        if (!run_parse_one(pair, run)) {
+            run->alone = 1;
+            return;
+        }
+    }
 }
 
 /* The endpoint took only the first `sent` frames: the chains from the next one on are not done. */
@@ -219,7 +281,7 @@ static void run_send(struct pair *pair, struct run *run)
     if (__builtin_expect(sent < run->frames, 0))
         run_cut(pair, run, sent);
     if (run->frames == run->parsed && pair->flight.capacity == 0)
-        virtqueue_push_unwritten(&pair->tx, &scratch->tx.chain[run->from], run->parsed);
+        virtqueue_push_each(&pair->tx, &scratch->tx.chain[run->from], NULL, run->parsed);
     else
         complete_each(pair, run);
     account(pair, run);
@@ -258,9 +320,10 @@ NEEDS_DATA static uint32_t batch_send(struct pair *pair)
     uint32_t done = 0;
 
     while (done < scratch->tx.count && !turn_is_full(pair)) {
-        struct run run = run_parse(pair, done);
+        struct run run = {.from = done};
         struct frame alone = {0};
 
+        run_parse(pair, &run);
         if (run.alone)
             alone = scratch->frame[run.frames];
         if (run.parsed != 0)

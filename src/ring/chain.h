@@ -10,9 +10,12 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "base/prefetch.h"
 #include "ring/virtqueue.h"
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
+/* Keeps what is rare out of the loops that are not: of their code and of their registers. */
+#define NEVER_INLINE static __attribute__((noinline))
 
 /* The same in both formats (virtio 1.4, 2.7.5 and 2.8.13). */
 enum ring_desc_flags {
@@ -24,8 +27,7 @@ enum ring_desc_flags {
 /* Split: word[0] is flags, word[1] is next. Packed: word[0] is the buffer id, word[1] is flags. */
 struct ring_desc {
     le64 addr;
-    le32 len;
-    le16 word[2];
+    le64 rest; /* len, word[0], word[1]: one load or store for all three */
 };
 
 /* A descriptor, read once, in host order. */
@@ -59,16 +61,23 @@ static inline void ring_full_fence(void)
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
+ALWAYS_INLINE struct desc_copy desc_make(uint64_t addr, uint64_t rest, enum byte_order order)
+{
+    if (order == BYTE_ORDER_BIG)
+        return (struct desc_copy){.addr = addr,
+                                  .len = (uint32_t)(rest >> 32),
+                                  .word = {(uint16_t)(rest >> 16), (uint16_t)rest}};
+    return (struct desc_copy){.addr = addr,
+                              .len = (uint32_t)rest,
+                              .word = {(uint16_t)(rest >> 32), (uint16_t)(rest >> 48)}};
+}
+
 ALWAYS_INLINE struct desc_copy desc_read(const struct ring_desc *desc, enum byte_order order)
 {
-    le64 addr = {__atomic_load_n(&desc->addr.raw, __ATOMIC_RELAXED)};
-    le32 len = {__atomic_load_n(&desc->len.raw, __ATOMIC_RELAXED)};
-    le16 first = le16_load_relaxed(&desc->word[0]);
-    le16 second = le16_load_relaxed(&desc->word[1]);
+    uint64_t addr = word64_get(le64_load_relaxed(&desc->addr), order);
+    uint64_t rest = word64_get(le64_load_relaxed(&desc->rest), order);
 
-    return (struct desc_copy){.addr = word64_get(addr, order),
-                              .len = word32_get(len, order),
-                              .word = {word16_get(first, order), word16_get(second, order)}};
+    return desc_make(addr, rest, order);
 }
 
 /* An indirect table: a host pointer where one region holds it aligned, else read bytewise. */
@@ -179,33 +188,91 @@ enum {
     PREFETCH_AHEAD = 16
 };
 
-/* The common chain, one descriptor inside the region that was hit last, in a few stores. 0: it is
- * not one. */
-ALWAYS_INLINE int chain_single(struct virtqueue *queue, struct chain_batch *batch, uint32_t token,
-                               uint16_t flags, const struct desc_copy *desc)
+/* Where the net header is, and where the frame begins, if that is another line. What the device
+ * writes is fetched for that at once; a header of its own line is most often only looked at. */
+ALWAYS_INLINE void buffer_prefetch(const uint8_t *begin, int writable)
+{
+    if (writable)
+        prefetch_for_write(begin + PREFETCH_AHEAD);
+    else
+        __builtin_prefetch(begin + PREFETCH_AHEAD);
+    __builtin_prefetch(begin);
+}
+
+/* Where the batch goes on, and the region that was hit last, in registers. */
+struct singles {
+    uint64_t gpa;
+    uint64_t size; /* 0: none, or one that can't be written */
+    uint8_t *hva;
+    struct iovec *iov;
+    struct chain *chain;
+};
+
+ALWAYS_INLINE struct singles singles_begin(const struct virtqueue *queue,
+                                           const struct chain_batch *batch)
 {
     const struct memory_cache *cache = &queue->cache;
-    uint64_t offset = desc->addr - cache->gpa;
-    uint32_t writable = (flags & RING_DESC_WRITE) != 0;
-    struct iovec *iov = &batch->iov[batch->iov_used];
 
-    if (flags & (RING_DESC_NEXT | RING_DESC_INDIRECT) || desc->len == 0 || cache->flags != 0 ||
-        offset >= cache->size || desc->len > cache->size - offset ||
-        batch->iov_used == batch->iov_capacity)
+    return (struct singles){.gpa = cache->gpa,
+                            .size = cache->flags == 0 ? cache->size : 0,
+                            .hva = cache->hva,
+                            .iov = &batch->iov[batch->iov_used],
+                            .chain = &batch->chain[batch->count]};
+}
+
+ALWAYS_INLINE void singles_end(const struct singles *singles, struct chain_batch *batch)
+{
+    batch->iov_used = (uint32_t)(singles->iov - batch->iov);
+    batch->count = (uint32_t)(singles->chain - batch->chain);
+}
+
+/* How many chains of one span the batch has room for. */
+ALWAYS_INLINE unsigned singles_room(const struct chain_batch *batch, unsigned max)
+{
+    return MIN(max, MIN(batch->capacity - batch->count, batch->iov_capacity - batch->iov_used));
+}
+
+ALWAYS_INLINE void chain_set_readable(struct chain *chain, uint32_t len)
+{
+    chain->readable_count = 1;
+    chain->writable_count = 0;
+    chain->readable_len = len;
+    chain->writable_len = 0;
+}
+
+ALWAYS_INLINE void chain_set_writable(struct chain *chain, uint32_t len)
+{
+    chain->readable_count = 0;
+    chain->writable_count = 1;
+    chain->readable_len = 0;
+    chain->writable_len = len;
+}
+
+/* The common chain: one descriptor, not empty, inside the region that was hit last. 0: it is not
+ * one, and nothing was taken. */
+ALWAYS_INLINE int singles_add(struct singles *singles, uint32_t token, uint16_t flags,
+                              const struct desc_copy *desc)
+{
+    uint64_t offset = desc->addr - singles->gpa;
+    uint64_t end = offset + desc->len;
+    struct chain *chain = singles->chain;
+    uint8_t *begin;
+
+    /* The end is not behind the beginning when it wrapped, and when there is nothing. */
+    if (flags & (RING_DESC_NEXT | RING_DESC_INDIRECT) || end > singles->size || end <= offset)
         return 0;
-    *iov = (struct iovec){.iov_base = cache->hva + offset, .iov_len = desc->len};
-    batch->iov_used++;
-    /* Where the net header is, and where the frame begins, if that is the next line. */
-    __builtin_prefetch(iov->iov_base);
-    __builtin_prefetch((uint8_t *)iov->iov_base + PREFETCH_AHEAD);
-    batch->chain[batch->count++] = (struct chain){
-        .iov = iov,
-        .readable_count = !writable,
-        .writable_count = writable,
-        .readable_len = writable ? 0 : desc->len,
-        .writable_len = writable ? desc->len : 0,
-        .token = token,
-    };
+    begin = singles->hva + offset;
+    singles->iov->iov_base = begin;
+    singles->iov->iov_len = desc->len;
+    chain->iov = singles->iov++;
+    chain->token = token;
+    chain->fault = CHAIN_FAULT_NONE;
+    if (flags & RING_DESC_WRITE)
+        chain_set_writable(chain, desc->len);
+    else
+        chain_set_readable(chain, desc->len);
+    buffer_prefetch(begin, flags & RING_DESC_WRITE);
+    singles->chain++;
     return 1;
 }
 

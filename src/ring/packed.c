@@ -78,11 +78,16 @@ int packed_map(struct virtqueue *queue, const struct guest_memory *memory, struc
     return queue->packed.device == NULL ? -EINVAL : 0;
 }
 
+static inline uint16_t slot_flags(const struct virtqueue *queue, uint16_t slot)
+{
+    return (uint16_t)(le64_get(le64_load_acquire(&queue->packed.ring[slot].rest)) >> 48);
+}
+
 /* A ring that went round once has slots marked used by the lap before; one without any has not. */
 static int never_used(const struct virtqueue *queue)
 {
     for (unsigned i = 0; i < queue->size; i++) {
-        if (le16_get(le16_load_relaxed(&queue->packed.ring[i].word[FLAGS])) & PACKED_DESC_USED)
+        if (slot_flags(queue, (uint16_t)i) & PACKED_DESC_USED)
             return 0;
     }
     return 1;
@@ -120,6 +125,9 @@ uint32_t packed_base(const struct virtqueue *queue)
 
 /* ---- chains
  * -------------------------------------------------------------------------------------- */
+
+/* In the second word of a slot. */
+#define AVAILABLE_MASK ((uint64_t)(PACKED_DESC_AVAIL | PACKED_DESC_USED) << 48)
 
 /* virtio 1.4, 2.8.1 */
 static inline int is_available(uint16_t flags, uint8_t wrap)
@@ -165,7 +173,7 @@ ALWAYS_INLINE enum chain_fault slot_take(struct virtqueue *queue, struct chain_b
  * has a fault, because its length tells where the next one starts; if that can't be known, the
  * queue latches. 1: taken; 0: nothing was.
  */
-ALWAYS_INLINE int list_take(struct virtqueue *queue, struct chain_batch *batch, struct position *at)
+NEVER_INLINE int list_take(struct virtqueue *queue, struct chain_batch *batch, struct position *at)
 {
     struct position here = *at;
     enum chain_fault fault = CHAIN_FAULT_NONE;
@@ -199,33 +207,60 @@ ALWAYS_INLINE int list_take(struct virtqueue *queue, struct chain_batch *batch, 
     return 1;
 }
 
-/* The common list, one slot. 0: it is not one, or has to be looked at more closely. */
-ALWAYS_INLINE int single_take(struct virtqueue *queue, struct chain_batch *batch,
-                              struct position *at)
+/* The lists of one slot at the front of what waits, to the end of the lap: takes up to `most`,
+ * moves *at behind them. Returns how many. */
+ALWAYS_INLINE unsigned lap_take(const struct virtqueue *queue, struct chain_batch *batch,
+                                unsigned most, struct position *at)
 {
-    struct desc_copy desc = desc_read(&queue->packed.ring[at->slot], BYTE_ORDER_LITTLE);
+    const struct ring_desc *slot = &queue->packed.ring[at->slot];
+    const struct ring_desc *end =
+        slot + MIN(singles_room(batch, most), (unsigned)(queue->size - at->slot));
+    const struct ring_desc *begin = slot;
+    struct singles singles = singles_begin(queue, batch);
+    uint64_t available = (uint64_t)(at->wrap ? PACKED_DESC_AVAIL : PACKED_DESC_USED) << 48;
 
-    if (queue->in_flight >= queue->size ||
-        !chain_single(queue, batch, token_make(desc.word[ID], 1), desc.word[FLAGS], &desc))
-        return 0;
-    queue->in_flight++;
-    *at = position_after(*at, 1, queue->size);
-    return 1;
+    for (; slot < end; slot++) {
+        uint64_t rest = le64_get(le64_load_acquire(&slot->rest));
+        struct desc_copy desc = desc_make(0, rest, BYTE_ORDER_LITTLE);
+
+        if ((rest & AVAILABLE_MASK) != available)
+            break;
+        desc.addr = le64_get(le64_load_relaxed(&slot->addr));
+        if (__builtin_expect(
+                !singles_add(&singles, token_make(desc.word[ID], 1), desc.word[FLAGS], &desc), 0))
+            break;
+    }
+    singles_end(&singles, batch);
+    *at = position_after(*at, (uint32_t)(slot - begin), queue->size);
+    return (unsigned)(slot - begin);
+}
+
+/* The same across the end of a lap. */
+ALWAYS_INLINE unsigned singles_take(struct virtqueue *queue, struct chain_batch *batch,
+                                    unsigned most, struct position *at)
+{
+    unsigned taken;
+
+    most = MIN(most, (unsigned)(queue->size - queue->in_flight));
+    taken = lap_take(queue, batch, most, at);
+    if (at->slot == 0 && taken != 0)
+        taken += lap_take(queue, batch, most - taken, at);
+    queue->in_flight = (uint16_t)(queue->in_flight + taken);
+    return taken;
 }
 
 unsigned packed_pop(struct virtqueue *queue, struct chain_batch *batch, unsigned max)
 {
     struct position at = next_avail(queue);
     unsigned count = MIN(max, batch->capacity - batch->count);
-    unsigned taken;
+    unsigned taken = 0;
 
-    for (taken = 0; taken < count; taken++) {
-        const struct ring_desc *desc = &queue->packed.ring[at.slot];
-
-        if (!is_available(le16_get(le16_load_acquire(&desc->word[FLAGS])), at.wrap))
+    for (;;) {
+        taken += singles_take(queue, batch, count - taken, &at);
+        if (taken == count || !is_available(slot_flags(queue, at.slot), at.wrap) ||
+            !list_take(queue, batch, &at))
             break;
-        if (!single_take(queue, batch, &at) && !list_take(queue, batch, &at))
-            break;
+        taken++;
     }
     set_next_avail(queue, at);
     queue->seen_avail = at.slot;
@@ -252,71 +287,73 @@ void packed_unpop(struct virtqueue *queue, const struct chain *chains, unsigned 
 /* ---- used entries
  * -------------------------------------------------------------------------------- */
 
-static uint16_t used_flags(uint8_t wrap, uint32_t len)
+/* len, id and flags of a used slot: one store, after which the driver may see it. */
+ALWAYS_INLINE uint64_t used_make(uint32_t token, uint32_t len, uint8_t wrap)
 {
-    return (uint16_t)((wrap ? PACKED_DESC_AVAIL | PACKED_DESC_USED : 0) |
-                      (len != 0 ? RING_DESC_WRITE : 0));
+    uint64_t flags = (wrap ? PACKED_DESC_AVAIL | PACKED_DESC_USED : 0) |
+                     (uint64_t)(len != 0 ? RING_DESC_WRITE : 0);
+
+    return flags << 48 | (uint64_t)(uint16_t)token << 32 | len;
 }
 
-/* All but the flags; the first of a batch gets them last, in packed_publish. */
-static void slot_write(struct virtqueue *queue, uint16_t slot, uint16_t id, uint32_t len)
-{
-    struct ring_desc *desc = &queue->packed.ring[slot];
+/* Used slots in a row. The first of a batch is kept back, for packed_publish. In order, that one
+ * stands for all, and its id is that of the last (virtio 1.4, 2.8.6). */
+struct used_run {
+    struct position at;
+    uint32_t unshown;
+};
 
-    desc->word[ID] = le16_make(id);
-    desc->len = le32_make(len);
+ALWAYS_INLINE void used_add(struct virtqueue *queue, struct used_run *run, uint32_t token,
+                            uint32_t len)
+{
+    uint64_t used = used_make(token, len, run->at.wrap);
+
+    if (run->unshown == 0) {
+        queue->first_slot = run->at.slot;
+        queue->first_used = used;
+    } else if (!(queue->features & VIRTQUEUE_BATCH_USED)) {
+        le64_store_relaxed(&queue->packed.ring[run->at.slot].rest, le64_make(used));
+    }
+    run->unshown += packed_token_slots(token);
+    run->at = position_after(run->at, packed_token_slots(token), queue->size);
 }
 
-static void first_note(struct virtqueue *queue, uint32_t len)
+ALWAYS_INLINE struct used_run used_begin(const struct virtqueue *queue)
 {
-    queue->first_slot = queue->next_used;
-    queue->first_flags = used_flags(queue->used_wrap, len);
+    return (struct used_run){.at = {.slot = queue->next_used, .wrap = queue->used_wrap},
+                             .unshown = queue->unshown_slots};
 }
 
-static void used_advance(struct virtqueue *queue, uint16_t slots)
+ALWAYS_INLINE void used_end(struct virtqueue *queue, const struct used_run *run, uint32_t token)
 {
-    struct position at = {.slot = queue->next_used, .wrap = queue->used_wrap};
-
-    queue->unshown_slots += slots;
-    queue->in_flight = (uint16_t)(queue->in_flight - slots);
-    at = position_after(at, slots, queue->size);
-    queue->next_used = at.slot;
-    queue->used_wrap = at.wrap;
+    queue->in_flight = (uint16_t)(queue->in_flight - (run->unshown - queue->unshown_slots));
+    queue->unshown_slots = run->unshown;
+    queue->next_used = run->at.slot;
+    queue->used_wrap = run->at.wrap;
+    queue->last_token = token;
 }
 
-/* virtio 1.4, 2.8.6: in order, one used slot stands for the whole batch: it is written when it is
- * published. */
 void packed_push(struct virtqueue *queue, uint32_t token, uint32_t len)
 {
-    int first = queue->unshown_slots == 0;
+    struct used_run run = used_begin(queue);
 
-    if (first)
-        first_note(queue, len);
-    if (!(queue->features & VIRTQUEUE_BATCH_USED)) {
-        slot_write(queue, queue->next_used, (uint16_t)token, len);
-        if (!first)
-            le16_store_relaxed(&queue->packed.ring[queue->next_used].word[FLAGS],
-                               le16_make(used_flags(queue->used_wrap, len)));
-    }
-    queue->last_token = token;
-    used_advance(queue, packed_token_slots(token));
+    used_add(queue, &run, token, len);
+    used_end(queue, &run, token);
 }
 
-void packed_push_unwritten(struct virtqueue *queue, const struct chain *chains, unsigned count)
+void packed_push_each(struct virtqueue *queue, const struct chain *chains, const uint32_t *lens,
+                      unsigned count)
 {
-    if (!(queue->features & VIRTQUEUE_BATCH_USED)) {
-        for (unsigned i = 0; i < count; i++)
-            packed_push(queue, chains[i].token, 0);
-        return;
-    }
-    for (unsigned i = 0; i < count - 1; i++) {
-        uint16_t slots = packed_token_slots(chains[i].token);
+    struct used_run run = used_begin(queue);
 
-        if (queue->unshown_slots == 0)
-            first_note(queue, 0);
-        used_advance(queue, slots);
+    if (lens == NULL) {
+        for (unsigned i = 0; i < count; i++)
+            used_add(queue, &run, chains[i].token, 0);
+    } else {
+        for (unsigned i = 0; i < count; i++)
+            used_add(queue, &run, chains[i].token, lens[i]);
     }
-    packed_push(queue, chains[count - 1].token, 0);
+    used_end(queue, &run, chains[count - 1].token);
 }
 
 /* virtio 1.4, 2.8.10: the batch is a run of slots; was the one that the driver named among them? A
@@ -342,13 +379,14 @@ int packed_interrupt_wanted(const struct virtqueue *queue, uint32_t slots)
 uint32_t packed_publish(struct virtqueue *queue)
 {
     uint32_t slots = queue->unshown_slots;
-    struct ring_desc *first = &queue->packed.ring[queue->first_slot];
+    uint64_t first = queue->first_used;
 
     if (slots == 0)
         return 0;
     if (queue->features & VIRTQUEUE_BATCH_USED)
-        slot_write(queue, queue->first_slot, (uint16_t)queue->last_token, 0);
-    le16_store_release(&first->word[FLAGS], le16_make(queue->first_flags));
+        first = (first & ~((uint64_t)UINT16_MAX << 32)) | (uint64_t)(uint16_t)queue->last_token
+                                                              << 32;
+    le64_store_release(&queue->packed.ring[queue->first_slot].rest, le64_make(first));
     queue->unshown_slots = 0;
     ring_full_fence();
     return slots;
@@ -370,8 +408,7 @@ int packed_arm(struct virtqueue *queue)
     }
     le16_store_release(&event->flags, le16_make(flags));
     ring_full_fence();
-    return is_available(le16_get(le16_load_relaxed(&queue->packed.ring[seen.slot].word[FLAGS])),
-                        seen.wrap);
+    return is_available(slot_flags(queue, seen.slot), seen.wrap);
 }
 
 void packed_disarm(struct virtqueue *queue)

@@ -45,8 +45,9 @@ uint32_t packed_base(const struct virtqueue *queue);
 unsigned packed_pop(struct virtqueue *queue, struct chain_batch *batch, unsigned max);
 void packed_unpop(struct virtqueue *queue, const struct chain *chains, unsigned count);
 void packed_push(struct virtqueue *queue, uint32_t token, uint32_t len);
-/* count is not 0 */
-void packed_push_unwritten(struct virtqueue *queue, const struct chain *chains, unsigned count);
+/* count is not 0; lens is NULL where all are 0. */
+void packed_push_each(struct virtqueue *queue, const struct chain *chains, const uint32_t *lens,
+                      unsigned count);
 /* Shows what was pushed; returns how many ring entries that were. */
 uint32_t packed_publish(struct virtqueue *queue);
 /* Does the driver want to hear of the last `entries` that were shown? */

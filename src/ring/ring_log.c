@@ -118,7 +118,7 @@ void ring_log_pushed(struct virtqueue *queue, uint32_t token)
         slot_mark(queue, slot_before(queue, queue->next_used, packed_token_slots(token)));
 }
 
-void ring_log_pushed_unwritten(struct virtqueue *queue, const struct chain *chains, unsigned count)
+void ring_log_pushed_each(struct virtqueue *queue, const struct chain *chains, unsigned count)
 {
     uint32_t slot = queue->next_used;
 

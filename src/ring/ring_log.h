@@ -25,7 +25,7 @@ uint64_t ring_log_device_area_len(uint16_t size, uint32_t features);
 
 void ring_log_started(struct virtqueue *queue);
 void ring_log_pushed(struct virtqueue *queue, uint32_t token);
-void ring_log_pushed_unwritten(struct virtqueue *queue, const struct chain *chains, unsigned count);
+void ring_log_pushed_each(struct virtqueue *queue, const struct chain *chains, unsigned count);
 /* Ring entries, as the format's publish counts them. */
 void ring_log_published(struct virtqueue *queue, uint32_t shown);
 void ring_log_armed(struct virtqueue *queue);

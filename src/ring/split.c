@@ -151,49 +151,95 @@ ALWAYS_INLINE uint16_t avail_head(const struct virtqueue *queue, unsigned ahead,
     return word16_get(le16_load_relaxed(&queue->split.avail->ring[slot]), order);
 }
 
-/* Descriptors are on cache lines that the driver wrote: their loads shall overlap. */
+/* Descriptors are on cache lines that the driver wrote: their loads shall overlap. Drivers use them
+ * in a row most of the time, four to a line. */
 ALWAYS_INLINE void desc_prefetch(const struct virtqueue *queue, unsigned count,
                                  enum byte_order order)
 {
-    for (unsigned i = 0; i < count; i++) {
+    for (unsigned i = 0; i < count; i += 4) {
         uint16_t head = avail_head(queue, i, order) & (uint16_t)(queue->size - 1);
 
         __builtin_prefetch(&queue->split.desc[head]);
     }
 }
 
+/* The chains of one descriptor at the front of what waits; returns how many those are. */
+ALWAYS_INLINE unsigned singles_take(const struct virtqueue *queue, struct chain_batch *batch,
+                                    unsigned from, unsigned count, enum byte_order order)
+{
+    const struct ring_desc *table = queue->split.desc;
+    const le16 *avail = queue->split.avail->ring;
+    struct singles singles = singles_begin(queue, batch);
+    uint32_t end = from + singles_room(batch, count - from);
+    uint32_t size = queue->size;
+    uint32_t next = queue->next_avail;
+    uint32_t at;
+
+    for (at = from; at < end; at++) {
+        uint16_t head = word16_get(le16_load_relaxed(&avail[(next + at) & (size - 1)]), order);
+        struct desc_copy desc;
+
+        if (__builtin_expect(head >= size, 0))
+            break;
+        desc = desc_read(&table[head], order);
+        if (__builtin_expect(!singles_add(&singles, head, desc.word[FLAGS], &desc), 0))
+            break;
+    }
+    singles_end(&singles, batch);
+    return at - from;
+}
+
+/* Any chain. 0: nothing was taken. */
+ALWAYS_INLINE int chain_take_body(struct virtqueue *queue, struct chain_batch *batch,
+                                  unsigned ahead, enum byte_order order)
+{
+    uint16_t head = avail_head(queue, ahead, order);
+    struct desc_copy desc;
+
+    if (head >= queue->size) {
+        virtqueue_latch(queue, QUEUE_FAULT_HEAD_RANGE);
+        return 0;
+    }
+    desc = desc_read(&queue->split.desc[head], order);
+    chain_begin(batch);
+    return chain_end(batch, head, chain_walk(queue, batch, &desc, order));
+}
+
+NEVER_INLINE int chain_take(struct virtqueue *queue, struct chain_batch *batch, unsigned ahead,
+                            enum byte_order order)
+{
+    return order == BYTE_ORDER_BIG ? chain_take_body(queue, batch, ahead, BYTE_ORDER_BIG)
+                                   : chain_take_body(queue, batch, ahead, BYTE_ORDER_LITTLE);
+}
+
 ALWAYS_INLINE unsigned pop_body(struct virtqueue *queue, struct chain_batch *batch, unsigned max,
                                 enum byte_order order)
 {
     unsigned count = avail_count(queue, MIN(max, batch->capacity - batch->count), order);
-    struct desc_copy desc;
-    unsigned taken;
+    unsigned taken = 0;
 
     desc_prefetch(queue, count, order);
-    for (taken = 0; taken < count; taken++) {
-        uint16_t head = avail_head(queue, taken, order);
-
-        if (__builtin_expect(head >= queue->size, 0)) {
-            virtqueue_latch(queue, QUEUE_FAULT_HEAD_RANGE);
+    for (;;) {
+        taken += singles_take(queue, batch, taken, count, order);
+        if (taken == count || !chain_take(queue, batch, taken, order))
             break;
-        }
-        desc = desc_read(&queue->split.desc[head], order);
-        if (chain_single(queue, batch, head, desc.word[FLAGS], &desc))
-            continue;
-        chain_begin(batch);
-        if (!chain_end(batch, head, chain_walk(queue, batch, &desc, order)))
-            break;
+        taken++;
     }
     queue->next_avail = (uint16_t)(queue->next_avail + taken);
     queue->in_flight = (uint16_t)(queue->in_flight + taken);
     return taken;
 }
 
+NEVER_INLINE unsigned pop_big(struct virtqueue *queue, struct chain_batch *batch, unsigned max)
+{
+    return pop_body(queue, batch, max, BYTE_ORDER_BIG);
+}
+
 unsigned split_pop(struct virtqueue *queue, struct chain_batch *batch, unsigned max)
 {
-    if (__builtin_expect(queue->order == BYTE_ORDER_BIG, 0))
-        return pop_body(queue, batch, max, BYTE_ORDER_BIG);
-    return pop_body(queue, batch, max, BYTE_ORDER_LITTLE);
+    return __builtin_expect(queue->order == BYTE_ORDER_BIG, 0)
+               ? pop_big(queue, batch, max)
+               : pop_body(queue, batch, max, BYTE_ORDER_LITTLE);
 }
 
 void split_unpop(struct virtqueue *queue, const struct chain *chains, unsigned count)
@@ -205,35 +251,51 @@ void split_unpop(struct virtqueue *queue, const struct chain *chains, unsigned c
 
 /* ---- used entries ----------------------------------------------------------------------- */
 
-static void elem_write(struct virtqueue *queue, uint16_t index, uint32_t head, uint32_t len)
+/* Both words in one store; elements lie at any multiple of four. */
+ALWAYS_INLINE void elem_write(struct split_used *used, uint16_t slot, uint32_t head, uint32_t len,
+                              enum byte_order order)
 {
-    uint16_t slot = index & (uint16_t)(queue->size - 1);
-    struct split_used_elem *elem = &queue->split.used->ring[slot];
+    struct split_used_elem elem = {word32_make(head, order), word32_make(len, order)};
 
-    elem->id = word32_make(head, queue->order);
-    elem->len = word32_make(len, queue->order);
+    memcpy(&used->ring[slot], &elem, sizeof(elem));
 }
 
-/* Straight into the ring: the driver does not look beyond the index. */
+/* Straight into the ring: the driver does not look beyond the index. lens: NULL for all 0. */
+ALWAYS_INLINE void elems_write(struct virtqueue *queue, const struct chain *chains,
+                               const uint32_t *lens, unsigned count, enum byte_order order)
+{
+    struct split_used *used = queue->split.used;
+    uint16_t mask = (uint16_t)(queue->size - 1);
+    uint16_t next = queue->next_used;
+
+    for (unsigned i = 0; i < count; i++)
+        elem_write(used, (uint16_t)(next + i) & mask, chains[i].token, lens == NULL ? 0 : lens[i],
+                   order);
+}
+
 void split_push(struct virtqueue *queue, uint32_t head, uint32_t len)
 {
     queue->in_flight--;
     if (queue->features & VIRTQUEUE_BATCH_USED)
         queue->last_token = head;
     else
-        elem_write(queue, queue->next_used, head, len);
+        elem_write(queue->split.used, queue->next_used & (uint16_t)(queue->size - 1), head, len,
+                   queue->order);
     queue->next_used++;
 }
 
-void split_push_unwritten(struct virtqueue *queue, const struct chain *chains, unsigned count)
+void split_push_each(struct virtqueue *queue, const struct chain *chains, const uint32_t *lens,
+                     unsigned count)
 {
-    queue->in_flight = (uint16_t)(queue->in_flight - count);
-    if (queue->features & VIRTQUEUE_BATCH_USED) {
+    if (queue->features & VIRTQUEUE_BATCH_USED)
         queue->last_token = chains[count - 1].token;
-    } else {
-        for (unsigned i = 0; i < count; i++)
-            elem_write(queue, (uint16_t)(queue->next_used + i), chains[i].token, 0);
-    }
+    else if (__builtin_expect(queue->order == BYTE_ORDER_BIG, 0))
+        elems_write(queue, chains, lens, count, BYTE_ORDER_BIG);
+    else if (lens == NULL)
+        elems_write(queue, chains, NULL, count, BYTE_ORDER_LITTLE);
+    else
+        elems_write(queue, chains, lens, count, BYTE_ORDER_LITTLE);
+    queue->in_flight = (uint16_t)(queue->in_flight - count);
     queue->next_used = (uint16_t)(queue->next_used + count);
 }
 
@@ -262,7 +324,8 @@ uint32_t split_publish(struct virtqueue *queue)
     if (old == new)
         return 0;
     if (queue->features & VIRTQUEUE_BATCH_USED)
-        elem_write(queue, old, queue->last_token, 0);
+        elem_write(queue->split.used, old & (uint16_t)(queue->size - 1), queue->last_token, 0,
+                   queue->order);
     le16_store_release(&queue->split.used->idx, word16_make(new, queue->order));
     queue->used_shown = new;
     ring_full_fence();

@@ -34,8 +34,9 @@ int split_start(struct virtqueue *queue, uint32_t base);
 unsigned split_pop(struct virtqueue *queue, struct chain_batch *batch, unsigned max);
 void split_unpop(struct virtqueue *queue, const struct chain *chains, unsigned count);
 void split_push(struct virtqueue *queue, uint32_t head, uint32_t len);
-/* count is not 0 */
-void split_push_unwritten(struct virtqueue *queue, const struct chain *chains, unsigned count);
+/* count is not 0; lens is NULL where all are 0. */
+void split_push_each(struct virtqueue *queue, const struct chain *chains, const uint32_t *lens,
+                     unsigned count);
 /* Shows what was pushed; returns how many ring entries that were. */
 uint32_t split_publish(struct virtqueue *queue);
 /* Does the driver want to hear of the last `entries` that were shown? */

@@ -237,17 +237,18 @@ void virtqueue_push(struct virtqueue *queue, uint32_t token, uint32_t len)
         ring_log_pushed(queue, token);
 }
 
-void virtqueue_push_unwritten(struct virtqueue *queue, const struct chain *chains, unsigned count)
+void virtqueue_push_each(struct virtqueue *queue, const struct chain *chains, const uint32_t *lens,
+                         unsigned count)
 {
     if (queue->fault == QUEUE_FAULT_MEMORY || count == 0)
         return;
     queue->pushed += count;
     if (is_packed(queue))
-        packed_push_unwritten(queue, chains, count);
+        packed_push_each(queue, chains, lens, count);
     else
-        split_push_unwritten(queue, chains, count);
+        split_push_each(queue, chains, lens, count);
     if (ring_log_on(queue))
-        ring_log_pushed_unwritten(queue, chains, count);
+        ring_log_pushed_each(queue, chains, count);
 }
 
 static int interrupt_wanted(const struct virtqueue *queue)

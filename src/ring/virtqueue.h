@@ -166,8 +166,8 @@ struct virtqueue {
     uint16_t used_shown; /* split: used index that the driver can see */
     uint8_t avail_wrap, seen_wrap, used_wrap; /* packed */
     uint16_t in_flight;                       /* ring entries popped and not pushed */
-    uint16_t first_slot; /* packed: first used slot that was not published, and its flags */
-    uint16_t first_flags;
+    uint16_t first_slot; /* packed: first used slot that was not published, and its words */
+    uint64_t first_used;
     uint32_t unshown_slots; /* packed: ring entries pushed and not published */
     uint32_t last_token;    /* batched used entries: the last one pushed */
     uint32_t pushed;        /* buffers since the last interrupt decision */
@@ -213,8 +213,9 @@ unsigned virtqueue_pop(struct virtqueue *queue, struct chain_batch *batch, unsig
 void virtqueue_unpop(struct virtqueue *queue, const struct chain_batch *batch, unsigned keep);
 /* Completes a buffer of which len bytes were written. Not visible before the flush. */
 void virtqueue_push(struct virtqueue *queue, uint32_t token, uint32_t len);
-/* The same for count chains that were only read, in order. */
-void virtqueue_push_unwritten(struct virtqueue *queue, const struct chain *chains, unsigned count);
+/* The same for count chains, in order; lens is NULL where nothing was written. */
+void virtqueue_push_each(struct virtqueue *queue, const struct chain *chains, const uint32_t *lens,
+                         unsigned count);
 /* Shows everything pushed, with one store, and fires the notifier if the driver asked for that, or
  * holds it back (virtqueue_hold). */
 void virtqueue_flush(struct virtqueue *queue);

@@ -277,7 +277,7 @@ static void step_push_unwritten(const struct step *step)
         {
             for (unsigned n = 0; n < count; n++)
                 chains[n] = (struct chain){.token = model->chain[model->held[n]].token[i]};
-            virtqueue_push_unwritten(&schedule.bed[i].queue, chains, count);
+            virtqueue_push_each(&schedule.bed[i].queue, chains, NULL, count);
         }
     if (model->lost_memory)
         return;
