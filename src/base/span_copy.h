@@ -8,6 +8,30 @@
 #include <string.h>
 #include <sys/uio.h>
 
+/* memmove, without the call for what small frames need. All is loaded before the first store. */
+static inline void copy_short(void *dst, const void *src, size_t len)
+{
+    typedef struct {
+        uint64_t word[4];
+    } block;
+    const char *from = src;
+    char *to = dst;
+    block first, second, last;
+
+    if (len < sizeof(block) || len > 3 * sizeof(block)) {
+        memmove(dst, src, len);
+        return;
+    }
+    memcpy(&first, from, sizeof(block));
+    memcpy(&last, from + len - sizeof(block), sizeof(block));
+    if (len > 2 * sizeof(block)) {
+        memcpy(&second, from + sizeof(block), sizeof(block));
+        memcpy(to + sizeof(block), &second, sizeof(block));
+    }
+    memcpy(to, &first, sizeof(block));
+    memcpy(to + len - sizeof(block), &last, sizeof(block));
+}
+
 /* Gathers the first len bytes of the spans into dst. */
 static inline void span_copy_out(void *dst, const struct iovec *iov, size_t len)
 {

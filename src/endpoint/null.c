@@ -21,13 +21,16 @@ enum {
     NULL_RATE_MAX = 100000000,
     NULL_TICKS_A_SECOND = 1000, /* at higher rates each tick makes several frames */
     NULL_RETRY_NS = 10000000,   /* after a guest refused a frame */
+    NULL_BATCH = 32,            /* frames handed over at once */
 };
 
 struct null_endpoint {
     struct endpoint base;
     uint32_t generate_len; /* 0: none */
     uint32_t rate;         /* frames a second and queue; 0: as fast as the guest takes them */
-    uint8_t template[];    /* generate_len bytes, never changes after open */
+    struct frame frame[NULL_BATCH]; /* all of them the template */
+    struct iovec whole;
+    uint8_t template[]; /* generate_len bytes; nothing here changes after open */
 };
 
 struct null_queue {
@@ -49,6 +52,10 @@ static void null_template_fill(struct null_endpoint *null)
     memcpy(null->template, header, sizeof(header));
     for (uint32_t i = sizeof(header); i < null->generate_len; i++)
         null->template[i] = (uint8_t)i;
+    null->whole = (struct iovec){.iov_base = null->template, .iov_len = null->generate_len};
+    for (unsigned i = 0; i < NULL_BATCH; i++)
+        null->frame[i] =
+            (struct frame){.iov = &null->whole, .iov_count = 1, .len = null->generate_len};
 }
 
 static int null_open(const struct endpoint_spec *spec, struct endpoint **ret_endpoint,
@@ -174,8 +181,8 @@ static unsigned null_due(struct null_queue *queue, uint32_t rate, unsigned budge
     return (unsigned)MIN(due, (uint64_t)budget);
 }
 
-/* 0: the frame is done. */
-static int null_deliver(struct null_queue *queue, const struct null_endpoint *null)
+/* One frame, to hear whether the guest takes any. 0: the frame is done. */
+static int null_deliver_first(struct null_queue *queue, const struct null_endpoint *null)
 {
     struct endpoint_rx *rx = queue->rx;
     struct reservation room;
@@ -192,21 +199,34 @@ static int null_deliver(struct null_queue *queue, const struct null_endpoint *nu
     return 0;
 }
 
+/* -EAGAIN: the guest has no more room; the frames that are done are counted. */
+static int null_deliver(struct null_queue *queue, const struct null_endpoint *null, unsigned due,
+                        unsigned *ret_done)
+{
+    int rc = due == 0 ? 0 : null_deliver_first(queue, null);
+
+    *ret_done = due != 0 && rc != -EAGAIN;
+    while (rc == 0 && *ret_done < due) {
+        unsigned wanted = MIN(due - *ret_done, (unsigned)NULL_BATCH);
+        unsigned done = queue->rx->ops->deliver(queue->rx, null->frame, wanted);
+
+        *ret_done += done;
+        rc = done < wanted ? -EAGAIN : 0;
+    }
+    return rc;
+}
+
 static unsigned null_receive(struct endpoint_queue *endpoint_queue, unsigned budget)
 {
     struct null_queue *queue = (struct null_queue *)endpoint_queue;
     const struct null_endpoint *null = (struct null_endpoint *)endpoint_queue->endpoint;
-    unsigned done = 0, due;
     uint64_t expiries;
-    int rc = 0;
+    unsigned done;
+    int rc;
 
     if (queue->timer_fd < 0)
         return 0;
-    due = null_due(queue, null->rate, budget);
-    while (done < due && rc == 0) {
-        rc = null_deliver(queue, null);
-        done += rc != -EAGAIN;
-    }
+    rc = null_deliver(queue, null, null_due(queue, null->rate, budget), &done);
     if (null->rate != 0)
         queue->paid_until_ns += done * CLOCK_SECOND_NS / null->rate;
     if (rc == -EAGAIN || done == budget)

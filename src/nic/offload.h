@@ -2,6 +2,8 @@
 /* The virtio net header: from the guest's bytes to a checked struct frame_offload, and back. */
 #pragma once
 
+#include <string.h>
+
 #include "base/byteorder.h"
 #include "endpoint/endpoint.h"
 
@@ -38,6 +40,36 @@ static inline int offload_is_plain(const struct net_header *header)
 {
     return !(header->flags & (FRAME_NEEDS_CSUM | FRAME_UDP_TUNNEL_CSUM)) &&
            (header->gso_type & ~FRAME_GSO_ECN) == 0;
+}
+
+/* The same of a header that still lies in guest memory; 0 says only that it has to be copied and
+ * looked at. */
+static inline int offload_is_plain_at(const void *header)
+{
+    uint16_t word;
+
+    memcpy(&word, header, sizeof(word));
+    return (word & htole16((FRAME_NEEDS_CSUM | FRAME_UDP_TUNNEL_CSUM) | (0xff & ~FRAME_GSO_ECN)
+                                                                            << 8)) == 0;
+}
+
+/* The common header of a received frame: zero but for num_buffers, as words that never were in
+ * memory. A load of what was just stored in parts waits for all stores before it to reach the
+ * cache, those of the frame among them. Most often the same stands there from the last time: a line
+ * that is not written does not have to change caches. */
+static inline void net_header_put_plain(void *header, le16 num_buffers)
+{
+    uint32_t rest = htole32((uint32_t)le16toh(num_buffers.raw) << 16);
+    uint8_t *to = header;
+    uint32_t there_rest;
+    uint64_t there;
+
+    memcpy(&there, to, sizeof(there));
+    memcpy(&there_rest, to + sizeof(there), sizeof(rest));
+    if (__builtin_expect(there == 0 && there_rest == rest, 1))
+        return;
+    memset(to, 0, sizeof(there));
+    memcpy(to + sizeof(there), &rest, sizeof(rest));
 }
 
 /* The header of a frame of len bytes whose first spans are iov, checked against what was agreed

@@ -43,6 +43,7 @@ struct pair_scratch {
     uint16_t frame_chain[PAIR_TX_BATCH]; /* frame -> its chain in tx */
     uint8_t verdict[PAIR_TX_BATCH];      /* chain in tx -> PAIR_TX_FRAME or why it is dropped */
     uint32_t token[PAIR_TX_BATCH];
+    uint32_t rx_len[PAIR_RX_PUBLISH]; /* bytes of the buffers that are about to be pushed */
     struct segmenter tx_segmenter, rx_segmenter;
     struct merger merger;
     uint8_t *gathered; /* owned, FRAME_LEN_MAX bytes: a frame in more than FRAME_SPANS_MAX pieces */
@@ -215,6 +216,8 @@ int pair_rx_reserve(struct pair *pair, uint32_t min, uint32_t max, struct reserv
 void pair_rx_place(struct pair *pair, uint32_t len, const struct frame_offload *offload,
                    struct frame_hash hash);
 int pair_rx_oversize(const struct pair *pair, const struct frame *frame);
+/* Pops buffers into the window, the used up ones go first. 1: there are more than before. */
+int pair_rx_window_grow(struct pair *pair);
 void pair_rx_count_drop(struct pair *pair, enum pair_rx_drop reason);
 
 /* Applies the rules to a frame whose first bytes are iov. 1: it is for this pair, with this hash;

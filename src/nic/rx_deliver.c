@@ -8,6 +8,7 @@
 
 #include "base/checked.h"
 #include "base/span_copy.h"
+#include "ring/ring_log.h"
 
 enum {
     MERGE_LEN_MIN = 512, /* bytes of a frame that is worth the look */
@@ -27,7 +28,7 @@ static int place(struct pair *pair, const struct frame *frame, struct frame_hash
     if (__builtin_expect(result < 0, 0))
         return result;
     if (room.iov[0].iov_len >= frame->len && frame->iov[0].iov_len >= frame->len)
-        memmove(room.iov[0].iov_base, frame->iov[0].iov_base, frame->len);
+        copy_short(room.iov[0].iov_base, frame->iov[0].iov_base, frame->len);
     else
         span_copy_across(room.iov, frame->iov, frame->len);
     pair_rx_place(pair, frame->len, &frame->offload, hash);
@@ -111,33 +112,129 @@ static unsigned deliver_merged(struct pair *pair, const struct frame *frames, un
     return merged;
 }
 
+/* ---- the common case ------------------------------------------------------------------------ */
+
+/* Longest frame that simple_fits may take; 0: none. No rule looks at frames, there is nothing to be
+ * said in their headers, nothing to merge, nobody is in the middle of a buffer, and no log wants to
+ * know what was written. */
+static uint32_t simple_len_max(const struct pair *pair)
+{
+    const struct pair_rules *rules = &pair->rules;
+
+    if (rules->rx != NULL || rules->hash_report || !rules->link_up ||
+        pair->endpoint_rx.resume != 0 || rules->header_len != NET_HEADER_LEN ||
+        pair->window_stripped || !pair->rx.running || pair->rx.resting ||
+        pair->rx.fault != QUEUE_FAULT_NONE || ring_log_on(&pair->rx))
+        return 0;
+    if (rules->rx_offloads & (ENDPOINT_TSO4 | ENDPOINT_TSO6))
+        return MIN(rules->frame_max, (uint32_t)MERGE_LEN_MIN - 1);
+    return MIN(rules->frame_max, (uint32_t)FRAME_LEN_MAX);
+}
+
+/* A frame in one piece that asks for nothing, and a buffer in one piece that has room for it.
+ * Buffers with a fault have no spans. */
+static inline int simple_fits(const struct frame *frame, const struct chain *chain,
+                              uint32_t len_max)
+{
+    return frame->len <= len_max && frame->len >= FRAME_LEN_MIN && frame->iov_count == 1 &&
+           frame->iov[0].iov_len >= frame->len &&
+           (frame->offload.flags | frame->offload.gso_type) == 0 && chain->writable_count == 1 &&
+           chain->readable_count == 0 && chain->writable_len >= NET_HEADER_LEN + frame->len;
+}
+
+/* A buffer a frame, as far as the window's buffers and the frames are simple; not more than lie
+ * ready, nor than are published at once. Returns how many. */
+static unsigned window_fill(struct pair *pair, const struct frame *frames, unsigned count,
+                            uint32_t len_max)
+{
+    struct pair_scratch *scratch = pair->scratch;
+    const struct chain *first = &scratch->rx.chain[pair->window_first];
+    le16 one = word16_make(1, pair->rules.order);
+    uint64_t bytes = 0;
+    uint32_t largest = 0;
+    unsigned done;
+
+    count = MIN(count, scratch->rx.count - pair->window_first);
+    count = MIN(count, PAIR_RX_PUBLISH - pair->turn_rx_packets % PAIR_RX_PUBLISH);
+    for (done = 0; done < count && simple_fits(&frames[done], &first[done], len_max); done++) {
+        const struct frame *frame = &frames[done];
+        uint8_t *to = first[done].iov[0].iov_base;
+
+        copy_short(to + NET_HEADER_LEN, frame->iov[0].iov_base, frame->len);
+        net_header_put_plain(to, one);
+        scratch->rx_len[done] = NET_HEADER_LEN + frame->len;
+        bytes += frame->len;
+        largest = MAX(largest, frame->len);
+    }
+    virtqueue_push_each(&pair->rx, first, scratch->rx_len, done);
+    pair->window_first += done;
+    pair->turn_rx += done;
+    pair->turn_rx_packets += done;
+    pair->turn_rx_bytes += bytes;
+    pair->turn_rx_largest = MAX(pair->turn_rx_largest, largest);
+    return done;
+}
+
+/* The frames at the front that are simple; returns how many are delivered. */
+static unsigned deliver_simple(struct pair *pair, const struct frame *frames, unsigned count)
+{
+    uint32_t len_max = simple_len_max(pair);
+    unsigned done = 0;
+
+    while (done < count && len_max != 0) {
+        unsigned filled;
+
+        if (pair->window_first == pair->scratch->rx.count && !pair_rx_window_grow(pair))
+            break;
+        filled = window_fill(pair, &frames[done], count - done, len_max);
+        if (filled == 0)
+            break;
+        done += filled;
+        if (pair->turn_rx_packets % PAIR_RX_PUBLISH == 0)
+            virtqueue_flush(&pair->rx);
+    }
+    return done;
+}
+
+/* ---- any frame ------------------------------------------------------------------------------ */
+
+/* How many of the frames are done with: as many as were merged, or one, or none for want of room.
+ */
+static unsigned deliver_any(struct pair *pair, const struct frame *frame, unsigned count)
+{
+    struct frame_hash hash = {0};
+    unsigned merged = 0;
+
+    if (frame->len < FRAME_LEN_MIN || frame->len > FRAME_LEN_MAX) {
+        pair_rx_count_drop(pair,
+                           frame->len < FRAME_LEN_MIN ? PAIR_RX_DROP_RUNT : PAIR_RX_DROP_OVERSIZE);
+        return 1;
+    }
+    if (pair->rules.rx != NULL &&
+        !pair_rx_admit(pair, frame->iov, frame->len, &frame->offload, &hash)) {
+        pair->endpoint_rx.resume = 0;
+        return 1;
+    }
+    if (worth_merging(pair, frame, count))
+        merged = deliver_merged(pair, frame, count, hash);
+    if (merged != 0)
+        return merged;
+    return (unsigned)pair_rx_deliver_one(pair, frame, hash, &pair->endpoint_rx.resume);
+}
+
 unsigned pair_rx_deliver(struct endpoint_rx *rx, const struct frame *frames, unsigned count)
 {
     struct pair *pair = CONTAINER_OF(rx, struct pair, endpoint_rx);
-    struct frame_hash hash = {0};
     unsigned done = 0;
 
     while (done < count) {
-        const struct frame *frame = &frames[done];
-        unsigned merged = 0;
+        unsigned more = deliver_simple(pair, &frames[done], count - done);
 
-        if (__builtin_expect(frame->len < FRAME_LEN_MIN || frame->len > FRAME_LEN_MAX, 0)) {
-            pair_rx_count_drop(pair, frame->len < FRAME_LEN_MIN ? PAIR_RX_DROP_RUNT
-                                                                : PAIR_RX_DROP_OVERSIZE);
-            done++;
-            continue;
-        }
-        if (__builtin_expect(pair->rules.rx != NULL, 0) &&
-            !pair_rx_admit(pair, frame->iov, frame->len, &frame->offload, &hash)) {
-            pair->endpoint_rx.resume = 0;
-            done++;
-            continue;
-        }
-        if (worth_merging(pair, frame, count - done))
-            merged = deliver_merged(pair, frame, count - done, hash);
-        if (merged == 0 && !pair_rx_deliver_one(pair, frame, hash, &pair->endpoint_rx.resume))
+        if (more == 0)
+            more = deliver_any(pair, &frames[done], count - done);
+        if (more == 0)
             break;
-        done += MAX(merged, 1);
+        done += more;
     }
     return done;
 }
