@@ -48,6 +48,13 @@ enum vionic_threads {
     VIONIC_THREADS_NONE,    /* packets are moved inside vionic_dispatch() and vionic_poll() */
 };
 
+/* How a worker that has nothing to do waits for more. */
+enum vionic_polling {
+    VIONIC_POLLING_FIXED,    /* looks on for poll_us microseconds, then sleeps */
+    VIONIC_POLLING_ADAPTIVE, /* looks on where that pays, within poll_budget, then sleeps */
+    VIONIC_POLLING_ALWAYS,   /* never sleeps while a ring runs: takes a whole CPU */
+};
+
 struct vionic_config {
     size_t size;      /* sizeof(struct vionic_config) */
     unsigned workers; /* data threads, 1 … 64; 0: one. With VIONIC_THREADS_NONE: 0 */
@@ -60,7 +67,10 @@ struct vionic_config {
      * do: a name, a scheduling class, a system call filter. `worker` is 0, 1, … -errno:
      * vionic_create() fails with it. NULL: not called. With VIONIC_THREADS_NONE: NULL */
     int (*worker_started)(void *context, unsigned worker);
-    void *worker_context; /* what it is given; borrowed until vionic_create() returns */
+    void *worker_context;        /* what it is given; borrowed until vionic_create() returns */
+    enum vionic_polling polling; /* with VIONIC_THREADS_NONE: 0 */
+    unsigned poll_budget; /* VIONIC_POLLING_ADAPTIVE: percent of a CPU that a worker may spend on
+                             looks that find nothing, 1 … 100; 0: 50. With others: 0 */
 };
 
 enum vionic_socket_mode {

@@ -21,6 +21,7 @@
 
 enum {
     POLL_US_MAX = 1000000,
+    POLL_BUDGET_DEFAULT = 50, /* percent */
 };
 
 void vionic_set_log(int priority_max, void (*line)(void *context, int priority, const char *text),
@@ -59,6 +60,22 @@ static int memory_lost_watch(struct vionic *vionic)
     return result;
 }
 
+static int polling_check(const struct vionic_config *config, struct error *err)
+{
+    if (config->polling > VIONIC_POLLING_ALWAYS)
+        return error_set(err, EINVAL, "vionic_config.polling is none of enum vionic_polling");
+    if (config->polling != VIONIC_POLLING_FIXED && config->poll_us != 0)
+        return error_set(err, EINVAL,
+                         "poll=%u is for fixed polling: leave it 0 with adaptive or always",
+                         config->poll_us);
+    if (config->poll_budget > 100)
+        return error_set(err, EINVAL, "poll-budget=%u is more than 100 percent of a CPU",
+                         config->poll_budget);
+    if (config->poll_budget != 0 && config->polling != VIONIC_POLLING_ADAPTIVE)
+        return error_set(err, EINVAL, "poll-budget is for poll=adaptive only: leave it out");
+    return 0;
+}
+
 static int config_check(const struct vionic_config *config, struct error *err)
 {
     if (config->workers > WORKERS_MAX)
@@ -67,14 +84,27 @@ static int config_check(const struct vionic_config *config, struct error *err)
         return error_set(err, EINVAL, "vionic_config.threads is none of enum vionic_threads");
     if (config->threads == VIONIC_THREADS_NONE &&
         (config->workers != 0 || config->poll_us != 0 || config->cpus != NULL ||
-         config->worker_started != NULL))
+         config->worker_started != NULL || config->polling != VIONIC_POLLING_FIXED))
         return error_set(
             err, EINVAL,
             "workers, poll, cpus and worker_started mean nothing without threads: leave them 0");
     if (config->poll_us > POLL_US_MAX)
         return error_set(err, EINVAL, "poll=%u is more than %d microseconds", config->poll_us,
                          POLL_US_MAX);
-    return 0;
+    return polling_check(config, err);
+}
+
+static struct poll_config poll_config_of(const struct vionic_config *config)
+{
+    static const enum poll_mode modes[] = {[VIONIC_POLLING_FIXED] = POLL_FIXED,
+                                           [VIONIC_POLLING_ADAPTIVE] = POLL_ADAPTIVE,
+                                           [VIONIC_POLLING_ALWAYS] = POLL_ALWAYS};
+
+    return (struct poll_config){.mode = modes[config->polling],
+                                .us = config->poll_us,
+                                .budget_percent = config->poll_budget != 0
+                                                      ? config->poll_budget
+                                                      : (unsigned)POLL_BUDGET_DEFAULT};
 }
 
 int vionic_create(const struct vionic_config *given, struct vionic **ret_vionic,
@@ -102,7 +132,7 @@ int vionic_create(const struct vionic_config *given, struct vionic **ret_vionic,
     if (result == 0)
         result = memory_lost_watch(vionic);
     pool.workers = config.threads == VIONIC_THREADS_NONE ? 0 : MAX(config.workers, 1);
-    pool.poll_us = config.poll_us;
+    pool.poll = poll_config_of(&config);
     pool.loop = vionic->loop;
     pool.started = config.worker_started;
     pool.context = config.worker_context;

@@ -25,6 +25,7 @@ enum {
     OPTION_WORKERS,
     OPTION_CPUS,
     OPTION_POLL,
+    OPTION_POLL_BUDGET,
     OPTION_LOG_LEVEL,
     OPTION_CAPABILITIES,
 };
@@ -54,8 +55,11 @@ static const struct argp_option options[] = {
     {"workers", OPTION_WORKERS, "N", 0, "Threads that move packets, 1 to 64; default: 1"},
     {"cpus", OPTION_CPUS, "LIST", 0,
      "CPUs for the workers, one each in this order and then again, such as 0-1,4; default: any"},
-    {"poll", OPTION_POLL, "USEC", 0,
-     "How long a worker looks on for packets before it sleeps, in microseconds; default: 0"},
+    {"poll", OPTION_POLL, "MODE", 0,
+     "off (default): a worker with nothing to do sleeps; adaptive: it looks on for packets where "
+     "that pays; always: it never sleeps; or how long it looks on, in microseconds"},
+    {"poll-budget", OPTION_POLL_BUDGET, "PERCENT", 0,
+     "With --poll=adaptive: how much of a CPU a worker may spend on looking on; default: 50"},
     {"log-level", OPTION_LOG_LEVEL, "LEVEL", 0, "error, warning, info (default) or debug"},
     {"print-capabilities", OPTION_CAPABILITIES, NULL, 0,
      "Print what kind of vhost-user back-end this is, as JSON, and exit"},
@@ -129,6 +133,8 @@ static int take(int key, const char *value, void *input, struct error *err)
         return set_setting(run, "cpus", value, err);
     case OPTION_POLL:
         return set_setting(run, "poll", value, err);
+    case OPTION_POLL_BUDGET:
+        return set_setting(run, "poll-budget", value, err);
     case OPTION_LOG_LEVEL:
         return set_log_level(value, err);
     default:

@@ -232,12 +232,20 @@ static void set_text(json_t *object, const char *key, const char **ret_text)
         *ret_text = text;
 }
 
+static void set_poll(struct config *config, json_t *poll)
+{
+    if (poll == NULL)
+        return;
+    config->polling = json_is_string(poll) ? schema_polling(json_string_value(poll)) : 0;
+    config->poll_us = (unsigned)json_integer_value(poll); /* 0 of a string */
+}
+
 static int apply_settings(struct config *config, json_t *object, const char *place,
                           struct error *err)
 {
     const char *sandbox = NULL;
     json_t *workers = json_object_get(object, "workers");
-    json_t *poll = json_object_get(object, "poll");
+    json_t *budget = json_object_get(object, "poll-budget");
     int ret = schema_check(schema_daemon, object, place, err);
 
     if (ret < 0)
@@ -252,8 +260,9 @@ static int apply_settings(struct config *config, json_t *object, const char *pla
     set_text(object, "sandbox", &sandbox);
     if (workers != NULL)
         config->workers = (unsigned)json_integer_value(workers);
-    if (poll != NULL)
-        config->poll_us = (unsigned)json_integer_value(poll);
+    set_poll(config, json_object_get(object, "poll"));
+    if (budget != NULL)
+        config->poll_budget = (unsigned)json_integer_value(budget);
     return sandbox != NULL ? set_sandbox(config, sandbox, place, err) : 0;
 }
 

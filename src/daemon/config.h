@@ -37,7 +37,9 @@ struct config {
     const char *sandbox_allow; /* borrowed from kept; NULL: only what the NICs need */
     const char *user;          /* borrowed from kept; NULL: stays who it is */
     unsigned workers;          /* 0: the library's default */
+    int polling;               /* as schema_polling has it: 0 with a time */
     unsigned poll_us;
+    unsigned poll_budget;    /* percent; 0: the library's default */
     const char *cpus;        /* borrowed from kept; NULL: any */
     struct config_nic *nics; /* owned */
     size_t nic_count;

@@ -37,7 +37,8 @@ json_t *nicspec_value(const struct schema_key *key, const char *value, size_t le
 {
     json_int_t number = 0;
 
-    if (key == NULL || key->type != SCHEMA_NUMBER || len == 0 || len > NICSPEC_DIGITS_MAX)
+    if (key == NULL || (key->type != SCHEMA_NUMBER && key->type != SCHEMA_POLL) || len == 0 ||
+        len > NICSPEC_DIGITS_MAX)
         return json_stringn(value, len);
     for (size_t i = 0; i < len; i++) {
         if (!isdigit((unsigned char)value[i]))

@@ -83,7 +83,9 @@ static int start_library(struct daemon *daemon, const struct config *config, str
     const struct vionic_config settings = {
         .size = sizeof(settings),
         .workers = config->workers,
+        .polling = (enum vionic_polling)config->polling,
         .poll_us = config->poll_us,
+        .poll_budget = config->poll_budget,
         .cpus = config->cpus,
         .worker_started = sandbox_worker_started,
     };

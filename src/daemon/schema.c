@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/un.h>
 
+#include "base/checked.h"
 #include "daemon/nearest.h"
 #include "daemon/shown.h"
 
@@ -16,11 +17,17 @@ enum {
 };
 
 const struct schema_key schema_daemon[] = {
-    {"control", SCHEMA_PATH, 0, 0}, {"control-group", SCHEMA_TEXT, 0, 0},
-    {"sandbox", SCHEMA_TEXT, 0, 0}, {"sandbox-allow", SCHEMA_TEXT, 0, 0},
-    {"user", SCHEMA_TEXT, 0, 0},    {"workers", SCHEMA_NUMBER, 1, 64},
-    {"cpus", SCHEMA_TEXT, 0, 0},    {"poll", SCHEMA_NUMBER, 0, 1000000},
-    {"nics", SCHEMA_ARRAY, 0, 0},   {NULL, 0, 0, 0},
+    {"control", SCHEMA_PATH, 0, 0},
+    {"control-group", SCHEMA_TEXT, 0, 0},
+    {"sandbox", SCHEMA_TEXT, 0, 0},
+    {"sandbox-allow", SCHEMA_TEXT, 0, 0},
+    {"user", SCHEMA_TEXT, 0, 0},
+    {"workers", SCHEMA_NUMBER, 1, 64},
+    {"cpus", SCHEMA_TEXT, 0, 0},
+    {"poll", SCHEMA_POLL, 0, 1000000},
+    {"poll-budget", SCHEMA_NUMBER, 1, 100},
+    {"nics", SCHEMA_ARRAY, 0, 0},
+    {NULL, 0, 0, 0},
 };
 
 const struct schema_key schema_nic[] = {
@@ -78,6 +85,12 @@ static int refuse_value(const struct schema_key *key, const json_t *value, const
             err, EINVAL,
             "%s%s: must be a count from %lld to %lld or a list such as \"0-1\", not %s", place,
             key->name, (long long)key->min, (long long)key->max, shown);
+    case SCHEMA_POLL:
+        return error_set(
+            err, EINVAL,
+            "%s%s: must be \"off\", \"adaptive\", \"always\" or a whole number from %lld to "
+            "%lld, in microseconds, not %s",
+            place, key->name, (long long)key->min, (long long)key->max, shown);
     case SCHEMA_ARRAY:
         return error_set(err, EINVAL, "%s%s: must be an array of objects, not %s", place, key->name,
                          shown);
@@ -109,6 +122,17 @@ static int is_plain_text(const json_t *value)
     return 1;
 }
 
+int schema_polling(const char *name)
+{
+    static const char *const names[] = {"off", "adaptive", "always"};
+
+    for (int i = 0; i < (int)ARRAY_COUNT(names); i++) {
+        if (strcmp(name, names[i]) == 0)
+            return i;
+    }
+    return -EINVAL;
+}
+
 static int number_fits(const struct schema_key *key, const json_t *value)
 {
     return json_is_integer(value) && json_integer_value(value) >= key->min &&
@@ -122,6 +146,9 @@ static int value_fits(const struct schema_key *key, const json_t *value)
         return number_fits(key, value);
     case SCHEMA_WORKERS:
         return json_is_string(value) ? is_plain_text(value) : number_fits(key, value);
+    case SCHEMA_POLL:
+        return json_is_string(value) ? schema_polling(json_string_value(value)) >= 0
+                                     : number_fits(key, value);
     case SCHEMA_ARRAY:
         return json_is_array(value);
     case SCHEMA_ENDPOINT:

@@ -12,6 +12,7 @@
 enum schema_type {
     SCHEMA_NUMBER,   /* a whole number in min … max */
     SCHEMA_WORKERS,  /* a whole number in min … max, or a string that is not empty */
+    SCHEMA_POLL,     /* the same */
     SCHEMA_TEXT,     /* a string that is not empty */
     SCHEMA_PATH,     /* a string that fits into a unix socket's address */
     SCHEMA_ARRAY,    /* its items have a schema of their own */
@@ -21,7 +22,7 @@ enum schema_type {
 struct schema_key {
     const char *name;
     enum schema_type type;
-    json_int_t min; /* SCHEMA_NUMBER, SCHEMA_WORKERS */
+    json_int_t min; /* of whole numbers */
     json_int_t max;
 };
 
@@ -29,6 +30,9 @@ extern const struct schema_key schema_daemon[]; /* ends with a NULL name */
 extern const struct schema_key schema_nic[];
 
 const struct schema_key *schema_find(const struct schema_key *schema, const char *name);
+
+/* The words that SCHEMA_POLL takes instead of a number: 0 off, 1 adaptive, 2 always; -EINVAL. */
+int schema_polling(const char *name);
 
 /* Checks every key of an object and its value. `place` is what a sentence puts before the key:
  * where the operator wrote it, such as "vm.json: nics[0]." or "--". -EINVAL and a sentence. */

@@ -104,10 +104,15 @@ static uint8_t pair_faults(const struct pair *pair)
 /* 1 if the pair has nothing to do and may sleep. */
 NEEDS_DATA static int pair_idle(struct worker *worker, struct worker_pair *pair)
 {
+    uint64_t span_ns;
+
     if (pair->woken)
         counter_add(&pair->pair.stats.spurious_wakes, 1);
     pair->woken = 0;
-    if (worker->poll_ns == 0)
+    span_ns = pair->pair.rx.running || pair->pair.tx.running
+                  ? worker_poll_span(&worker->poll, worker->now_ns)
+                  : 0;
+    if (span_ns == 0)
         return pair_arm(&pair->pair) == 0;
     if (pair->idle_since_ns == 0) {
         pair->idle_since_ns = worker->now_ns;
@@ -115,7 +120,7 @@ NEEDS_DATA static int pair_idle(struct worker *worker, struct worker_pair *pair)
     }
     counter_add(&pair->pair.stats.looked_on_ns, worker->now_ns - pair->idle_until_ns);
     pair->idle_until_ns = worker->now_ns;
-    return worker->now_ns - pair->idle_since_ns >= worker->poll_ns && pair_arm(&pair->pair) == 0;
+    return worker->now_ns - pair->idle_since_ns >= span_ns && pair_arm(&pair->pair) == 0;
 }
 
 /* ---- interrupts that are held back ------------------------------------------------------ */
@@ -214,6 +219,9 @@ NEEDS_DATA static enum pair_state pair_run(struct worker *worker, struct worker_
         event_bits_raise(pair->events, 1);
     }
     if (moved != 0) {
+        if (pair->idle_since_ns != 0 && !pair->woken)
+            counter_add(&worker->poll.hits, 1);
+        worker->moved = 1;
         pair->woken = 0;
         pair->idle_since_ns = 0;
         return PAIR_BUSY;
@@ -230,6 +238,7 @@ NEEDS_DATA static void round_run(struct worker *worker)
     unsigned resting = 0;
 
     bells_answer(worker);
+    worker->moved = 0;
     for (unsigned i = 0; i < worker->runnable_count; i++) {
         struct worker_pair *pair = worker->runnable[i];
         enum pair_state state = pair_run(worker, pair);
@@ -241,6 +250,10 @@ NEEDS_DATA static void round_run(struct worker *worker)
     }
     worker->runnable_count = kept;
     worker->resting = kept != 0 && resting == kept;
+    if (worker->moved || kept == resting)
+        worker_poll_moved(&worker->poll);
+    else
+        worker_poll_looked(&worker->poll, worker->now_ns);
 }
 
 /* 1 if the attention fd was readable: that has to be attended to even when no bit is pending,
@@ -288,14 +301,19 @@ static int attend(struct worker *worker)
 NEEDS_DATA static int look_if_due(struct worker *worker)
 {
     int timeout_ms = worker->runnable_count == 0 ? -1 : worker->resting ? WORKER_REST_MS : 0;
+    uint64_t begun_ns;
     int attention;
 
     worker->now_ns = clock_now_ns();
     if (worker->runnable_count != 0 && !worker->resting &&
         worker->now_ns - worker->looked_ns < WORKER_LOOK_NS)
         return 0;
+    begun_ns = worker->now_ns;
     attention = look(worker, timeout_ms);
     worker->now_ns = clock_now_ns();
+    bells_answer(worker);
+    if (timeout_ms < 0 && worker->runnable_count != 0)
+        worker_poll_slept(&worker->poll, worker->now_ns - begun_ns);
     worker->looked_ns = worker->now_ns;
     return attention;
 }

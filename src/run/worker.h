@@ -14,6 +14,7 @@
 #include "base/event_bits.h"
 #include "base/loop.h"
 #include "nic/pair.h"
+#include "run/worker_poll.h"
 
 enum {
     WORKERS_MAX = 64, /* sets of workers are words of 64 bits, by index */
@@ -58,8 +59,8 @@ struct worker_pair {
 };
 
 struct worker_pool_config {
-    unsigned workers; /* threads; 0: one worker without a thread, which runs inside `loop` */
-    unsigned poll_us;
+    unsigned workers;        /* threads; 0: one worker without a thread, which runs inside `loop` */
+    struct poll_config poll; /* of a worker with a thread */
     unsigned queue_size_max;
     struct loop *loop;    /* borrowed; the control plane's */
     const unsigned *cpus; /* worker i is pinned to the i-th, modulo; borrowed while creating */

@@ -4,6 +4,7 @@
  *
  *   worker.c       the thread: looks, turns, what is done to it while paused
  *   worker_bell.c  how other threads wake it for a pair
+ *   worker_poll.c  how long it looks on before it sleeps
  *   worker_pool.c  making and ending workers, which pair goes to which
  */
 #pragma once
@@ -28,12 +29,13 @@ struct worker {
     struct event_bits attention; /* raised by the control thread */
     struct worker_bells bells;   /* rung by any thread */
     struct pair_scratch scratch; /* owned; the thread's, or the control thread's while paused */
-    uint64_t poll_ns;
+    struct worker_poll poll;
     uint64_t now_ns;    /* at the start of the round */
     uint64_t looked_ns; /* when the fds were looked at */
 
     struct worker_pair **runnable; /* owned array of borrowed pairs */
     unsigned runnable_count;
+    int moved;   /* something did, in this round */
     int resting; /* every runnable pair is polled and had nothing: a look may take a while */
     unsigned pair_count; /* attached; both arrays have room for as many */
 

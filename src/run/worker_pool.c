@@ -18,6 +18,7 @@
 
 static int worker_init(struct worker *worker, const struct worker_pool_config *config)
 {
+    static const struct poll_config never = {.mode = POLL_FIXED};
     struct epoll_event attention = {.events = EPOLLIN, .data.ptr = &worker->attention};
     struct epoll_event bells = {.events = EPOLLIN | EPOLLET, .data.ptr = &worker->bells};
     struct epoll_event hold = {.events = EPOLLIN | EPOLLET, .data.ptr = &worker->hold_fd};
@@ -26,7 +27,7 @@ static int worker_init(struct worker *worker, const struct worker_pool_config *c
     worker->hold_fd = -1;
     worker->attention.fd = -1;
     worker->bells.fd = -1;
-    worker->poll_ns = config->workers == 0 ? 0 : config->poll_us * 1000ull;
+    worker_poll_init(&worker->poll, config->workers == 0 ? &never : &config->poll);
     pthread_mutex_init(&worker->lock, NULL);
     pthread_cond_init(&worker->changed, NULL);
     worker->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -227,5 +228,6 @@ void worker_inspect(struct worker *worker, struct inspect *visitor)
         visitor->ops->number(visitor->context, "busy_ns",
                              (uint64_t)used.tv_sec * CLOCK_SECOND_NS + (uint64_t)used.tv_nsec,
                              INSPECT_COUNTER);
+    worker_poll_inspect(&worker->poll, visitor);
     inspect_leave(visitor);
 }

@@ -152,8 +152,31 @@ static void without_threads_there_is_nothing_to_tune(void **state)
     config.poll_us = 1;
     assert_int_equal(vionic_create(&config, &vionic, &err), -EINVAL);
     config.poll_us = 0;
+    config.polling = VIONIC_POLLING_ADAPTIVE;
+    assert_int_equal(vionic_create(&config, &vionic, &err), -EINVAL);
+    config.polling = VIONIC_POLLING_FIXED;
     config.threads = (enum vionic_threads)7;
     assert_int_equal(vionic_create(&config, &vionic, &err), -EINVAL);
+}
+
+static void polling_that_contradicts_itself_is_refused(void **state)
+{
+    static const struct vionic_config bad[] = {
+        {.polling = (enum vionic_polling)7},
+        {.polling = VIONIC_POLLING_ADAPTIVE, .poll_us = 1},
+        {.polling = VIONIC_POLLING_ADAPTIVE, .poll_budget = 101},
+        {.polling = VIONIC_POLLING_ALWAYS, .poll_budget = 10},
+    };
+    struct vionic_error err;
+    struct vionic *vionic;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct vionic_config config = bad[i];
+
+        config.size = sizeof(config);
+        assert_int_equal(vionic_create(&config, &vionic, &err), -EINVAL);
+    }
 }
 
 /* What worker_started() saw; the workers write it, vionic_create() orders that before its return.
@@ -322,6 +345,7 @@ int main(void)
         cmocka_unit_test(a_struct_that_is_filled_in_ends_where_the_caller_said),
         cmocka_unit_test(nics_are_handles_with_names),
         cmocka_unit_test(without_threads_there_is_nothing_to_tune),
+        cmocka_unit_test(polling_that_contradicts_itself_is_refused),
         cmocka_unit_test(each_worker_calls_first_what_it_is_told_to),
         cmocka_unit_test(poll_ends_by_itself_or_by_its_budget),
         cmocka_unit_test(two_libraries_live_side_by_side),

@@ -24,7 +24,8 @@ TARGETS = {
     "i686": ("i686-linux-gnu-gcc", "qemu-i386-static"),
 }
 
-SOURCES = ["src/base/*.c", "src/memory/*.c", "src/ring/*.c", "src/nic/*.c"]
+SOURCES = ["src/base/*.c", "src/memory/*.c", "src/ring/*.c", "src/nic/*.c",
+           "src/run/worker_poll.c"]
 TEST_LIB = ["tests/cross/cmocka.c", "tests/lib/clockwork.c", "tests/lib/driver_*.c",
             "tests/lib/guest_ram.c", "tests/lib/control_*.c", "tests/lib/packet.c",
             "tests/lib/tunnel_frame.c",

@@ -21,8 +21,9 @@ struct daemon {
     char directory[DAEMON_PATH_LEN];
     char control[DAEMON_PATH_LEN];
     char log[DAEMON_PATH_LEN];
-    unsigned workers;  /* 0: as many as it takes by itself */
-    char sandbox[192]; /* --sandbox-allow, or "off"; "": as it is by itself */
+    unsigned workers;               /* 0: as many as it takes by itself */
+    char sandbox[192];              /* --sandbox-allow, or "off"; "": as it is by itself */
+    const char *poll, *poll_budget; /* borrowed; the options of that name, NULL: left out */
     unsigned nic_count;
     char nic[DAEMON_NICS_MAX][256]; /* the text behind --nic */
 };

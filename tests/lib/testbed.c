@@ -153,6 +153,8 @@ struct testbed *testbed_start_daemon(void **state, const struct testbed_options 
     }
     testbed_prepare_nic(bed, BYSTANDER, &usual);
     bed->daemon.workers = bed->nic[VICTIM].options.workers;
+    bed->daemon.poll = bed->nic[VICTIM].options.poll;
+    bed->daemon.poll_budget = bed->nic[VICTIM].options.poll_budget;
     daemon_start(&bed->daemon);
     bed->fds_at_rest = daemon_fd_count_settled(&bed->daemon);
     return bed;

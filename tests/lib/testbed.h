@@ -38,10 +38,11 @@ struct testbed_options {
     uint64_t without;    /* features to leave out of the usual ones and of `control` */
     uint64_t pf;         /* usual: all but INBAND and CONFIGURE_MEM_SLOTS */
     int mergeable;
-    uint32_t rx_buffer_len; /* usual: 2048 */
-    unsigned rx_slots;      /* usual: the ring's size */
-    int rx_unposted;        /* the receive ring stays empty */
-    unsigned workers;       /* of the daemon, the victim's only; usual: its default */
+    uint32_t rx_buffer_len;         /* usual: 2048 */
+    unsigned rx_slots;              /* usual: the ring's size */
+    int rx_unposted;                /* the receive ring stays empty */
+    const char *poll, *poll_budget; /* the same; see daemon.h */
+    unsigned workers;               /* of the daemon, the victim's only; usual: its default */
     int control;            /* the control queue is the device's: MQ and CTRL_VQ are agreed on */
     enum chain_shape shape; /* usual: CHAIN_DIRECT */
     enum wire_order order;
