@@ -51,7 +51,8 @@ const struct allowed_call sandbox_calls[] = {
     {"write", FOR_ALL},
     {"readv", FOR_ALL},
     {"writev", FOR_ALL},
-    {"preadv2", FOR_ALL}, /* kicks that are pipes or sockets */
+    {"preadv2", FOR_ALL},  /* kicks that are pipes or sockets; saved state that arrives */
+    {"pwritev2", FOR_ALL}, /* saved state that leaves */
     {"epoll_wait", FOR_ALL},
     {"epoll_pwait", FOR_ALL},
     {"epoll_pwait2", FOR_ALL},

@@ -25,11 +25,14 @@ enum saved_tag {
     SAVED_PCI = 19,
 };
 
-#define SAVED_TAGS_KNOWN                                                                           \
+/* Of these, what the device model and the pairs write: all there is without registers. */
+#define SAVED_TAGS_OF_NIC                                                                          \
     (1ull << SAVED_AGREEMENT | 1ull << SAVED_IDENTITY | 1ull << SAVED_COMMANDS |                   \
      1ull << SAVED_FILTER | 1ull << SAVED_STEERING | 1ull << SAVED_COALESCING |                    \
-     1ull << SAVED_STATISTICS | 1ull << SAVED_REGISTERS | 1ull << SAVED_QUEUES |                   \
-     1ull << SAVED_MMIO | 1ull << SAVED_PCI)
+     1ull << SAVED_STATISTICS)
+#define SAVED_TAGS_KNOWN                                                                           \
+    (SAVED_TAGS_OF_NIC | 1ull << SAVED_REGISTERS | 1ull << SAVED_QUEUES | 1ull << SAVED_MMIO |     \
+     1ull << SAVED_PCI)
 
 void saved_nic_write(struct records_writer *writer, const struct nic *nic);
 /* *ret_next: the NIC as it would be. -EINVAL and a sentence if `nic` can't become that; nothing has

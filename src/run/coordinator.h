@@ -140,11 +140,18 @@ int coordinator_announce(struct coordinator *coordinator, struct error *err) CON
 /* ---- coordinator_state.c: saved state (nic/saved_state.h), all queues stopped ------------ */
 
 void coordinator_save(struct coordinator *coordinator, struct records_writer *writer) CONTROL_ONLY;
+/* Of that only the statistics. */
+void coordinator_save_stats(struct coordinator *coordinator,
+                            struct records_writer *writer) CONTROL_ONLY;
 /* The NIC is as after power-up; `next` came from saved_nic_read. -EINVAL and a sentence: nothing
  * has changed. */
 int coordinator_restore(struct coordinator *coordinator, const struct nic *next,
                         const struct records *records, struct error *err) CONTROL_ONLY;
 /* What the start of a queue forgets, and a link that is not what it was; when they run. */
 void coordinator_restored(struct coordinator *coordinator, const struct nic *next) CONTROL_ONLY;
+
+/* The same for one queue, when it runs. */
+void coordinator_restore_queue(struct coordinator *coordinator, unsigned queue,
+                               const struct nic *next) CONTROL_ONLY;
 
 void coordinator_inspect(struct coordinator *coordinator, struct inspect *visitor) CONTROL_ONLY;

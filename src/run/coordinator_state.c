@@ -5,16 +5,21 @@
 #include "nic/saved_state.h"
 #include "run/coordinator_parts.h"
 
-void coordinator_save(struct coordinator *coordinator, struct records_writer *writer)
+void coordinator_save_stats(struct coordinator *coordinator, struct records_writer *writer)
 {
     unsigned pairs = coordinator->nic.config.queue_pairs;
 
-    saved_nic_write(writer, &coordinator->nic);
     records_open(writer, SAVED_STATISTICS, RECORD_OPTIONAL);
     records_put_u16(writer, (uint16_t)pairs);
     for (unsigned i = 0; i < pairs; i++)
         saved_stats_write(writer, &coordinator->pairs[i].pair.stats);
     records_close(writer);
+}
+
+void coordinator_save(struct coordinator *coordinator, struct records_writer *writer)
+{
+    saved_nic_write(writer, &coordinator->nic);
+    coordinator_save_stats(coordinator, writer);
 }
 
 static void stats_read(struct coordinator *coordinator, struct record_reader reader)
@@ -57,4 +62,15 @@ void coordinator_restored(struct coordinator *coordinator, const struct nic *nex
 {
     memcpy(coordinator->nic.coalesce, next->coalesce, sizeof(next->coalesce));
     coordinator_update_link(coordinator);
+}
+
+void coordinator_restore_queue(struct coordinator *coordinator, unsigned queue,
+                               const struct nic *next)
+{
+    if (queue >= 2 * coordinator->nic.config.queue_pairs)
+        return;
+    coordinator->nic.coalesce[queue] = next->coalesce[queue];
+    coordinator_hold_queue(coordinator, queue);
+    coordinator_update_pair(coordinator, queue / 2);
+    coordinator_release_queue(coordinator, queue);
 }

@@ -56,6 +56,7 @@ static void session_end(struct vhost_user *vhost_user)
     vhost_user->protocol_features = 0;
     vhost_user->notice_due = 0;
     vhost_user->announce.due = 0;
+    vhost_user_state_cancel(vhost_user);
 }
 
 static void session_ready(struct loop_source *source, uint32_t events)
@@ -289,6 +290,7 @@ int vhost_user_open(const struct vhost_user_settings *settings, struct vhost_use
     vhost_user->peer.fd = -1;
     vhost_user->backend_fd = -1;
     vhost_user->log_fd = -1;
+    vhost_user->transfer.source.fd = -1;
     vhost_user->ring_count = rings_named(settings->coordinator);
     vhost_user->ring = calloc(vhost_user->ring_count, sizeof(*vhost_user->ring));
     vhost_user->path = strdup(settings->path);
@@ -354,5 +356,6 @@ void vhost_user_inspect(struct vhost_user *vhost_user, struct inspect *visitor)
     vhost_user_memory_inspect(vhost_user, visitor);
     vhost_user_log_inspect(vhost_user, visitor);
     vhost_user_announce_inspect(vhost_user, visitor);
+    vhost_user_state_inspect(vhost_user, visitor);
     inspect_leave(visitor);
 }

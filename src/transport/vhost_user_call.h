@@ -68,3 +68,8 @@ int vhost_user_set_log_fd(struct vhost_user_call *call);
 /* ---- vhost_user_announce.c -------------------------------------------------------------- */
 
 int vhost_user_send_rarp(struct vhost_user_call *call);
+
+/* ---- vhost_user_state.c ----------------------------------------------------------------- */
+
+int vhost_user_set_device_state_fd(struct vhost_user_call *call);
+int vhost_user_check_device_state(struct vhost_user_call *call);

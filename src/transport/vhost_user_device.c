@@ -12,7 +12,8 @@ static const uint64_t protocol_features_offered =
     VHOST_USER_PROTOCOL_REPLY_ACK | VHOST_USER_PROTOCOL_MTU | VHOST_USER_PROTOCOL_BACKEND_REQ |
     VHOST_USER_PROTOCOL_CROSS_ENDIAN | VHOST_USER_PROTOCOL_CONFIG |
     VHOST_USER_PROTOCOL_BACKEND_SEND_FD | VHOST_USER_PROTOCOL_RESET_DEVICE |
-    VHOST_USER_PROTOCOL_CONFIGURE_MEM_SLOTS | VHOST_USER_PROTOCOL_STATUS;
+    VHOST_USER_PROTOCOL_CONFIGURE_MEM_SLOTS | VHOST_USER_PROTOCOL_STATUS |
+    VHOST_USER_PROTOCOL_DEVICE_STATE;
 
 /* ---- features, status, config ----------------------------------------------------------- */
 
@@ -84,6 +85,7 @@ static void begin_anew(struct vhost_user *vhost_user)
         vhost_user_ring_stop(ring);
         ring->has_kick = ring->has_addr = 0; /* those of the driver that has left */
     }
+    vhost_user_state_forget(vhost_user);
     coordinator_reset(vhost_user->coordinator);
 }
 
@@ -107,7 +109,7 @@ int vhost_user_set_features(struct vhost_user_call *call)
         return 0;
     }
     vhost_user->features_refused = 1;
-    if (driver_has_left(vhost_user))
+    if (driver_has_left(vhost_user) || !vhost_user_state_is_of(vhost_user, &features))
         begin_anew(vhost_user);
     else if (!features_equal(&features, &vhost_user_call_nic(call)->agreed))
         result = refuse_live_rings(call);
@@ -164,6 +166,7 @@ int vhost_user_reset_owner(struct vhost_user_call *call)
 
 int vhost_user_reset_device(struct vhost_user_call *call)
 {
+    vhost_user_state_leave(call->vhost_user);
     vhost_user_rings_reset(call->vhost_user);
     call->vhost_user->features = 0;
     call->vhost_user->features_refused = 0;

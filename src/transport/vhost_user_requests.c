@@ -13,6 +13,7 @@
 
 enum {
     NO_REPLY = 0,
+    REFUSED = 1,
 };
 
 struct nic *vhost_user_call_nic(const struct vhost_user_call *call)
@@ -51,8 +52,9 @@ int vhost_user_refuse_live(const struct vhost_user_call *call, const struct vhos
 /* ---- the table -------------------------------------------------------------------------- */
 
 enum answer {
-    ANSWER_ACK, /* only if the front-end asks */
-    ANSWER_OWN, /* always, with a payload of its own */
+    ANSWER_ACK,     /* only if the front-end asks */
+    ANSWER_OWN,     /* always, with a payload of its own */
+    ANSWER_VERDICT, /* always, with a word whose low byte says whether it was refused */
 };
 
 static const struct request {
@@ -99,6 +101,10 @@ static const struct request {
     [VHOST_USER_REM_MEM_REG] = {"REM_MEM_REG", 40, 1, ANSWER_ACK, vhost_user_rem_mem_reg},
     [VHOST_USER_SET_STATUS] = {"SET_STATUS", 8, 0, ANSWER_ACK, vhost_user_set_status},
     [VHOST_USER_GET_STATUS] = {"GET_STATUS", 0, 0, ANSWER_OWN, vhost_user_get_status},
+    [VHOST_USER_SET_DEVICE_STATE_FD] = {"SET_DEVICE_STATE_FD", 8, 1, ANSWER_VERDICT,
+                                        vhost_user_set_device_state_fd},
+    [VHOST_USER_CHECK_DEVICE_STATE] = {"CHECK_DEVICE_STATE", 0, 0, ANSWER_VERDICT,
+                                       vhost_user_check_device_state},
 };
 
 static const struct request *request_find(uint32_t number)
@@ -157,10 +163,10 @@ int vhost_user_handle(struct vhost_user *vhost_user)
         refusal_note(vhost_user, &err);
     if (result == -EPROTO)
         return result;
-    if (result == 0 && request->answer == ANSWER_OWN)
+    if (result == 0 && request->answer != ANSWER_ACK)
         return vhost_user_connection_reply(&vhost_user->peer, call.reply_size);
-    if (!wants_ack)
+    if (!wants_ack && (request == NULL || request->answer != ANSWER_VERDICT))
         return request == NULL ? 0 : result; /* VU-HDR-06: the unknown is skipped */
-    message->payload.u64 = result < 0 ? 1 : 0;
+    message->payload.u64 = result < 0 ? REFUSED : 0;
     return vhost_user_connection_reply(&vhost_user->peer, sizeof(uint64_t));
 }

@@ -81,6 +81,7 @@ int vhost_user_ring_try_start(struct vhost_user_ring *ring, struct error *err)
     if (result < 0)
         return result;
     ring->left = 0;
+    vhost_user_state_ring(ring);
     vhost_user_announce_ring(ring);
     if (!(vhost_user->features & VHOST_USER_F_PROTOCOL_FEATURES))
         vhost_user_ring_enable(ring, 1);

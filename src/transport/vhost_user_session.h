@@ -33,6 +33,23 @@ struct vhost_user_announce {
     uint64_t sent, unsent, limited; /* frames; unsent: the endpoint did not take them */
 };
 
+enum vhost_user_transfer_verdict {
+    VHOST_USER_TRANSFER_NONE, /* nothing was on its way, or it still is */
+    VHOST_USER_TRANSFER_DONE,
+    VHOST_USER_TRANSFER_FAILED,
+};
+
+/* The device's state on its way. */
+struct vhost_user_transfer {
+    struct loop_source source; /* its fd is owned; -1: nothing is on its way */
+    uint32_t direction;
+    enum vhost_user_transfer_verdict verdict; /* of the last one, until it was asked for */
+    uint8_t *bytes;                           /* owned, while it is on its way */
+    size_t len;                               /* all of it, or what has come so far */
+    size_t done;                              /* that was sent */
+    uint64_t saved, loaded, failed;
+};
+
 struct vhost_user {
     char *path; /* owned */
     enum vhost_user_mode mode;
@@ -58,7 +75,10 @@ struct vhost_user {
     unsigned ring_count;
     struct dirty_log *log; /* owned; the queues borrow it. NULL: none was shared */
     struct vhost_user_announce announce;
-    int log_fd; /* owned; the log borrows it: signalled when it was written to */
+    struct vhost_user_transfer transfer;
+    struct nic *left_nic;   /* owned: the device model as a reset found it, until a ring starts */
+    struct nic *loaded_nic; /* owned: as it arrived, until the session or its driver ends */
+    int log_fd;             /* owned; the log borrows it: signalled when it was written to */
 
     /* For inspect. */
     uint64_t sessions, messages, refused;
@@ -119,3 +139,17 @@ void vhost_user_announce_ring(struct vhost_user_ring *ring);
 /* Asks the driver of a guest that has arrived to announce itself, if it is due and it can be. */
 void vhost_user_announce_arrival(struct vhost_user *vhost_user);
 void vhost_user_announce_inspect(const struct vhost_user *vhost_user, struct inspect *visitor);
+
+/* ---- vhost_user_state.c ----------------------------------------------------------------- */
+
+/* The session is over. */
+void vhost_user_state_cancel(struct vhost_user *vhost_user);
+/* Neither what a reset left nor what was loaded counts any more. */
+void vhost_user_state_forget(struct vhost_user *vhost_user);
+/* Before a reset: what it finds may still be saved. */
+void vhost_user_state_leave(struct vhost_user *vhost_user);
+/* The ring has started. */
+void vhost_user_state_ring(struct vhost_user_ring *ring);
+/* 0: a state was loaded, of a driver that agreed to other features. */
+int vhost_user_state_is_of(const struct vhost_user *vhost_user, const struct features *features);
+void vhost_user_state_inspect(const struct vhost_user *vhost_user, struct inspect *visitor);

@@ -36,6 +36,8 @@ enum vhost_user_request {
     VHOST_USER_REM_MEM_REG = 38,
     VHOST_USER_SET_STATUS = 39,
     VHOST_USER_GET_STATUS = 40,
+    VHOST_USER_SET_DEVICE_STATE_FD = 42,
+    VHOST_USER_CHECK_DEVICE_STATE = 43,
     VHOST_USER_REQUEST_COUNT,
 };
 
@@ -69,6 +71,7 @@ enum vhost_user_protocol_feature {
     VHOST_USER_PROTOCOL_RESET_DEVICE = 1u << 13,
     VHOST_USER_PROTOCOL_CONFIGURE_MEM_SLOTS = 1u << 15,
     VHOST_USER_PROTOCOL_STATUS = 1u << 16,
+    VHOST_USER_PROTOCOL_DEVICE_STATE = 1u << 19,
 };
 
 enum {
@@ -129,6 +132,11 @@ struct vhost_user_log {
     uint64_t offset;
 };
 
+struct vhost_user_device_state {
+    uint32_t direction; /* 0: out; 1: in */
+    uint32_t phase;     /* 0: all rings are stopped */
+};
+
 struct vhost_user_config {
     uint32_t offset;
     uint32_t size;
@@ -147,6 +155,7 @@ union vhost_user_payload {
     struct vhost_user_memory memory;
     struct vhost_user_mem_reg mem_reg;
     struct vhost_user_log log;
+    struct vhost_user_device_state device_state;
     struct vhost_user_config config;
     uint8_t bytes[VHOST_USER_PAYLOAD_MAX];
 };

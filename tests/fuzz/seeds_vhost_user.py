@@ -3,7 +3,16 @@
 
 from words import u16, u32, u64, u8
 
-MESSAGE, WRITE_MEMORY, KICK, INSPECT, RAW_BYTES, RECONNECT, SETTLE = 0, 3, 4, 5, 6, 7, 8
+MESSAGE, WRITE_MEMORY, KICK, INSPECT, RAW_BYTES, RECONNECT, SETTLE, STREAM = (
+    0,
+    3,
+    4,
+    5,
+    6,
+    7,
+    8,
+    9,
+)
 NEED_REPLY = 1
 MEMORY_FILE, KICK_FILE, CALL_FILE, PIPE_READ, PIPE_WRITE, SOCKET, FOLDER, NULL_FILE = range(8)
 (GET_FEATURES, SET_FEATURES, SET_OWNER, RESET_OWNER, SET_MEM_TABLE) = range(1, 6)
@@ -21,6 +30,8 @@ MEMORY_FILE, KICK_FILE, CALL_FILE, PIPE_READ, PIPE_WRITE, SOCKET, FOLDER, NULL_F
     SET_VRING_ENABLE,
 ) = range(8, 19)
 SET_LOG_BASE, SET_LOG_FD = 6, 7
+SEND_RARP = 19
+SET_DEVICE_STATE_FD, CHECK_DEVICE_STATE = 42, 43
 SET_BACKEND_REQ_FD, SET_VRING_ENDIAN, GET_CONFIG, SET_CONFIG = 21, 23, 24, 25
 RESET_DEVICE, GET_MAX_MEM_SLOTS, ADD_MEM_REG, REM_MEM_REG, SET_STATUS, GET_STATUS = (
     34,
@@ -43,7 +54,7 @@ VERSION_1, PROTOCOL, RING_PACKED, IN_ORDER, MRG_RXBUF, EVENT_BIT = (
     1 << 29,
 )
 LOG_ALL = 1 << 26
-PROTOCOL_OFFERED, LOG_SHMFD = 0x1A679, 1 << 1
+PROTOCOL_OFFERED, LOG_SHMFD, RARP, DEVICE_STATE = 0x1A679, 1 << 1, 1 << 2, 1 << 19
 
 
 def message(request, payload=b"", files=(), flags=NEED_REPLY):
@@ -177,6 +188,25 @@ def vhost_user_seeds():
         + frame
         + message(SET_LOG_BASE, u64(4) + u64(0x1F800), (MEMORY_FILE,))
         + state(GET_VRING_BASE, 1, 0),
+        "device_state": u8(0)
+        + hello(modern, PROTOCOL_OFFERED | DEVICE_STATE)
+        + message(SET_DEVICE_STATE_FD, u32(0) + u32(0), (SOCKET,))
+        + message(CHECK_DEVICE_STATE)
+        + message(SET_DEVICE_STATE_FD, u32(1) + u32(0), (SOCKET,))
+        + u8(STREAM, 8)
+        + b"vionic\0\1"
+        + u8(STREAM, 0)
+        + message(CHECK_DEVICE_STATE)
+        + message(SET_DEVICE_STATE_FD, u32(1) + u32(0), (PIPE_READ,))
+        + u8(KICK, RECONNECT),
+        "rarp": u8(0)
+        + hello(modern, PROTOCOL_OFFERED | RARP)
+        + message(SEND_RARP, u64(0x010000005452))
+        + whole
+        + rings
+        + room
+        + message(SEND_RARP, u64(0x010000005452))
+        + u8(SETTLE, INSPECT),
         "too_many_files": u8(0) + message(SET_OWNER, b"", (MEMORY_FILE,) * 10),
         "config": u8(4)
         + hello(modern)

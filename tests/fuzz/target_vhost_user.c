@@ -237,6 +237,20 @@ static void op_write(struct session *session)
         memcpy(session->memory + at, bytes, count);
 }
 
+/* What comes out of FILE_SOCKET, device state for one; nothing at all is its end. */
+static void op_stream(struct session *session)
+{
+    const uint8_t *bytes;
+    uint8_t len = fuzz_u8(&session->input);
+    size_t count = fuzz_bytes(&session->input, len, &bytes);
+
+    if (count == 0)
+        shutdown(session->socket_peer, SHUT_WR);
+    else if (send(session->socket_peer, bytes, count, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+        return;
+    vionic_dispatch(vionic, 0);
+}
+
 static void visit_enter(void *context, const char *name)
 {
     (void)context;
@@ -290,7 +304,7 @@ static void op_reconnect(struct session *session)
 
 static void (*const operations[])(struct session *) = {
     op_message, op_message, op_message,   op_write,  op_kick,
-    op_inspect, op_raw,     op_reconnect, op_settle,
+    op_inspect, op_raw,     op_reconnect, op_settle, op_stream,
 };
 
 /* ---- what has to hold afterwards ------------------------------------------------------------ */
