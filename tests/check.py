@@ -34,15 +34,15 @@ class Build:
 
 
 BUILDS = [
+    Build("build-werror", "release with link-time optimisation, warnings are errors, instructions a packet",
+          ["--buildtype=release", "-Db_lto=true", "-Dwerror=true", "-Dtests=false"],
+          ["speed"], None),
     Build("build-asan", "address and undefined behaviour sanitizers, every test",
           ["--buildtype=debugoptimized", "-Db_sanitize=address,undefined"],
           [], ["unit", "conformance", "contract", "api", "smoke"]),
     Build("build-tsan", "thread sanitizer, unit tests and rings under a driver thread",
           ["--buildtype=debugoptimized", "-Db_sanitize=thread"],
           ["unit", "tsan"], None),
-    Build("build-werror", "release with link-time optimisation, warnings are errors, instructions a packet",
-          ["--buildtype=release", "-Db_lto=true", "-Dwerror=true", "-Dtests=false"],
-          ["speed"], None),
 ]
 
 
