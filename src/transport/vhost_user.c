@@ -55,7 +55,6 @@ static void session_end(struct vhost_user *vhost_user)
     vhost_user->features_refused = 0;
     vhost_user->protocol_features = 0;
     vhost_user->notice_due = 0;
-    vhost_user->announce.due = 0;
     vhost_user_state_cancel(vhost_user);
 }
 

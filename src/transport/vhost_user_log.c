@@ -23,14 +23,18 @@ struct virtqueue_log vhost_user_log_of_ring(const struct vhost_user_ring *ring)
                                   .device_gpa = ring->addr.log};
 }
 
+void vhost_user_log_update_ring(struct vhost_user_ring *ring)
+{
+    struct virtqueue_log log = vhost_user_log_of_ring(ring);
+
+    coordinator_set_log(ring->owner->coordinator, ring->index, &log);
+}
+
 /* The workers are paused ring by ring: when this returns, none of them holds another log. */
 void vhost_user_log_update(struct vhost_user *vhost_user)
 {
-    for (unsigned i = 0; i < vhost_user->ring_count; i++) {
-        struct virtqueue_log log = vhost_user_log_of_ring(&vhost_user->ring[i]);
-
-        coordinator_set_log(vhost_user->coordinator, i, &log);
-    }
+    for (unsigned i = 0; i < vhost_user->ring_count; i++)
+        vhost_user_log_update_ring(&vhost_user->ring[i]);
 }
 
 static int ring_fits(const struct vhost_user_ring *ring, const struct dirty_log *log,

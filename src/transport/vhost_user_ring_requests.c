@@ -86,7 +86,7 @@ int vhost_user_set_vring_addr(struct vhost_user_call *call)
         return result;
     ring->addr = *addr;
     ring->has_addr = 1;
-    vhost_user_log_update(call->vhost_user);
+    vhost_user_log_update_ring(ring);
     return vhost_user_ring_try_start(ring, call->err);
 }
 

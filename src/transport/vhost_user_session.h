@@ -123,7 +123,8 @@ void vhost_user_memory_inspect(const struct vhost_user *vhost_user, struct inspe
 
 /* What the ring is to note, by what was agreed and set up so far. */
 struct virtqueue_log vhost_user_log_of_ring(const struct vhost_user_ring *ring);
-/* All rings that run go by that; it may have changed. */
+/* A ring that runs, or all of them, go by that; it may have changed. */
+void vhost_user_log_update_ring(struct vhost_user_ring *ring);
 void vhost_user_log_update(struct vhost_user *vhost_user);
 /* -EINVAL and a sentence: the front-end shared a log that has no room for what this ring notes. */
 int vhost_user_log_check_ring(const struct vhost_user_ring *ring, struct error *err);

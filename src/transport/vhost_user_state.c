@@ -48,11 +48,13 @@ static void transfer_close(struct vhost_user_transfer *transfer)
 static void transfer_end(struct vhost_user_transfer *transfer, int result, const struct error *err)
 {
     struct vhost_user *vhost_user = owner_of(transfer);
+    uint64_t *counted;
 
     transfer_close(transfer);
     transfer->verdict = result == 0 ? VHOST_USER_TRANSFER_DONE : VHOST_USER_TRANSFER_FAILED;
     if (result == 0) {
-        transfer->direction == DIRECTION_SAVE ? transfer->saved++ : transfer->loaded++;
+        counted = transfer->direction == DIRECTION_SAVE ? &transfer->saved : &transfer->loaded;
+        (*counted)++;
         return;
     }
     transfer->failed++;
@@ -303,6 +305,7 @@ void vhost_user_state_forget(struct vhost_user *vhost_user)
     free(vhost_user->left_nic);
     free(vhost_user->loaded_nic);
     vhost_user->left_nic = vhost_user->loaded_nic = NULL;
+    vhost_user->announce.due = 0;
 }
 
 void vhost_user_state_leave(struct vhost_user *vhost_user)
