@@ -109,10 +109,11 @@ static void queue_frames(struct log_test *test, unsigned count, uint32_t len)
 static void check_traffic(void **state, struct testbed_options options)
 {
     static const uint32_t lengths[] = {60, 1500, 1514};
+    unsigned turns = options.queue_size > 256 ? 10 : 5; /* past the end of a page, or of the ring */
     struct log_test test;
 
     start(&test, state, &options);
-    for (unsigned i = 0; i < 5; i++) {
+    for (unsigned i = 0; i < turns; i++) {
         queue_frames(&test, BATCH, lengths[i % 3]);
         turn(&test, BATCH);
         receive_all(test.nic, BATCH);
@@ -162,14 +163,14 @@ static void VU_LOG_02_packed_without_event_index(void **state)
 static void VU_LOG_02_packed_ring_of_several_pages(void **state)
 {
     check_traffic(state, (struct testbed_options){.features = USUAL | VIRTIO_F_RING_PACKED,
-                                                  .queue_size = 300});
+                                                  .queue_size = 600});
 }
 
 static void VU_LOG_02_packed_in_order(void **state)
 {
     check_traffic(state, (struct testbed_options){.features = USUAL | VIRTIO_F_RING_PACKED |
                                                               VIRTIO_F_IN_ORDER,
-                                                  .queue_size = 300});
+                                                  .queue_size = 600});
 }
 
 static void VU_LOG_01_packed_indirect(void **state)
