@@ -187,6 +187,32 @@ VIONIC_API struct vionic_nic *vionic_find_nic(struct vionic *vionic, const char 
 /* Valid as long as the NIC. */
 VIONIC_API const char *vionic_nic_name(const struct vionic_nic *nic);
 
+/* ---- switches -----------------------------------------------------------------------------
+ *
+ * The endpoint "switch" with the option "name" is a port of a switch between the cards of one
+ * `struct vionic`. A switch is there as long as it has ports; only one with settings or an uplink
+ * has to be added.
+ */
+
+struct vionic_switch_config {
+    size_t size;        /* sizeof(struct vionic_switch_config) */
+    const char *name;   /* [A-Za-z0-9_-]{1,31}, unique among switches */
+    uint32_t ageing_s;  /* seconds after which an address that was not heard of is forgotten;
+                           0: 300 */
+    const char *uplink; /* kind of endpoint behind the switch: "tap", …; NULL: none */
+    const struct vionic_option *uplink_options;
+    size_t uplink_option_count;
+    unsigned queue_pairs; /* of the uplink, 1 … 128; 0: one */
+};
+
+/* Before its first port. -EEXIST: there is one of that name; else as vionic_add_nic(). Everything
+ * is copied. */
+VIONIC_API int vionic_add_switch(struct vionic *vionic, const struct vionic_switch_config *config,
+                                 struct vionic_error *err);
+/* Closes the uplink; ports stay connected to each other. -ENOENT: none was added by that name. */
+VIONIC_API int vionic_remove_switch(struct vionic *vionic, const char *name,
+                                    struct vionic_error *err);
+
 /* ---- cards whose registers are in this process --------------------------------------------
  *
  * For a VMM: give the card the guest's memory, forward the guest's accesses to its registers, and

@@ -83,7 +83,7 @@ int vionic_inspect(struct vionic *vionic, const struct vionic_visitor *given)
         nic_show(nic, &inspect);
         inspect_leave(&inspect);
     }
-    switches_inspect(vionic->switches, &inspect);
+    switches_show(vionic, &inspect);
     return 0;
 }
 

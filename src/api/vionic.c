@@ -153,6 +153,7 @@ void vionic_free(struct vionic *vionic)
         return;
     while (vionic->nics != NULL)
         vionic_remove_nic(vionic->nics);
+    switches_drop_all(vionic);
     switches_free(vionic->switches);
     worker_pool_free(vionic->pool);
     memory_guard_unsubscribe(vionic->memory_lost.fd);

@@ -10,6 +10,7 @@
  *   endpoint_choice.c   which endpoint a caller wants, and another one later
  *   settings.c  what of a running card can be set by name
  *   state.c     saved state
+ *   switch.c    switches with settings of their own, and their uplinks
  *   sized.c     structs of callers with older and newer headers
  */
 #pragma once
@@ -37,17 +38,27 @@ struct vionic_nic {
     struct vionic_nic *next;      /* owned: the list */
 };
 
+struct vionic_switch; /* switch.c */
+
 struct vionic {
-    struct loop *loop;             /* owned */
-    struct worker_pool *pool;      /* owned */
-    struct switches *switches;     /* owned; the NICs' endpoints are in it */
-    struct event_bits memory_lost; /* written to by the memory guard */
+    struct loop *loop;                   /* owned */
+    struct worker_pool *pool;            /* owned */
+    struct switches *switches;           /* owned; the NICs' endpoints are in it */
+    struct vionic_switch *kept_switches; /* owned: those that were added by name */
+    struct event_bits memory_lost;       /* written to by the memory guard */
     struct loop_source memory_source;
     struct vionic_nic *nics; /* owned, in order of addition */
     unsigned added;          /* NICs ever added: names and first workers */
 };
 
 _Static_assert(sizeof(struct vionic_error) == sizeof(struct error), "one is passed as the other");
+
+/* ---- switch.c --------------------------------------------------------------------------- */
+
+/* All that were added. */
+void switches_drop_all(struct vionic *vionic);
+/* `switch:NAME` and `uplink:NAME`: no NIC can be called so. */
+void switches_show(struct vionic *vionic, struct inspect *visitor);
 
 /* ---- embedded.c ------------------------------------------------------------------------- */
 

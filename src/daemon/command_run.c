@@ -18,6 +18,7 @@
 enum {
     OPTION_CONFIG = OPTION_OWN,
     OPTION_NIC,
+    OPTION_SWITCH,
     OPTION_CONTROL_GROUP,
     OPTION_SANDBOX,
     OPTION_SANDBOX_ALLOW,
@@ -34,12 +35,18 @@ struct run_options {
     const char *config_path; /* borrowed from argv */
     const char **nics;       /* owned array; the texts are borrowed from argv */
     size_t nic_count;
+    const char **switches; /* owned array likewise */
+    size_t switch_count;
     json_t *settings; /* owned: what the file may say as well */
 };
 
 static const struct argp_option options[] = {
     {"config", OPTION_CONFIG, "FILE", 0, "Read settings and NICs from a JSON file"},
     {"nic", OPTION_NIC, "SPEC", 0, "Run this NIC; may be given again for more"},
+    {"switch", OPTION_SWITCH, "SPEC", 0,
+     "A switch with an uplink or settings: name=NAME,ageing=SECONDS,queues=N,uplink=KIND:...; may "
+     "be "
+     "given again for more"},
     {"control", OPTION_CONTROL, "PATH", 0,
      "Control socket; default: /run/vionic/control.sock for root, "
      "$XDG_RUNTIME_DIR/vionic/control.sock for others"},
@@ -96,14 +103,14 @@ static int set_setting(struct run_options *run, const char *key, const char *val
     return 0;
 }
 
-static int add_nic(struct run_options *run, const char *text, struct error *err)
+static int add_text(const char ***list, size_t *count, const char *text, struct error *err)
 {
-    const char **nics = realloc(run->nics, (run->nic_count + 1) * sizeof(*nics));
+    const char **grown = realloc(*list, (*count + 1) * sizeof(*grown));
 
-    if (nics == NULL)
+    if (grown == NULL)
         return error_set(err, ENOMEM, "out of memory");
-    run->nics = nics;
-    run->nics[run->nic_count++] = text;
+    *list = grown;
+    grown[(*count)++] = text;
     return 0;
 }
 
@@ -116,7 +123,9 @@ static int take(int key, const char *value, void *input, struct error *err)
         run->config_path = value;
         return 0;
     case OPTION_NIC:
-        return add_nic(run, value, err);
+        return add_text(&run->nics, &run->nic_count, value, err);
+    case OPTION_SWITCH:
+        return add_text(&run->switches, &run->switch_count, value, err);
     case OPTION_CONTROL:
         return set_setting(run, "control", value, err);
     case OPTION_CONTROL_GROUP:
@@ -150,6 +159,8 @@ static int gather(struct config *config, struct run_options *run, struct error *
         ret = config_load_file(config, run->config_path, err);
     if (ret == 0)
         ret = config_add_settings(config, run->settings, err);
+    for (size_t i = 0; ret == 0 && i < run->switch_count; i++)
+        ret = config_add_switch(config, run->switches[i], err);
     for (size_t i = 0; ret == 0 && i < run->nic_count; i++)
         ret = config_add_nic(config, run->nics[i], err);
     if (ret == 0)
@@ -177,6 +188,7 @@ out:
     config_clear(&config);
     json_decref(run.settings);
     free(run.nics);
+    free(run.switches);
     return status;
 }
 

@@ -10,6 +10,7 @@
 #include "base/checked.h"
 #include "daemon/config_endpoint.h"
 #include "daemon/config_file.h"
+#include "daemon/config_switch.h"
 #include "daemon/mac.h"
 #include "daemon/nicspec.h"
 #include "daemon/schema.h"
@@ -38,6 +39,7 @@ void config_clear(struct config *config)
         free(config->nics[i].place);
     }
     free(config->nics);
+    config_clear_switches(config);
     json_decref(config->kept);
     *config = (struct config){0};
 }
@@ -287,6 +289,26 @@ static int apply_file_nic(struct config *config, json_t *object, size_t index, c
                      place, what);
 }
 
+static int apply_file_switches(struct config *config, json_t *switches, const char *path,
+                               struct error *err)
+{
+    char place[SHOWN_LEN + 40];
+    json_t *object;
+    size_t i;
+    int ret = 0;
+
+    json_array_foreach(switches, i, object)
+    {
+        snprintf(place, sizeof(place), "%s: switches[%zu].", path, i);
+        ret = json_is_object(object)
+                  ? config_apply_switch(config, object, place, err)
+                  : error_set(err, EINVAL, "%s must be an object with a \"name\"", place);
+        if (ret < 0)
+            break;
+    }
+    return ret;
+}
+
 int config_load_file(struct config *config, const char *path, struct error *err)
 {
     char shown[SHOWN_LEN];
@@ -300,6 +322,8 @@ int config_load_file(struct config *config, const char *path, struct error *err)
     shown_text(path, shown);
     snprintf(place, sizeof(place), "%s: ", shown);
     ret = apply_settings(config, root, place, err);
+    if (ret == 0)
+        ret = apply_file_switches(config, json_object_get(root, "switches"), shown, err);
     if (ret < 0)
         goto out;
     json_array_foreach(json_object_get(root, "nics"), i, object)

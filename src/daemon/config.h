@@ -3,8 +3,8 @@
  * What the operator wants to run, gathered from a JSON file and the command line and found to be
  * valid: one validator for both, because the command line is turned into the file's JSON first.
  *
- *   config_load_file (0 or 1 times) ─> config_add_settings, config_add_nic … ─> config_finish ─>
- * use
+ *   config_load_file (0 or 1 times) ─> config_add_settings, config_add_switch, config_add_nic … ─>
+ * config_finish ─> use
  */
 #pragma once
 
@@ -18,6 +18,11 @@ struct config_nic {
     struct vionic_nic_config nic;  /* strings: borrowed from config.kept */
     struct vionic_option *options; /* owned; nic.endpoint_options */
     char *place;                   /* owned: where the operator wrote it */
+};
+
+struct config_switch {
+    struct vionic_switch_config lan; /* strings: borrowed from config.kept */
+    struct config_nic uplink;        /* of this only the endpoint, its options and the place */
 };
 
 /* No NIC has this name: `vionic inspect daemon` is about the daemon itself. */
@@ -43,6 +48,8 @@ struct config {
     const char *cpus;        /* borrowed from kept; NULL: any */
     struct config_nic *nics; /* owned */
     size_t nic_count;
+    struct config_switch *switches; /* owned */
+    size_t switch_count;
 };
 
 int config_init(struct config *config, struct error *err);
@@ -56,5 +63,7 @@ int config_load_file(struct config *config, const char *path, struct error *err)
 int config_add_settings(struct config *config, json_t *settings, struct error *err);
 /* The text of one --nic. */
 int config_add_nic(struct config *config, const char *text, struct error *err);
+/* The text of one --switch. */
+int config_add_switch(struct config *config, const char *text, struct error *err);
 /* Looks at the NICs together, and names those that have no name. */
 int config_finish(struct config *config, struct error *err);

@@ -197,7 +197,15 @@ void doctor_check_daemon(json_t *findings, const char *control_path)
     if (sandbox != NULL) /* an older daemon has none */
         check_sandbox(findings, sandbox);
     json_decref(sandbox);
-    json_object_foreach(tree, name, nic) check_nic(findings, name, nic);
+    json_object_foreach(tree, name, nic)
+    {
+        if (strncmp(name, "switch:", strlen("switch:")) == 0)
+            continue;
+        if (strncmp(name, "uplink:", strlen("uplink:")) == 0)
+            check_endpoint_and_link(findings, name, nic);
+        else
+            check_nic(findings, name, nic);
+    }
     json_decref(tree);
     json_decref(ping);
 }

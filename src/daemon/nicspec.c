@@ -61,7 +61,8 @@ static int refuse_encoding(struct error *err)
     return error_set(err, EINVAL, "the text is not valid UTF-8; write it without such bytes");
 }
 
-static int nic_set(json_t *nic, const struct item *item, struct error *err)
+static int nic_set(json_t *nic, const struct schema_key *schema, const struct item *item,
+                   struct error *err)
 {
     char *key = strndup(item->text, item->key_len);
     json_t *value = NULL;
@@ -70,7 +71,7 @@ static int nic_set(json_t *nic, const struct item *item, struct error *err)
 
     if (key == NULL)
         return error_set(err, ENOMEM, "out of memory");
-    value = item_value(item, schema_find(schema_nic, key));
+    value = item_value(item, schema_find(schema, key));
     shown_text(key, shown);
     if (json_object_get(nic, key) != NULL)
         ret = error_set(err, EINVAL, "%s: given twice; leave one of them out", shown);
@@ -81,9 +82,10 @@ static int nic_set(json_t *nic, const struct item *item, struct error *err)
     return ret;
 }
 
-int nicspec_parse(const char *text, json_t **ret_nic, struct error *err)
+/* `last_key` has its `=`, and takes the rest of the text. */
+static int parse(const char *text, const struct schema_key *schema, const char *last_key,
+                 json_t **ret_nic, struct error *err)
 {
-    static const char endpoint[] = "endpoint=";
     json_t *nic = json_object();
     const char *at = text;
     struct item item = {"", 0, 0};
@@ -92,12 +94,12 @@ int nicspec_parse(const char *text, json_t **ret_nic, struct error *err)
     if (nic == NULL)
         return error_set(err, ENOMEM, "out of memory");
     while (ret == 0 && at != NULL) {
-        int last = strncmp(at, endpoint, strlen(endpoint)) == 0;
+        int last = strncmp(at, last_key, strlen(last_key)) == 0;
         size_t len = last ? strlen(at) : strcspn(at, ",");
 
         ret = item_split(at, len, &item, err);
         if (ret == 0)
-            ret = nic_set(nic, &item, err);
+            ret = nic_set(nic, schema, &item, err);
         at = at[len] == ',' ? at + len + 1 : NULL;
     }
     if (ret < 0)
@@ -105,6 +107,16 @@ int nicspec_parse(const char *text, json_t **ret_nic, struct error *err)
     else
         *ret_nic = nic;
     return ret;
+}
+
+int nicspec_parse(const char *text, json_t **ret_nic, struct error *err)
+{
+    return parse(text, schema_nic, "endpoint=", ret_nic, err);
+}
+
+int nicspec_parse_switch(const char *text, json_t **ret_switch, struct error *err)
+{
+    return parse(text, schema_switch, "uplink=", ret_switch, err);
 }
 
 /* A key that stands again makes an array. */

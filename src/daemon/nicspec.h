@@ -13,6 +13,8 @@
 /* `socket=/run/vm0.sock,mtu=1500,endpoint=user:net=10.0.3.0/24`: endpoint= comes last and stays
  * text. The object is owned by the caller. */
 int nicspec_parse(const char *text, json_t **ret_nic, struct error *err);
+/* `name=lan0,ageing=300,uplink=tap:ifname=tap0`, with uplink= last, likewise. */
+int nicspec_parse_switch(const char *text, json_t **ret_switch, struct error *err);
 
 /* `user:net=10.0.3.0/24,hostfwd=…,hostfwd=…` to {"kind": …, "net": …, "hostfwd": […]}. */
 int nicspec_parse_endpoint(const char *text, json_t **ret_endpoint, struct error *err);

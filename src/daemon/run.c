@@ -132,6 +132,21 @@ static int add_nic(struct daemon *daemon, const struct config_nic *entry, struct
     return 0;
 }
 
+static int add_switches(struct daemon *daemon, const struct config *config, struct error *err)
+{
+    for (size_t i = 0; i < config->switch_count; i++) {
+        const struct config_switch *entry = &config->switches[i];
+        struct vionic_error reason = {{0}};
+        int ret = vionic_add_switch(daemon->vionic, &entry->lan, &reason);
+
+        if (ret < 0)
+            return error_set(err, -ret, "switch %s: %s", entry->lan.name, reason.text);
+        log_info("switch %s: uplink %s", entry->lan.name,
+                 entry->lan.uplink == NULL ? "none" : entry->lan.uplink);
+    }
+    return 0;
+}
+
 static int add_nics(struct daemon *daemon, const struct config *config, struct error *err)
 {
     int ret = 0;
@@ -176,6 +191,8 @@ static int start(struct daemon *daemon, const struct config *config, struct erro
         ret = start_library(daemon, config, err);
     if (ret == 0)
         ret = start_control(daemon, config, err);
+    if (ret == 0)
+        ret = add_switches(daemon, config, err);
     if (ret == 0)
         ret = add_nics(daemon, config, err);
     return ret == 0 ? sandbox_enter(err) : ret;

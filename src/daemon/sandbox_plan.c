@@ -102,6 +102,16 @@ static int plan_add_nic(struct sandbox_plan *plan, const struct vionic_nic_confi
     return 0;
 }
 
+static int plan_add_uplink(struct sandbox_plan *plan, const struct vionic_nic_config *uplink)
+{
+    const char *path = option_of(uplink, "path");
+
+    if (uplink->endpoint == NULL)
+        return 0;
+    plan->needs |= endpoint_needs(uplink);
+    return path != NULL && is_server(uplink) ? plan_add_folder_of(plan, path) : 0;
+}
+
 static int plan_allow_one(struct sandbox_plan *plan, const char *word, size_t len,
                           struct error *err)
 {
@@ -141,6 +151,8 @@ int sandbox_plan_make(const struct config *config, const char *control_path,
     ret = ret_plan->folder == NULL ? -ENOMEM : plan_add_folder_of(ret_plan, control_path);
     for (size_t i = 0; ret == 0 && i < config->nic_count; i++)
         ret = plan_add_nic(ret_plan, &config->nics[i].nic);
+    for (size_t i = 0; ret == 0 && i < config->switch_count; i++)
+        ret = plan_add_uplink(ret_plan, &config->switches[i].uplink.nic);
     if (ret < 0)
         return error_set(err, ENOMEM, "out of memory");
     return plan_allow(ret_plan, config->sandbox_allow, err);

@@ -27,6 +27,7 @@ const struct schema_key schema_daemon[] = {
     {"poll", SCHEMA_POLL, 0, 1000000},
     {"poll-budget", SCHEMA_NUMBER, 1, 100},
     {"nics", SCHEMA_ARRAY, 0, 0},
+    {"switches", SCHEMA_ARRAY, 0, 0},
     {NULL, 0, 0, 0},
 };
 
@@ -43,6 +44,14 @@ const struct schema_key schema_nic[] = {
     {"memory-max", SCHEMA_NUMBER, 1, INT32_MAX}, /* MiB */
     {"memory-regions", SCHEMA_NUMBER, 1, 512},
     {"endpoint", SCHEMA_ENDPOINT, 0, 0},
+    {NULL, 0, 0, 0},
+};
+
+const struct schema_key schema_switch[] = {
+    {"name", SCHEMA_TEXT, 0, 0},
+    {"ageing", SCHEMA_NUMBER, 1, 1000000},
+    {"queues", SCHEMA_NUMBER, 1, 128},
+    {"uplink", SCHEMA_ENDPOINT, 0, 0},
     {NULL, 0, 0, 0},
 };
 

@@ -28,6 +28,7 @@ struct schema_key {
 
 extern const struct schema_key schema_daemon[]; /* ends with a NULL name */
 extern const struct schema_key schema_nic[];
+extern const struct schema_key schema_switch[];
 
 const struct schema_key *schema_find(const struct schema_key *schema, const char *name);
 

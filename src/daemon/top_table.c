@@ -124,8 +124,11 @@ static void print_nics(FILE *out, const struct top_span *span)
 
     if (rows == NULL)
         return;
-    json_object_foreach((json_t *)span->after, name, nic) rows[used++] =
-        nic_row(name, json_object_get(span->before, name), nic, span->seconds);
+    json_object_foreach((json_t *)span->after, name, nic)
+    {
+        if (strchr(name, ':') == NULL) /* else a switch, or an uplink */
+            rows[used++] = nic_row(name, json_object_get(span->before, name), nic, span->seconds);
+    }
     qsort(rows, used, sizeof(*rows), by_packets);
     shown = span->rows == 0 ? used : MIN(used, span->rows);
     fprintf(out, "%-16s %-8s %7s %11s %10s %11s %10s %9s\n", "NIC", "STATE", "PAIRS", "TX pkt/s",

@@ -7,6 +7,7 @@
 #include <sys/epoll.h>
 
 #include "base/checked.h"
+#include "nic/patch.h"
 
 int pair_scratch_init(struct pair_scratch *scratch, unsigned queue_size_max)
 {
@@ -88,6 +89,8 @@ unsigned pair_turn(struct pair *pair, struct pair_scratch *scratch, unsigned bud
 
     if (pair->parked)
         return 0;
+    if (__builtin_expect(pair->patch != NULL, 0))
+        return patch_turn(pair->patch, scratch, budget);
     virtqueue_disarm(&pair->tx);
     virtqueue_disarm(&pair->rx);
     pair->rx_ready |= pair->rx_starved;

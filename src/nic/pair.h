@@ -126,6 +126,8 @@ struct rx_header {
     uint32_t count;
 };
 
+struct patch;
+
 /* Where RSS puts frames for a pair, and how it is told. */
 struct pair_steer {
     struct inbox *inbox;          /* owned by the coordinator */
@@ -141,6 +143,7 @@ struct pair {
     struct pair_rules rules;
     struct inbox *inbox;               /* borrowed: frames from other pairs; NULL without RSS */
     const struct pair_steer *siblings; /* borrowed: all pairs, by index; NULL without RSS */
+    struct patch *patch;               /* back-pointer; NULL: a card's pair, with rings */
     uint16_t index;                    /* of this pair */
     uint16_t tx_resume;                /* segments of the next chain that were sent already */
     uint16_t inbox_resume;             /* as endpoint_rx.resume, for the inbox */

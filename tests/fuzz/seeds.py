@@ -389,6 +389,10 @@ def config_seeds():
         "whole_file": file_input(
             {"control": "/run/c.sock", "workers": 2, "poll": 50, "nics": [nic]}
         ),
+        "switches": file_input(
+            {"switches": [{"name": "lan0", "ageing": 60, "uplink": {"kind": "null"}}], "nics": [nic]},
+            "+name=lan1,queues=2,uplink=tap:ifname=tap0", "socket=/run/a.sock,endpoint=switch:name=lan1"
+        ),
         "file_and_text": file_input({"nics": [nic]}, "socket=/run/vm1.sock,endpoint=null"),
         "wrong_types": file_input({"workers": "two", "nics": {}}),
         "unknown_key": file_input({"nics": [{"sokcet": "/a", "endpoint": "usr"}]}),

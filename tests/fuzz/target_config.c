@@ -56,7 +56,9 @@ static int add_nics(struct config *config, struct fuzz_input *input, struct erro
         memcpy(text, bytes, len);
         text[len] = '\0';
         fuzz_u8(input); /* the zero */
-        result = config_add_nic(config, text, err);
+        /* What begins with + is a --switch. */
+        result = text[0] == '+' ? config_add_switch(config, text + 1, err)
+                                : config_add_nic(config, text, err);
     }
     return result;
 }

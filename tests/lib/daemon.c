@@ -23,7 +23,7 @@ enum {
     STOP_MS = 10000, /* a clean end under a sanitizer, leak check included */
     IDLE_WINDOW_MS = 40,
     IDLE_NS = 8000000, /* of CPU in such a window: far below a spin, far above a timer */
-    ARGUMENTS = 14 + 2 * DAEMON_NICS_MAX,
+    ARGUMENTS = 16 + 2 * DAEMON_NICS_MAX,
 };
 
 void daemon_init(struct daemon *daemon)
@@ -88,6 +88,10 @@ static void run_child(struct daemon *daemon, const char *program)
     if (daemon->poll_budget != NULL) {
         argument[count++] = "--poll-budget";
         argument[count++] = daemon->poll_budget;
+    }
+    if (daemon->lan != NULL) {
+        argument[count++] = "--switch";
+        argument[count++] = daemon->lan;
     }
     for (unsigned i = 0; i < daemon->nic_count; i++) {
         argument[count++] = "--nic";

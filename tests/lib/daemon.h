@@ -24,6 +24,7 @@ struct daemon {
     unsigned workers;               /* 0: as many as it takes by itself */
     char sandbox[192];              /* --sandbox-allow, or "off"; "": as it is by itself */
     const char *poll, *poll_budget; /* borrowed; the options of that name, NULL: left out */
+    const char *lan;                /* borrowed: the text behind --switch; NULL: none */
     unsigned nic_count;
     char nic[DAEMON_NICS_MAX][256]; /* the text behind --nic */
 };

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The uplink of a switch: an endpoint without a card, which is the network behind one of the
+ * switch's ports (nic/patch.h). It is opened again with back-off when it goes away; the switch goes
+ * on meanwhile. For the control thread.
+ */
+#pragma once
+
+#include "base/loop.h"
+#include "endpoint/endpoint.h"
+#include "run/worker.h"
+
+struct uplink;
+
+struct uplink_config {
+    const char *name;                 /* for the log; copied */
+    const struct endpoint_spec *spec; /* copied; queue_pairs is how many it has */
+    struct endpoint *port;            /* the switch's; the uplink's when that was opened */
+    struct worker_pool *pool;         /* borrowed */
+    struct loop *loop;                /* borrowed */
+};
+
+int uplink_open(const struct uplink_config *config, struct uplink **ret_uplink,
+                struct error *err) CONTROL_ONLY;
+/* NULL is fine. */
+void uplink_close(struct uplink *uplink) CONTROL_ONLY;
+void uplink_inspect(struct uplink *uplink, struct inspect *visitor) CONTROL_ONLY;

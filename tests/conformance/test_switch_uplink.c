@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: MIT */
+/* What stands behind a switch: an endpoint of another kind as one more port, here a stream whose
+ * far end is the test. It takes no offloads, and it comes and goes. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "clockwork.h"
+#include "testbed.h"
+
+#define MODERN    (VIRTIO_F_VERSION_1 | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX)
+#define CSUM      (1ull << 0)
+#define HOST_TSO4 (1ull << 11)
+
+enum {
+    NICS = 3, /* nic2 is isolated */
+    ISOLATED = 2,
+    NEEDS_CSUM = 1,
+    GSO_TCPV4 = 1,
+    SEGMENT_LEN = 1448,
+    TCP_AT = 34,
+    HEADERS_LEN = 54,
+    MANY = 400,
+};
+
+static unsigned workers; /* of the group that runs */
+static uint8_t sent[NET_FRAME_MAX], got[NET_FRAME_MAX];
+static char lan[DAEMON_PATH_LEN + 80], wire[DAEMON_PATH_LEN + 8];
+static const uint8_t outside[6] = {0x52, 0x54, 0, 9, 9, 9};
+static const uint8_t everybody[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+
+static int listen_at(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    assert_true(strlen(path) < sizeof(address.sun_path));
+    strcpy(address.sun_path, path);
+    unlink(path);
+    assert_return_code(bind(fd, (struct sockaddr *)&address, sizeof(address)), errno);
+    assert_return_code(listen(fd, 1), errno);
+    return fd;
+}
+
+static void wait_link(struct testbed *bed, const char *wanted)
+{
+    uint64_t end = now_ms() + WAIT_LONG_MS;
+    int is_so;
+
+    do {
+        json_t *link = daemon_inspect(&bed->daemon, "uplink:lan0/link");
+
+        is_so = strcmp(json_string_value(link), wanted) == 0;
+        json_decref(link);
+        check(now_ms() < end, "the uplink does not go %s", wanted);
+    } while (!is_so);
+}
+
+static int accept_peer(struct testbed *bed, int listener)
+{
+    int fd;
+
+    check(wait_readable(listener, WAIT_LONG_MS), "the uplink does not connect");
+    fd = accept(listener, NULL, NULL);
+    assert_true(fd >= 0);
+    wait_link(bed, "up");
+    return fd;
+}
+
+/* Three cards, and the uplink's peer. */
+static struct testbed *start(void **state, int *ret_listener, int *ret_peer)
+{
+    struct testbed *bed = *state;
+
+    snprintf(wire, sizeof(wire), "%s/wire", bed->daemon.directory);
+    snprintf(lan, sizeof(lan), "name=lan0,ageing=100,uplink=stream:path=%s,reconnect=10", wire);
+    *ret_listener = listen_at(wire);
+    for (unsigned i = 0; i < NICS; i++) {
+        const struct testbed_options options = {
+            .nic = i == ISOLATED ? "endpoint=switch:name=lan0,isolated=on"
+                                 : "endpoint=switch:name=lan0",
+            .features = i == 0 ? MODERN | CSUM | HOST_TSO4 : MODERN,
+            .queue_size = 256,
+            .mergeable = 1};
+
+        testbed_prepare_nic(bed, i, &options);
+    }
+    bed->daemon.workers = workers;
+    bed->daemon.lan = lan;
+    daemon_start(&bed->daemon);
+    *ret_peer = accept_peer(bed, *ret_listener);
+    for (unsigned i = 0; i < NICS; i++)
+        testbed_connect(&bed->nic[i]);
+    return bed;
+}
+
+static void finish(struct testbed *bed, int listener, int peer)
+{
+    daemon_check_alive(&bed->daemon);
+    daemon_check_idle(&bed->daemon);
+    for (unsigned i = 0; i < NICS; i++)
+        front_end_close(&bed->nic[i].fe);
+    daemon_stop(&bed->daemon);
+    close(peer);
+    close(listener);
+}
+
+static void make(uint32_t len, const uint8_t to[6], const uint8_t from[6], uint32_t seed)
+{
+    net_frame_make(sent, len, to, seed);
+    memcpy(sent + 6, from, 6);
+}
+
+static void peer_send(int peer, const uint8_t to[6], uint32_t len, uint32_t seed)
+{
+    const uint8_t head[4] = {(uint8_t)(len >> 24), (uint8_t)(len >> 16), (uint8_t)(len >> 8),
+                             (uint8_t)len};
+
+    make(len, to, outside, seed);
+    assert_int_equal(send(peer, head, sizeof(head), 0), sizeof(head));
+    assert_int_equal(send(peer, sent, len, 0), len);
+}
+
+static void peer_read(int peer, uint8_t *bytes, uint32_t len)
+{
+    for (uint32_t have = 0; have < len;) {
+        ssize_t n;
+
+        check(wait_readable(peer, WAIT_LONG_MS), "nothing comes out of the uplink");
+        n = recv(peer, bytes + have, len - have, 0);
+        assert_true(n > 0);
+        have += (uint32_t)n;
+    }
+}
+
+static uint32_t peer_receive(int peer)
+{
+    uint8_t head[4];
+    uint32_t len;
+
+    peer_read(peer, head, sizeof(head));
+    len = (uint32_t)head[0] << 24 | (uint32_t)head[1] << 16 | (uint32_t)head[2] << 8 | head[3];
+    assert_true(len <= sizeof(got));
+    peer_read(peer, got, len);
+    return len;
+}
+
+static void expect_at_peer(int peer, const uint8_t from[6], const uint8_t to[6], uint32_t len,
+                           uint32_t seed)
+{
+    assert_int_equal(peer_receive(peer), len);
+    make(len, to, from, seed);
+    assert_memory_equal(got, sent, len);
+}
+
+static void send_from(struct testbed_nic *nic, const uint8_t to[6], uint32_t len, uint32_t seed)
+{
+    while (nic->net[0].tx_free_count < 2)
+        net_driver_reap(&nic->net[0]);
+    make(len, to, nic->mac, seed);
+    net_driver_send(&nic->net[0], sent, len);
+}
+
+static void expect_at(struct testbed_nic *nic, const uint8_t from[6], const uint8_t to[6],
+                      uint32_t len, uint32_t seed)
+{
+    check(net_driver_receive(&nic->net[0], got, sizeof(got), WAIT_LONG_MS) == (int)len,
+          "frame %u did not come to nic%u", seed, nic->index);
+    make(len, to, from, seed);
+    assert_memory_equal(got, sent, len);
+}
+
+static void expect_nothing_at(struct testbed_nic *nic)
+{
+    check(net_driver_receive(&nic->net[0], got, sizeof(got), WAIT_QUIET_MS) < 0,
+          "nic%u got a frame that is not for it", nic->index);
+}
+
+static void both_ways_and_isolated_ports_too(void **state)
+{
+    int listener, peer;
+    struct testbed *bed = start(state, &listener, &peer);
+    struct testbed_nic *nic = bed->nic;
+
+    send_from(&nic[0], outside, 300, 1);
+    expect_at_peer(peer, nic[0].mac, outside, 300, 1);
+    expect_at(&nic[1], nic[0].mac, outside, 300, 1); /* not yet known */
+    peer_send(peer, everybody, 1500, 2);
+    for (unsigned i = 0; i < NICS; i++)
+        expect_at(&nic[i], outside, everybody, 1500, 2);
+    for (unsigned i = 0; i < NICS; i++) {
+        send_from(&nic[i], outside, 500 + i, 3);
+        expect_at_peer(peer, nic[i].mac, outside, 500 + i, 3);
+        peer_send(peer, nic[i].mac, 700 + i, 4);
+        expect_at(&nic[i], outside, nic[i].mac, 700 + i, 4);
+    }
+    for (unsigned i = 0; i < NICS; i++)
+        expect_nothing_at(&nic[i]);
+    assert_int_equal(daemon_number(&bed->daemon, "switch:lan0/flooded"), 2);
+    assert_int_equal(daemon_number(&bed->daemon, "switch:lan0/ageing_s"), 100);
+    finish(bed, listener, peer);
+}
+
+static void order_holds_in_bursts(void **state)
+{
+    int listener, peer;
+    struct testbed *bed = start(state, &listener, &peer);
+    struct testbed_nic *nic = bed->nic;
+
+    peer_send(peer, everybody, 60, 0);
+    for (unsigned i = 0; i < NICS; i++)
+        expect_at(&nic[i], outside, everybody, 60, 0);
+    for (uint32_t i = 0; i < MANY; i++) {
+        send_from(&nic[i % 2], outside, 60 + i, i);
+        peer_send(peer, nic[i % 2].mac, 60 + 3 * i, i);
+        expect_at_peer(peer, nic[i % 2].mac, outside, 60 + i, i);
+        if (i % 8 != 7)
+            continue;
+        for (uint32_t j = i - 7; j <= i; j++)
+            expect_at(&nic[j % 2], outside, nic[j % 2].mac, 60 + 3 * j, j);
+    }
+    finish(bed, listener, peer);
+}
+
+static void put16(uint8_t *at, unsigned value)
+{
+    at[0] = (uint8_t)(value >> 8);
+    at[1] = (uint8_t)value;
+}
+
+static uint16_t folded(const uint8_t *bytes, uint32_t len, uint32_t sum)
+{
+    for (uint32_t i = 0; i < len; i++)
+        sum += i % 2 == 0 ? bytes[i] * 256u : bytes[i];
+    while (sum >> 16 != 0)
+        sum = (sum & 0xffff) + (sum >> 16);
+    return (uint16_t)sum;
+}
+
+/* The stream takes no offloads: segments leave the uplink, each with its checksum. */
+static void large_segments_are_cut_for_the_uplink(void **state)
+{
+    const struct net_header header = {.flags = NEEDS_CSUM,
+                                      .gso_type = GSO_TCPV4,
+                                      .hdr_len = HEADERS_LEN,
+                                      .gso_size = SEGMENT_LEN,
+                                      .csum_start = TCP_AT,
+                                      .csum_offset = 16};
+    int listener, peer;
+    struct testbed *bed = start(state, &listener, &peer);
+    struct testbed_nic *nic = bed->nic;
+    uint32_t left = 30000;
+
+    peer_send(peer, nic[0].mac, 60, 0); /* so that it is known where `outside` is */
+    expect_at(&nic[0], outside, nic[0].mac, 60, 0);
+    make(HEADERS_LEN + left, outside, nic[0].mac, 1);
+    memset(sent + 12, 0, HEADERS_LEN - 12);
+    put16(sent + 12, 0x0800);
+    sent[14] = 0x45;
+    put16(sent + 16, 40 + left);
+    sent[22] = 64;
+    sent[23] = 6;
+    memcpy(sent + 26, "\x0a\0\0\1\x0a\0\0\2", 8);
+    sent[46] = 0x50;
+    sent[47] = 0x10;
+    put16(sent + 50, folded(sent + 26, 8, 6 + 20 + left));
+    net_driver_queue_with(&nic[0].net[0], &header, sent, HEADERS_LEN + left);
+    testbed_publish(testbed_tx(&nic[0], 0));
+    while (left != 0) {
+        uint32_t part = left < SEGMENT_LEN ? left : SEGMENT_LEN;
+
+        assert_int_equal(peer_receive(peer), HEADERS_LEN + part);
+        assert_memory_equal(got + HEADERS_LEN, sent + HEADERS_LEN + 30000 - left, part);
+        assert_int_equal(folded(got + TCP_AT, 20 + part, folded(got + 26, 8, 6 + 20 + part)),
+                         0xffff);
+        left -= part;
+    }
+    net_driver_drain(&nic[0].net[0]);
+    finish(bed, listener, peer);
+}
+
+/* A peer that does not read, then goes, holds nobody back; what comes after it works. */
+static void the_uplink_comes_and_goes(void **state)
+{
+    int listener, peer;
+    struct testbed *bed = start(state, &listener, &peer);
+    struct testbed_nic *nic = bed->nic;
+
+    for (unsigned round = 0; round < 4; round++) {
+        peer_send(peer, nic[0].mac, 100, round);
+        expect_at(&nic[0], outside, nic[0].mac, 100, round);
+        for (unsigned i = 0; i < 100; i++)
+            send_from(&nic[0], outside, 30000, i);
+        net_driver_drain(&nic[0].net[0]);
+        send_from(&nic[0], nic[1].mac, 400, round);
+        expect_at(&nic[1], nic[0].mac, nic[1].mac, 400, round);
+        close(peer);
+        wait_link(bed, "down");
+        send_from(&nic[0], outside, 200, round);
+        net_driver_drain(&nic[0].net[0]);
+        peer = accept_peer(bed, listener);
+        while (net_driver_receive(&nic[1].net[0], got, sizeof(got), 20) >= 0)
+            ; /* floods while nobody knew where it was */
+    }
+    finish(bed, listener, peer);
+}
+
+static int run(unsigned count, const char *name)
+{
+    const struct CMUnitTest tests[] = {
+        TESTBED_TEST(both_ways_and_isolated_ports_too),
+        TESTBED_TEST(order_holds_in_bursts),
+        TESTBED_TEST(large_segments_are_cut_for_the_uplink),
+        TESTBED_TEST(the_uplink_comes_and_goes),
+    };
+
+    workers = count;
+    return cmocka_run_group_tests_name(name, tests, NULL, NULL);
+}
+
+int main(void)
+{
+    return run(1, "one worker") + run(2, "two workers");
+}
