@@ -145,13 +145,14 @@ int coordinator_look_at_link(struct coordinator *coordinator)
     int up = endpoint != NULL && coordinator->unconnected == 0 &&
              (endpoint->ops->link_up == NULL || endpoint->ops->link_up(endpoint));
 
-    return nic_set_link(&coordinator->nic, up) | coordinator_announce_due(coordinator);
+    return nic_set_link(&coordinator->nic, up);
 }
 
 void coordinator_update_link(struct coordinator *coordinator)
 {
     int visible = coordinator_look_at_link(coordinator);
 
+    visible |= coordinator_announce_due(coordinator);
     coordinator_update_all(coordinator);
     if (visible)
         coordinator_tell_config(coordinator);

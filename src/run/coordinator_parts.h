@@ -146,5 +146,5 @@ void coordinator_follow_endpoint(struct coordinator *coordinator) CONTROL_ONLY;
 /* The cable was pulled and put in elsewhere: a driver that watches the link, which is up, sees it
  * go and come. */
 void coordinator_replug(struct coordinator *coordinator) CONTROL_ONLY;
-/* Asks a driver that can be asked, once the link is up. 1: it is to be told. */
-int coordinator_announce_due(struct coordinator *coordinator);
+/* Once the link is up: asks a driver that can be asked (1: it is to be told), or speaks for it. */
+int coordinator_announce_due(struct coordinator *coordinator) CONTROL_ONLY;

@@ -7,6 +7,7 @@
 
 #include "base/checked.h"
 #include "base/clock.h"
+#include "nic/rarp.h"
 
 enum {
     BLIP_LOOK_MS = 5, /* between two looks whether the driver has read that the link is down */
@@ -174,12 +175,21 @@ void coordinator_replug(struct coordinator *coordinator)
     struct nic *nic = &coordinator->nic;
 
     if (!features_has(&nic->agreed, NET_F_STATUS) || !driver_works(coordinator)) {
-        coordinator->announce_due = 0; /* by STATUS it would be asked */
+        coordinator_announce_due(coordinator);
         return;
     }
     coordinator->next_speed_mbps = nic->config.speed_mbps;
     coordinator->next_duplex = (enum nic_duplex)nic->duplex;
     blip_begin(coordinator);
+}
+
+/* For a driver that can't be asked: switches learn where it is, but not its IP addresses. */
+CONTROL_ONLY static void announce_for_driver(struct coordinator *coordinator)
+{
+    uint8_t frame[RARP_FRAME_LEN];
+
+    rarp_frame_make(frame, coordinator->nic.mac);
+    coordinator_send_frame(coordinator, frame, sizeof(frame));
 }
 
 int coordinator_announce_due(struct coordinator *coordinator)
@@ -189,9 +199,11 @@ int coordinator_announce_due(struct coordinator *coordinator)
     if (!coordinator->announce_due || !nic_link_up(nic))
         return 0;
     coordinator->announce_due = 0;
-    if (!can_announce(coordinator))
-        return 0;
-    return nic_set_announce(nic);
+    if (can_announce(coordinator))
+        return nic_set_announce(nic);
+    if (driver_works(coordinator))
+        announce_for_driver(coordinator);
+    return 0;
 }
 
 /* ---- identity --------------------------------------------------------------------------- */

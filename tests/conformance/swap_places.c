@@ -61,6 +61,7 @@ static void take_frame(struct swap_bed *swap, uint32_t len)
         check(stamp.number > swap->last_echoed, "frame %u came back behind %u", stamp.number,
               swap->last_echoed);
         swap->last_echoed = stamp.number;
+        swap->echoes++;
     }
 }
 
@@ -163,15 +164,19 @@ static void read_all(struct swap_bed *swap, uint8_t *bytes, size_t len)
 
 static struct stamp stream_read_one(struct swap_bed *swap)
 {
+    enum stamp_verdict verdict;
     uint8_t prefix[STREAM_PREFIX];
     struct stamp stamp;
     uint32_t len;
 
-    read_all(swap, prefix, sizeof(prefix));
-    len = wire_get32(prefix, WIRE_BIG);
-    check(len <= sizeof(frame), "a frame of %u bytes on the stream", len);
-    read_all(swap, frame, len);
-    check(stamp_read(frame, len, &stamp) == STAMP_WHOLE, "a damaged frame on the stream");
+    do { /* the card announces its driver first */
+        read_all(swap, prefix, sizeof(prefix));
+        len = wire_get32(prefix, WIRE_BIG);
+        check(len <= sizeof(frame), "a frame of %u bytes on the stream", len);
+        read_all(swap, frame, len);
+        verdict = stamp_read(frame, len, &stamp);
+    } while (verdict == STAMP_NONE);
+    check(verdict == STAMP_WHOLE, "a damaged frame on the stream");
     return stamp;
 }
 

@@ -29,6 +29,7 @@ struct swap_bed {
     struct testbed_nic *nic;
     uint32_t sent, answered;  /* numbers of stamps, each way */
     uint32_t last_from_world; /* number of the last frame that came from there */
+    uint32_t echoes;          /* of the guest's own frames */
     uint32_t last_echoed;     /* … of the last of the guest's own that came back */
     uint32_t arps;            /* answers of the NAT network's gateway */
     uint32_t generated;       /* frames that `null` made */
