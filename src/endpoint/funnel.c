@@ -29,13 +29,21 @@ struct funnel_lane {
     counter tx_dropped; /* the pair that sends for it was not open */
 };
 
+enum {
+    NOBODY = -1u
+};
+
 /* A pair that it has, and what it carries for others. */
 struct funnel_main {
-    int wait_fd;           /* owned: an epoll over the next and the inner queue's */
-    int news_fd;           /* owned: an eventfd, written when a lane gets frames */
-    atomic_int news;       /* it was written and not yet read. Partner: main_receive */
-    atomic_int open;       /* written by the control thread; there is somebody to carry to */
-    int inner_fd;          /* borrowed from the inner queue; -1: none */
+    int wait_fd;     /* owned: an epoll over the next and the inner queue's */
+    int news_fd;     /* owned: an eventfd, written when a lane gets frames */
+    atomic_int news; /* it was written and not yet read. Partner: main_receive */
+    atomic_int open; /* written by the control thread; there is somebody to carry to */
+    int inner_fd;    /* borrowed from the inner queue; -1: none */
+    /* A frame that the inner queue did not take is offered next, whatever others have: it may have
+     * begun to send it. By pair; NOBODY: there is none. These two are the main pair's worker's. */
+    unsigned first;
+    int tried;             /* the pair itself has sent since the last main_receive */
     uint32_t inner_wanted; /* EPOLL… bits that inner_fd is in wait_fd with */
 };
 
@@ -81,23 +89,31 @@ static void main_wait(struct funnel_main *main, uint32_t wanted)
         main->inner_wanted = wanted;
 }
 
-static unsigned main_send(struct funnel_queue *queue, const struct frame *frames, unsigned count)
+static unsigned main_send(struct funnel_queue *queue, unsigned pair, const struct frame *frames,
+                          unsigned count)
 {
     struct funnel *funnel = funnel_of(&queue->base);
-    unsigned taken = funnel->inner->ops->send(queue->inner, frames, count);
+    struct funnel_main *main = &funnel->main[queue->index];
+    unsigned taken;
 
-    main_wait(main_of(funnel, queue->index), taken < count ? EPOLLIN | EPOLLOUT : EPOLLIN);
+    main->tried |= pair == queue->index;
+    if (main->first != NOBODY && main->first != pair)
+        return 0;
+    taken = funnel->inner->ops->send(queue->inner, frames, count);
+    main->first = taken < count ? pair : NOBODY;
+    main_wait(main, taken < count ? EPOLLIN | EPOLLOUT : EPOLLIN);
     return taken;
 }
 
 /* Up to `budget` frames of one lane; returns how many. */
-static unsigned lane_carry(struct funnel_queue *queue, struct funnel_lane *lane, unsigned budget)
+static unsigned lane_carry(struct funnel_queue *queue, unsigned pair, unsigned budget)
 {
+    struct funnel_lane *lane = funnel_of(&queue->base)->lane[pair];
     unsigned done = 0;
 
     while (done < budget) {
         unsigned count = lane_peek(&lane->lane, queue->frame, queue->iov);
-        unsigned sent = count == 0 ? 0 : main_send(queue, queue->frame, count);
+        unsigned sent = count == 0 ? 0 : main_send(queue, pair, queue->frame, count);
 
         if (lane_pop(&lane->lane, sent))
             fd_signal(lane->room_fd);
@@ -115,7 +131,7 @@ static unsigned lanes_carry(struct funnel_queue *queue, unsigned budget)
 
     for (unsigned i = queue->index + funnel->inner_pairs; i < funnel->pairs;
          i += funnel->inner_pairs)
-        done += lane_carry(queue, funnel->lane[i], budget);
+        done += lane_carry(queue, i, budget);
     return done;
 }
 
@@ -138,13 +154,19 @@ static unsigned main_receive(struct funnel_queue *queue, unsigned budget)
     const struct endpoint_ops *inner = funnel->inner->ops;
     int again = main_is_free_again(main);
     unsigned carried, received = 0;
+    int others_first;
     eventfd_t count;
 
     if (atomic_exchange_explicit(&main->news, 0, memory_order_seq_cst))
         eventfd_read(main->news_fd, &count);
+    if (main->first == queue->index && !main->tried)
+        main->first = NOBODY; /* its turn to send has been: the frame went with its ring */
+    main->tried = 0;
+    others_first = main->first != NOBODY && main->first != queue->index;
     carried = lanes_carry(queue, budget);
     if (inner->receive != NULL)
         received = inner->receive(queue->inner, budget);
+    again |= others_first && main->first == NOBODY; /* the pair itself was held back by that */
     return again || carried >= budget ? budget : received;
 }
 
@@ -186,7 +208,8 @@ static unsigned funnel_send(struct endpoint_queue *endpoint_queue, const struct 
 {
     struct funnel_queue *queue = (struct funnel_queue *)endpoint_queue;
 
-    return queue->inner != NULL ? main_send(queue, frames, count) : lane_send(queue, frames, count);
+    return queue->inner != NULL ? main_send(queue, queue->index, frames, count)
+                                : lane_send(queue, frames, count);
 }
 
 static unsigned funnel_receive(struct endpoint_queue *endpoint_queue, unsigned budget)
@@ -225,6 +248,7 @@ static int main_open(struct funnel_queue *queue, struct endpoint_rx *rx, struct 
         return result;
     main->inner_fd = funnel->inner->ops->wait_fd(queue->inner);
     main->inner_wanted = 0;
+    main->first = NOBODY;
     main_wait(main, EPOLLIN);
     lanes_clear(funnel, queue->index);
     atomic_store_explicit(&main->open, 1, memory_order_release);

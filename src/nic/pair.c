@@ -125,6 +125,8 @@ int pair_send_own(struct pair *pair, struct pair_scratch *scratch, struct frame 
 {
     unsigned sent;
 
+    if (pair->tx_blocked) /* the endpoint waits for the guest's frame that it has begun */
+        return -EAGAIN;
     frame->token = pair->flight.head - 1;
     turn_begin(pair, scratch);
     sent = pair->ops->send(pair->endpoint_queue, frame, 1);
