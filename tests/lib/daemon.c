@@ -240,7 +240,7 @@ static json_t *ask_end(int fd)
     json_error_t error;
     FILE *stream;
 
-    check(wait_readable(fd, WAIT_LONG_MS), "the control socket does not answer");
+    check(wait_readable(fd, 3 * WAIT_LONG_MS), "the control socket does not answer");
     stream = fdopen(fd, "r");
     answer = json_loadf(stream, JSON_DISABLE_EOF_CHECK, &error);
     fclose(stream);

@@ -18,7 +18,7 @@ enum {
     SOAK_CARDS = DAEMON_NICS_MAX,
     SOAK_PAIRS_MAX = 2,
     SOAK_SOURCES = SOAK_CARDS * SOAK_PAIRS_MAX, /* of stamps: by card, then by pair */
-    SOAK_PATIENCE_MS = 15000, /* for a card to move frames again; longer than any back-off */
+    SOAK_PATIENCE_MS = 30000, /* for a card to move frames again; busy machines are slow */
     SOAK_ECHO_LEN = 1 << 18,
 };
 
