@@ -81,7 +81,8 @@ static int nic_config_build(const struct vionic_nic_config *config, struct nic_c
 }
 
 static int nic_open_coordinator(struct vionic_nic *nic, const struct vionic_nic_config *config,
-                                const char *name, struct error *err)
+                                const char *name, const struct coordinator_inheritance *from,
+                                struct error *err)
 {
     struct vionic *vionic = nic->vionic;
     const struct vionic_endpoint_config endpoint = {
@@ -96,6 +97,7 @@ static int nic_open_coordinator(struct vionic_nic *nic, const struct vionic_nic_
         .name = name,
         .pool = vionic->pool,
         .loop = vionic->loop,
+        .inherited = from,
     };
     int result = nic_config_build(config, &settings.nic, err);
 
@@ -114,8 +116,8 @@ static int nic_open_coordinator(struct vionic_nic *nic, const struct vionic_nic_
     return result;
 }
 
-static int nic_open_socket(struct vionic_nic *nic, const struct vionic_nic_config *config,
-                           struct error *err)
+int nic_open_socket(struct vionic_nic *nic, const struct vionic_nic_config *config,
+                    const struct coordinator_inheritance *from, struct error *err)
 {
     const struct vhost_user_settings socket = {
         .path = config->socket_path,
@@ -126,6 +128,7 @@ static int nic_open_socket(struct vionic_nic *nic, const struct vionic_nic_confi
                                                               : config->memory_regions},
         .coordinator = nic->coordinator,
         .loop = nic->vionic->loop,
+        .inherited = from,
     };
 
     return vhost_user_open(&socket, &nic->vhost_user, err);
@@ -138,6 +141,7 @@ static void nic_free(struct vionic_nic *nic)
     coordinator_close(nic->coordinator);
     guest_memory_free(nic->memory);
     outside_kind_free(nic->outside);
+    free(nic->taken);
     free(nic);
 }
 
@@ -166,8 +170,19 @@ static int transport_check(const struct vionic_nic_config *config, const char *n
     return 0;
 }
 
-static int nic_add(struct vionic *vionic, const struct vionic_nic_config *config,
-                   struct vionic_nic **ret_nic, struct error *err)
+static int nic_open_transport(struct vionic_nic *nic, const struct vionic_nic_config *config,
+                              const struct coordinator_inheritance *from, struct error *err)
+{
+    if (from != NULL)
+        return handover_take_session(nic, config, from, err);
+    if (config->transport == VIONIC_TRANSPORT_VHOST_USER)
+        return nic_open_socket(nic, config, NULL, err);
+    return embedded_open(nic, config, err);
+}
+
+int nic_add(struct vionic *vionic, const struct vionic_nic_config *config,
+            const struct coordinator_inheritance *from, struct vionic_nic **ret_nic,
+            struct error *err)
 {
     char automatic[16];
     const char *name = config->name;
@@ -188,11 +203,9 @@ static int nic_add(struct vionic *vionic, const struct vionic_nic_config *config
     if (nic == NULL)
         return error_set(err, ENOMEM, "out of memory");
     nic->vionic = vionic;
-    result = nic_open_coordinator(nic, config, name, err);
+    result = nic_open_coordinator(nic, config, name, from, err);
     if (result == 0)
-        result = config->transport == VIONIC_TRANSPORT_VHOST_USER
-                     ? nic_open_socket(nic, config, err)
-                     : embedded_open(nic, config, err);
+        result = nic_open_transport(nic, config, from, err);
     if (result < 0) {
         nic_free(nic);
         return result;
@@ -211,7 +224,7 @@ int vionic_add_nic(struct vionic *vionic, const struct vionic_nic_config *given,
     int result = sized_read(given, "vionic_nic_config", &config, sizeof(config), error_of(err));
 
     if (result == 0)
-        result = nic_add(vionic, &config, &nic, error_of(err));
+        result = nic_add(vionic, &config, NULL, &nic, error_of(err));
     if (result == 0 && ret_nic != NULL)
         *ret_nic = nic;
     return result;

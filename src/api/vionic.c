@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 
+#include "api/handover.h"
 #include "api/placement.h"
 #include "api/sized.h"
 #include "base/checked.h"
@@ -155,6 +156,7 @@ void vionic_free(struct vionic *vionic)
         vionic_remove_nic(vionic->nics);
     switches_drop_all(vionic);
     switches_free(vionic->switches);
+    handover_release(vionic);
     worker_pool_free(vionic->pool);
     memory_guard_unsubscribe(vionic->memory_lost.fd);
     event_bits_free(&vionic->memory_lost);

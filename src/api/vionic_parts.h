@@ -4,6 +4,7 @@
  *
  *   vionic.c    create, free, dispatch
  *   nics.c      NICs come and go
+ *   handover.c  cards that go on in another process
  *   embedded.c  cards whose registers are in this process
  *   inspect.c   the visitor, and the kinds of endpoints
  *   outside_endpoint.c  endpoints of the embedder (vionic_endpoint.h)
@@ -35,6 +36,7 @@ struct vionic_nic {
     struct vionic_interrupts interrupts;
     struct guest_memory *memory;  /* owned; of a card whose registers are in this process */
     struct outside_kind *outside; /* owned: the embedder's endpoint; NULL: one of the catalog */
+    struct nic *taken;            /* owned; the card as another process gave it, until it is kept */
     struct vionic_nic *next;      /* owned: the list */
 };
 
@@ -49,6 +51,7 @@ struct vionic {
     struct loop_source memory_source;
     struct vionic_nic *nics; /* owned, in order of addition */
     unsigned added;          /* NICs ever added: names and first workers */
+    int held;                /* the workers stand still: handover_hold */
 };
 
 _Static_assert(sizeof(struct vionic_error) == sizeof(struct error), "one is passed as the other");
@@ -59,6 +62,21 @@ _Static_assert(sizeof(struct vionic_error) == sizeof(struct error), "one is pass
 void switches_drop_all(struct vionic *vionic);
 /* `switch:NAME` and `uplink:NAME`: no NIC can be called so. */
 void switches_show(struct vionic *vionic, struct inspect *visitor);
+
+/* ---- nics.c ----------------------------------------------------------------------------- */
+
+/* vionic_add_nic; `from`: of a card that another process gave, else NULL. */
+int nic_add(struct vionic *vionic, const struct vionic_nic_config *config,
+            const struct coordinator_inheritance *from, struct vionic_nic **ret_nic,
+            struct error *err);
+int nic_open_socket(struct vionic_nic *nic, const struct vionic_nic_config *config,
+                    const struct coordinator_inheritance *from, struct error *err);
+
+/* ---- handover.c ------------------------------------------------------------------------- */
+
+/* The device model, the session and the rings, once the coordinator is open. */
+int handover_take_session(struct vionic_nic *nic, const struct vionic_nic_config *config,
+                          const struct coordinator_inheritance *from, struct error *err);
 
 /* ---- embedded.c ------------------------------------------------------------------------- */
 

@@ -120,3 +120,13 @@ void inbox_drop(struct inbox *inbox, const struct inbox_view *last)
 {
     atomic_store_explicit(&inbox->head, last->end, memory_order_release); /* partner: claim */
 }
+
+unsigned inbox_count(struct inbox *inbox)
+{
+    struct inbox_view view;
+    unsigned count = 0;
+
+    for (int more = inbox_peek(inbox, NULL, &view); more; more = inbox_peek(inbox, &view, &view))
+        count++;
+    return count;
+}

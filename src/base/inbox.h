@@ -60,5 +60,7 @@ int inbox_empty(const struct inbox *inbox);
 
 /* The taker: 1 and the frame behind `before` (NULL: the oldest one); or 0. */
 int inbox_peek(struct inbox *inbox, const struct inbox_view *before, struct inbox_view *ret_view);
+/* The taker: frames that wait. */
+unsigned inbox_count(struct inbox *inbox);
 /* Takes all frames up to this one. */
 void inbox_drop(struct inbox *inbox, const struct inbox_view *last);

@@ -53,6 +53,17 @@ int endpoint_open(const struct endpoint_spec *spec, struct endpoint **ret_endpoi
     return ops->open(spec, ret_endpoint, err);
 }
 
+int endpoint_take(const struct endpoint_spec *spec, const struct endpoint_gift *gift,
+                  struct endpoint **ret_endpoint, struct error *err)
+{
+    const struct endpoint_ops *ops = catalog_find(spec->kind);
+
+    *ret_endpoint = NULL;
+    if (ops == NULL || ops->take == NULL)
+        return -ENOENT;
+    return ops->take(spec, gift, ret_endpoint, err);
+}
+
 void endpoint_close(struct endpoint *endpoint)
 {
     if (endpoint != NULL)

@@ -14,5 +14,8 @@ int endpoint_open(const struct endpoint_spec *spec, struct endpoint **ret_endpoi
  * now on (funnel.c). */
 int endpoint_widen(struct endpoint *inner, unsigned pairs, struct endpoint **ret_endpoint,
                    struct error *err);
+/* The same, of what another process gave; -ENOENT: it has to be opened. */
+int endpoint_take(const struct endpoint_spec *spec, const struct endpoint_gift *gift,
+                  struct endpoint **ret_endpoint, struct error *err);
 /* NULL is fine. */
 void endpoint_close(struct endpoint *endpoint);

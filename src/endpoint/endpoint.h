@@ -20,7 +20,9 @@
 #include <sys/uio.h>
 
 #include "base/error.h"
+#include "base/fd_list.h"
 #include "base/inspect.h"
+#include "base/records.h"
 
 /* ---- what a frame carries beside its bytes ---------------------------------------------- */
 
@@ -196,6 +198,13 @@ struct endpoint_spec {
     int only_if_there;    /* what it stands on is waited for, not made: see was_there */
 };
 
+/* What an endpoint's `give` wrote in another process. */
+struct endpoint_gift {
+    const uint8_t *block; /* borrowed: records (base/records.h) with tags of the kind's own */
+    size_t len;
+    struct fd_list *fds; /* borrowed; what is taken out of it is the endpoint's */
+};
+
 struct endpoint; /* each kind embeds this as its first member */
 struct endpoint_queue;
 
@@ -261,6 +270,21 @@ struct endpoint_ops {
     /* -EBUSY or -EADDRINUSE was what open() said to this spec of the same kind: 1 if this endpoint
      * holds what it needs, so that it has to be closed first. NULL: never. */
     int (*stands_in_the_way)(struct endpoint *endpoint, const struct endpoint_spec *spec);
+    /*
+     * Upgrade in place, all three or none: the endpoint goes on in another process, with what is in
+     * it and behind it. All workers stand still meanwhile.
+     *
+     * give: writes what `take` needs, and lends fds to the list. It lets go of what only one
+     * process can have. From then until keep everything behind the endpoint is the other process's:
+     * close, queue_close and set_offloads leave it alone, and no other call but keep comes. take:
+     * open, with what give wrote. Until keep nothing is ours yet, as above; queue_open comes before
+     * it. -ENOENT: that is not what the spec names, which has to be opened. keep: after take it is
+     * ours now; after give ours again, as if nothing had been.
+     */
+    void (*give)(struct endpoint *endpoint, struct records_writer *writer, struct fd_list *fds);
+    int (*take)(const struct endpoint_spec *spec, const struct endpoint_gift *gift,
+                struct endpoint **ret_endpoint, struct error *err);
+    void (*keep)(struct endpoint *endpoint);
 
     /* May run beside the workers: show counters and what open() fixed, nothing else. NULL: nothing.
      */

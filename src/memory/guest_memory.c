@@ -108,6 +108,20 @@ int guest_memory_map(struct guest_memory *memory, const struct memory_file *file
     return 0;
 }
 
+struct memory_file guest_memory_file(const struct guest_memory *memory, unsigned index)
+{
+    const struct memory_region *region = &memory->region[index];
+    struct memory_part part = {.fd = -1};
+
+    if (region->mapping != NULL)
+        part = memory_mapping_part(region->mapping, region->hva);
+    return (struct memory_file){.fd = part.fd,
+                                .offset = part.offset,
+                                .gpa = region->gpa,
+                                .uva = region->uva,
+                                .size = region->size};
+}
+
 static struct memory_region *region_exact(struct guest_memory *memory, uint64_t gpa, uint64_t uva,
                                           uint64_t size)
 {
@@ -139,6 +153,14 @@ int guest_memory_share(struct guest_memory *memory, uint64_t gpa, uint64_t uva, 
         return -ENOENT;
     region->shares++;
     return 0;
+}
+
+void guest_memory_set_shares(struct guest_memory *memory, uint64_t gpa, uint32_t shares)
+{
+    for (unsigned i = 0; i < memory->region_count; i++) {
+        if (memory->region[i].gpa == gpa)
+            memory->region[i].shares = shares;
+    }
 }
 
 int guest_memory_unshare(struct guest_memory *memory, uint64_t gpa, uint64_t uva, uint64_t size)

@@ -79,6 +79,10 @@ struct memory_file {
 int guest_memory_map(struct guest_memory *memory, const struct memory_file *file,
                      struct error *err);
 
+/* Where region number `index` is, as guest_memory_map was told; its fd is borrowed, and -1 for the
+ * embedder's memory. */
+struct memory_file guest_memory_file(const struct guest_memory *memory, unsigned index);
+
 /* 1 if a file was truncated under its mapping and empty pages stand there now (memory/guard.h). */
 int guest_memory_lost(const struct guest_memory *memory);
 
@@ -87,6 +91,9 @@ int guest_memory_lost(const struct guest_memory *memory);
  * holder. May be called while data threads use the table. */
 int guest_memory_share(struct guest_memory *memory, uint64_t gpa, uint64_t uva, uint64_t size);
 int guest_memory_unshare(struct guest_memory *memory, uint64_t gpa, uint64_t uva, uint64_t size);
+
+/* The region that begins there was added so many times more. */
+void guest_memory_set_shares(struct guest_memory *memory, uint64_t gpa, uint32_t shares);
 
 /* Takes the region with exactly these bounds out of the table. -ENOENT: there is none. */
 int guest_memory_remove(struct guest_memory *memory, uint64_t gpa, uint64_t uva, uint64_t size);

@@ -2,19 +2,23 @@
 #include "memory/mapping.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/checked.h"
+#include "base/fd.h"
 #include "memory/guard.h"
 
 struct memory_mapping {
     unsigned references; /* written by the control thread only */
     void *base;          /* owned */
     size_t len;
-    int guard; /* memory_guard_add's */
+    int guard;       /* memory_guard_add's */
+    int fd;          /* owned: the file, so that another process can be given it */
+    uint64_t offset; /* of base in the file */
 };
 
 /* A file that ends inside the mapping would be a SIGBUS later. */
@@ -62,22 +66,30 @@ int memory_mapping_create(const struct memory_part *part, struct memory_mapping 
     if (result < 0)
         goto fail;
     mapping->references = 1;
-    mapping->base = mmap(NULL, mapping->len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
-                         part->fd, (off_t)(part->offset - delta));
-    if (mapping->base == MAP_FAILED) {
+    mapping->offset = part->offset - delta;
+    mapping->fd = fcntl(part->fd, F_DUPFD_CLOEXEC, 3);
+    if (mapping->fd < 0) {
         result = -errno;
         goto fail;
+    }
+    mapping->base = mmap(NULL, mapping->len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
+                         part->fd, (off_t)mapping->offset);
+    if (mapping->base == MAP_FAILED) {
+        result = -errno;
+        goto fail_mapped;
     }
     mapping->guard = memory_guard_add(mapping->base, mapping->len);
     if (mapping->guard < 0) {
         result = mapping->guard;
         munmap(mapping->base, mapping->len);
-        goto fail;
+        goto fail_mapped;
     }
     madvise(mapping->base, mapping->len, MADV_DONTDUMP);
     *ret_mapping = mapping;
     *ret_first = (uint8_t *)mapping->base + delta;
     return 0;
+fail_mapped:
+    fd_close(&mapping->fd);
 fail:
     free(mapping);
     return result;
@@ -94,7 +106,15 @@ void memory_mapping_release(struct memory_mapping *mapping)
         return;
     memory_guard_remove(mapping->guard);
     munmap(mapping->base, mapping->len);
+    fd_close(&mapping->fd);
     free(mapping);
+}
+
+struct memory_part memory_mapping_part(const struct memory_mapping *mapping, const uint8_t *first)
+{
+    return (struct memory_part){.fd = mapping->fd,
+                                .offset = mapping->offset +
+                                          (uint64_t)(first - (const uint8_t *)mapping->base)};
 }
 
 int memory_mapping_lost(const struct memory_mapping *mapping)

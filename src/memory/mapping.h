@@ -24,6 +24,8 @@ int memory_part_check(const struct memory_part *part, struct error *err);
 /* Held once. *ret_first: the part's first byte, which need not begin a page. -errno. */
 int memory_mapping_create(const struct memory_part *part, struct memory_mapping **ret_mapping,
                           uint8_t **ret_first);
+/* From `first` on, which is in it: where in which file. The fd is borrowed; size is not told. */
+struct memory_part memory_mapping_part(const struct memory_mapping *mapping, const uint8_t *first);
 void memory_mapping_hold(struct memory_mapping *mapping);
 /* Unmaps it when nobody holds it any more. NULL is fine. */
 void memory_mapping_release(struct memory_mapping *mapping);

@@ -15,7 +15,11 @@ static const char *tag_name(enum saved_tag tag)
         [SAVED_STEERING] = "steering",     [SAVED_COALESCING] = "coalescing",
         [SAVED_STATISTICS] = "statistics", [SAVED_REGISTERS] = "registers",
         [SAVED_QUEUES] = "queues",         [SAVED_MMIO] = "virtio-mmio",
-        [SAVED_PCI] = "virtio-pci",
+        [SAVED_PCI] = "virtio-pci",        [SAVED_ENDPOINT] = "endpoint",
+        [SAVED_PROGRESS] = "progress",     [SAVED_SESSION] = "session",
+        [SAVED_MESSAGE] = "message",       [SAVED_MEMORY] = "memory",
+        [SAVED_RINGS] = "rings",           [SAVED_LOG] = "log of dirty pages",
+        [SAVED_ARRIVAL] = "arrival",
     };
 
     return names[tag];
@@ -54,15 +58,10 @@ static void agreement_write(struct records_writer *writer, const struct nic *nic
 
 static int agreement_check(const struct nic *nic, struct error *err)
 {
-    static const struct features none;
-    int agreed = (nic->status & NIC_STATUS_FEATURES_OK) != 0;
-
     if (nic->status & ~STATUS_KNOWN)
         return saved_refuse(SAVED_AGREEMENT, "a status that there is not", err);
     if (nic->order == BYTE_ORDER_BIG && features_has(&nic->agreed, F_VERSION_1))
         return saved_refuse(SAVED_AGREEMENT, "a modern driver is little-endian", err);
-    if (!agreed && !features_equal(&nic->agreed, &none) && nic->status != 0)
-        return saved_refuse(SAVED_AGREEMENT, "features before they were agreed on", err);
     if (features_check_agreeable(&nic->agreed, &nic->offered, err) < 0) {
         error_prefix(err, "saved state does not fit this card");
         return -EINVAL;

@@ -23,6 +23,16 @@ enum saved_tag {
     SAVED_QUEUES = 17,
     SAVED_MMIO = 18,
     SAVED_PCI = 19,
+
+    /* Of a card that goes on in another process (api/handover.h). */
+    SAVED_ENDPOINT = 32,
+    SAVED_PROGRESS = 33,
+    SAVED_SESSION = 34,
+    SAVED_MESSAGE = 35,
+    SAVED_MEMORY = 36,
+    SAVED_RINGS = 37,
+    SAVED_LOG = 38,
+    SAVED_ARRIVAL = 39,
 };
 
 /* Of these, what the device model and the pairs write: all there is without registers. */
@@ -33,6 +43,11 @@ enum saved_tag {
 #define SAVED_TAGS_KNOWN                                                                           \
     (SAVED_TAGS_OF_NIC | 1ull << SAVED_REGISTERS | 1ull << SAVED_QUEUES | 1ull << SAVED_MMIO |     \
      1ull << SAVED_PCI)
+
+#define SAVED_HANDOVER_TAGS_KNOWN                                                                  \
+    (SAVED_TAGS_KNOWN | 1ull << SAVED_ENDPOINT | 1ull << SAVED_PROGRESS | 1ull << SAVED_SESSION |  \
+     1ull << SAVED_MESSAGE | 1ull << SAVED_MEMORY | 1ull << SAVED_RINGS | 1ull << SAVED_LOG |      \
+     1ull << SAVED_ARRIVAL)
 
 void saved_nic_write(struct records_writer *writer, const struct nic *nic);
 /* *ret_next: the NIC as it would be. -EINVAL and a sentence if `nic` can't become that; nothing has

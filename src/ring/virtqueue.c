@@ -158,15 +158,22 @@ int virtqueue_start(struct virtqueue *queue, const struct virtqueue_config *conf
     return 0;
 }
 
-/* Buffers still in flight were never completed: whoever starts again does not get them back. */
-uint32_t virtqueue_stop(struct virtqueue *queue)
+uint32_t virtqueue_settle(struct virtqueue *queue)
 {
     virtqueue_flush(queue);
     virtqueue_decide(queue);
+    return is_packed(queue) ? packed_base(queue) : queue->next_avail;
+}
+
+/* Buffers still in flight were never completed: whoever starts again does not get them back. */
+uint32_t virtqueue_stop(struct virtqueue *queue)
+{
+    uint32_t base = virtqueue_settle(queue);
+
     queue->running = 0;
     queue->memory = NULL;
     queue->log = NULL;
-    return is_packed(queue) ? packed_base(queue) : queue->next_avail;
+    return base;
 }
 
 void virtqueue_rest(struct virtqueue *queue)

@@ -195,6 +195,9 @@ int virtqueue_start(struct virtqueue *queue, const struct virtqueue_config *conf
 /* Publishes what was pushed and forgets the rings. Returns the base to start from again, in
  * vhost-user's encoding: the next available index (split), or both positions (packed). */
 uint32_t virtqueue_stop(struct virtqueue *queue);
+/* Publishes what was pushed and decides on interrupts that were held back; returns what stop would.
+ */
+uint32_t virtqueue_settle(struct virtqueue *queue);
 /* Publishes what was pushed; from then on the ring's memory is neither read nor written, until
  * virtqueue_rouse. Nothing is in flight. */
 void virtqueue_rest(struct virtqueue *queue);

@@ -155,8 +155,10 @@ static int endpoint_and_device(struct coordinator *coordinator,
         return error_set(err, -result, "out of memory");
     coordinator->opener = config->endpoint.opener;
     coordinator->nic.config = config->nic; /* whose the endpoint is; completed by what it can do */
+    coordinator->inherited = config->inherited;
     result = coordinator_open_endpoint(coordinator, &coordinator->opener, &coordinator->spec,
                                        &endpoint, err);
+    coordinator->inherited = NULL;
     if (result < 0)
         return result;
     result = device_init(coordinator, &config->nic, endpoint, err);

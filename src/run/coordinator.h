@@ -10,6 +10,7 @@
  */
 #pragma once
 
+#include "base/fd_list.h"
 #include "base/loop.h"
 #include "base/records.h"
 #include "nic/control.h"
@@ -39,13 +40,20 @@ struct coordinator_endpoint {
     struct endpoint_opener opener;    /* zeroes: the catalog opens what the spec names */
 };
 
+/* What another process gave of the card; only while it is opened. */
+struct coordinator_inheritance {
+    const struct records *records; /* borrowed */
+    struct fd_list *fds;           /* borrowed; what is taken out is the card's */
+};
+
 struct coordinator_config {
     const char *name; /* copied */
     struct nic_config nic;
     struct coordinator_endpoint endpoint;
-    struct worker_pool *pool;   /* borrowed */
-    struct worker_wish workers; /* one of them is in the pool */
-    struct loop *loop;          /* borrowed */
+    const struct coordinator_inheritance *inherited; /* borrowed while opening; NULL: nothing */
+    struct worker_pool *pool;                        /* borrowed */
+    struct worker_wish workers;                      /* one of them is in the pool */
+    struct loop *loop;                               /* borrowed */
 };
 
 struct coordinator;
@@ -153,5 +161,23 @@ void coordinator_restored(struct coordinator *coordinator, const struct nic *nex
 /* The same for one queue, when it runs. */
 void coordinator_restore_queue(struct coordinator *coordinator, unsigned queue,
                                const struct nic *next) CONTROL_ONLY;
+
+/* ---- coordinator_handover.c: the card goes on in another process ------------------------- */
+
+/* All workers stand still (worker_pool_hold) from before this until keep or close. What is begun is
+ * completed; from here on nothing of the card touches guest memory. */
+void coordinator_give(struct coordinator *coordinator, struct records_writer *writer,
+                      struct fd_list *fds) CONTROL_ONLY;
+/* After give: the card goes on as if nothing had been. After take: it is this process's now. */
+void coordinator_keep(struct coordinator *coordinator) CONTROL_ONLY;
+/* Where a queue that runs stands. */
+uint32_t coordinator_queue_base(struct coordinator *coordinator, unsigned queue) CONTROL_ONLY;
+/* The device model and the statistics of a card that was just opened; *ret_next: the NIC that it is
+ * now. -EINVAL and a sentence: nothing has changed. */
+int coordinator_take(struct coordinator *coordinator, const struct records *records,
+                     struct nic *ret_next, struct error *err) CONTROL_ONLY;
+/* The rest, once the queues have started that ran. */
+int coordinator_take_progress(struct coordinator *coordinator, const struct records *records,
+                              const struct nic *next, struct error *err) CONTROL_ONLY;
 
 void coordinator_inspect(struct coordinator *coordinator, struct inspect *visitor) CONTROL_ONLY;

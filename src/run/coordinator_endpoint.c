@@ -164,9 +164,14 @@ int coordinator_open_endpoint(struct coordinator *coordinator, const struct endp
                               struct endpoint_spec *spec, struct endpoint **ret_endpoint,
                               struct error *err)
 {
+    int result;
+
     spec->queue_pairs = coordinator->nic.config.queue_pairs;
     spec->nic_name = coordinator->name;
     memcpy(spec->mac, coordinator->nic.config.mac, sizeof(spec->mac));
+    result = coordinator_inherit_endpoint(coordinator, ret_endpoint, err);
+    if (result != -ENOENT)
+        return result;
     if (opener->open != NULL)
         return opener->open(opener->context, spec, ret_endpoint, err);
     return endpoint_open(spec, ret_endpoint, err);

@@ -10,6 +10,7 @@
  *   coordinator_swap.c      another endpoint behind a card that runs
  *   coordinator_set.c       what the operator changes at run time
  *   coordinator_state.c     saved state
+ *   coordinator_handover.c  a card that goes on in another process
  */
 #pragma once
 
@@ -34,7 +35,8 @@ struct coordinator {
 
     struct endpoint_spec spec; /* owned */
     struct endpoint_opener opener;
-    struct endpoint *endpoint; /* owned; NULL while it is gone */
+    const struct coordinator_inheritance *inherited; /* borrowed; NULL but while opening */
+    struct endpoint *endpoint;                       /* owned; NULL while it is gone */
     struct loop_source endpoint_source;
     struct loop_timer retry;     /* runs while the endpoint is gone, or a pair has no queue of it */
     uint64_t retry_ms;           /* 0: it does not run */
@@ -61,6 +63,7 @@ struct coordinator {
     struct loop_source control_kick;
     struct loop_timer control_again;
     struct log_limit fault_log;
+    int given; /* the card belongs to another process: pairs and rings are left as they are */
 
     struct worker_pair *pairs; /* owned, nic.config.queue_pairs of them */
     struct rx_rules rx_rules;  /* the data plane's copy of the device model's */
@@ -134,6 +137,12 @@ void coordinator_update_pair(struct coordinator *coordinator, unsigned index) NE
 void coordinator_update_all(struct coordinator *coordinator) CONTROL_ONLY;
 /* The same, in a pause that there is already. */
 void coordinator_apply_all(struct coordinator *coordinator) NEEDS_DATA;
+
+/* ---- coordinator_handover.c ------------------------------------------------------------- */
+
+/* The endpoint that another process gave; -ENOENT: none, or not what the spec names. */
+int coordinator_inherit_endpoint(struct coordinator *coordinator, struct endpoint **ret_endpoint,
+                                 struct error *err);
 
 /* ---- coordinator_set.c ------------------------------------------------------------------ */
 

@@ -138,6 +138,8 @@ void coordinator_update_pair(struct coordinator *coordinator, unsigned index)
     struct pair *pair = &worker_pair->pair;
     int wanted;
 
+    if (coordinator->given)
+        return;
     nic_pair_rules(&coordinator->nic, &pair->rules);
     pair->rules.rx = rx_rules_needed(&coordinator->rx_rules) ? &coordinator->rx_rules : NULL;
     pair->siblings = coordinator->steer;

@@ -88,6 +88,11 @@ uint64_t worker_pool_choose(struct worker_pool *pool, const struct worker_wish *
 struct worker *worker_pool_place(struct worker_pool *pool, uint64_t set) CONTROL_ONLY;
 void worker_inspect(struct worker *worker, struct inspect *visitor) CONTROL_ONLY;
 
+/* All workers stand still from the first to the second, and what the control plane does meanwhile
+ * takes effect with it; pauses nest. */
+void worker_pool_hold(struct worker_pool *pool) CONTROL_ONLY;
+void worker_pool_release(struct worker_pool *pool) CONTROL_ONLY;
+
 void worker_pause(struct worker *worker) TAKES_DATA;
 void worker_resume(struct worker *worker) DROPS_DATA;
 

@@ -173,6 +173,18 @@ unsigned worker_pool_count(const struct worker_pool *pool)
     return pool->count;
 }
 
+void worker_pool_hold(struct worker_pool *pool) ROLE_UNCHECKED
+{
+    for (unsigned i = 0; i < pool->count; i++)
+        worker_pause(&pool->worker[i]);
+}
+
+void worker_pool_release(struct worker_pool *pool) ROLE_UNCHECKED
+{
+    for (unsigned i = 0; i < pool->count; i++)
+        worker_resume(&pool->worker[i]);
+}
+
 /* ---- which pair goes where -------------------------------------------------------------- */
 
 /* The one of the set with the fewest pairs; among equals, the next in turn. */

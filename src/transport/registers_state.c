@@ -60,6 +60,7 @@ int registers_save(struct registers *registers, struct records_writer *writer)
 static int registers_read(struct registers *registers, const struct records *records,
                           const struct nic *next, struct error *err)
 {
+    static const struct features none;
     struct record_reader reader;
     int result = saved_record(records, SAVED_REGISTERS, &reader, err);
 
@@ -74,7 +75,9 @@ static int registers_read(struct registers *registers, const struct records *rec
     if (!record_is_done(&reader))
         return saved_refuse(SAVED_REGISTERS, "malformed", err);
     if (!(next->status & NIC_STATUS_FEATURES_OK))
-        return 0;
+        return next->status == 0 || features_equal(&next->agreed, &none)
+                   ? 0
+                   : saved_refuse(SAVED_AGREEMENT, "features before they were agreed on", err);
     if (!features_equal(&registers->accepted, &next->agreed) ||
         !features_has(&next->agreed, F_VERSION_1))
         return saved_refuse(SAVED_REGISTERS, "not the features that were agreed on", err);

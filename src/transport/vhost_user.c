@@ -185,12 +185,7 @@ static int server_adopt(struct vhost_user *vhost_user, int listen_fd, struct err
 
 static int server_open(struct vhost_user *vhost_user, int listen_fd, struct error *err)
 {
-    int result =
-        listen_fd > 0 ? server_adopt(vhost_user, listen_fd, err) : server_bind(vhost_user, err);
-
-    if (result == 0)
-        session_wait(vhost_user);
-    return result;
+    return listen_fd > 0 ? server_adopt(vhost_user, listen_fd, err) : server_bind(vhost_user, err);
 }
 
 static void client_connect(struct loop_timer *timer)
@@ -269,12 +264,33 @@ static unsigned rings_named(struct coordinator *coordinator)
     return VHOST_USER_RINGS_MAX;
 }
 
+/* A socket that is waited for, or the one that another process gave. */
+static int begin(struct vhost_user *vhost_user, const struct vhost_user_settings *settings,
+                 struct error *err)
+{
+    const struct coordinator_inheritance *from = settings->inherited;
+    int result = 0;
+
+    if (from != NULL)
+        result = vhost_user_take_session(vhost_user, from->records, from->fds, err);
+    else if (vhost_user->mode == VHOST_USER_SERVER)
+        result = server_open(vhost_user, settings->listen_fd, err);
+    if (result < 0)
+        return result;
+    if (vhost_user->connection.fd < 0) {
+        session_wait(vhost_user);
+        return 0;
+    }
+    result = loop_add(vhost_user->loop, &vhost_user->connection, EPOLLIN);
+    return result < 0 ? error_set(err, -result, "its session can't be waited for") : 0;
+}
+
 int vhost_user_open(const struct vhost_user_settings *settings, struct vhost_user **ret_vhost_user,
                     struct error *err)
 {
     struct vhost_user *vhost_user = calloc(1, sizeof(*vhost_user));
     struct sockaddr_un address;
-    int result = -ENOMEM;
+    int result;
 
     if (vhost_user == NULL)
         return error_set(err, ENOMEM, "out of memory");
@@ -293,17 +309,18 @@ int vhost_user_open(const struct vhost_user_settings *settings, struct vhost_use
     vhost_user->ring_count = rings_named(settings->coordinator);
     vhost_user->ring = calloc(vhost_user->ring_count, sizeof(*vhost_user->ring));
     vhost_user->path = strdup(settings->path);
-    if (vhost_user->ring == NULL || vhost_user->path == NULL)
-        goto fail;
+    if (vhost_user->ring == NULL || vhost_user->path == NULL) {
+        free(vhost_user->ring);
+        free(vhost_user->path);
+        free(vhost_user);
+        return error_set(err, ENOMEM, "out of memory");
+    }
     vhost_user_rings_init(vhost_user);
-    if (vhost_user->mode == VHOST_USER_SERVER)
-        result = server_open(vhost_user, settings->listen_fd, err);
-    else
-        result = socket_address(vhost_user->path, &address, err);
+    result = socket_address(vhost_user->path, &address, err);
+    if (result == 0)
+        result = begin(vhost_user, settings, err);
     if (result < 0)
         goto fail;
-    if (vhost_user->mode == VHOST_USER_CLIENT)
-        loop_timer_start(vhost_user->loop, &vhost_user->again, 0);
     coordinator_listen(vhost_user->coordinator,
                        &(struct coordinator_listener){.config_changed = config_changed,
                                                       .queue_broken = queue_broken,
@@ -311,10 +328,7 @@ int vhost_user_open(const struct vhost_user_settings *settings, struct vhost_use
     *ret_vhost_user = vhost_user;
     return 0;
 fail:
-    fd_close(&vhost_user->listener.fd);
-    free(vhost_user->ring);
-    free(vhost_user->path);
-    free(vhost_user);
+    vhost_user_close(vhost_user);
     return result;
 }
 
@@ -328,9 +342,11 @@ void vhost_user_close(struct vhost_user *vhost_user)
     else if (vhost_user->listener.fd >= 0)
         loop_remove(vhost_user->loop, &vhost_user->listener);
     loop_timer_stop(vhost_user->loop, &vhost_user->again);
-    if (vhost_user->owns_path)
+    if (vhost_user->owns_path && !vhost_user->given)
         unlink(vhost_user->path);
+    vhost_user_connection_close(&vhost_user->peer); /* of a session that could not be taken over */
     fd_close(&vhost_user->listener.fd);
+    fd_close(&vhost_user->backend_fd);
     free(vhost_user->ring);
     free(vhost_user->path);
     free(vhost_user);

@@ -33,6 +33,8 @@ struct vhost_user_settings {
     struct vhost_user_limits limits;
     struct coordinator *coordinator; /* borrowed */
     struct loop *loop;               /* borrowed */
+    /* Borrowed while opening; NULL: nothing. What another process gave: socket, session, rings. */
+    const struct coordinator_inheritance *inherited;
 };
 
 struct vhost_user;
@@ -45,3 +47,14 @@ void vhost_user_close(struct vhost_user *vhost_user);
 /* To be called when memory_guard_subscribe's fd was written to. */
 void vhost_user_check_memory(struct vhost_user *vhost_user);
 void vhost_user_inspect(struct vhost_user *vhost_user, struct inspect *visitor);
+
+/* ---- vhost_user_handover.c: the session goes on in another process ------------------- */
+
+/* After coordinator_give. From here until keep nothing is received, and close leaves socket,
+ * session and rings alone. */
+void vhost_user_give(struct vhost_user *vhost_user, struct records_writer *writer,
+                     struct fd_list *fds);
+/* After give, or after an open that inherited: the session is ours. */
+void vhost_user_keep(struct vhost_user *vhost_user);
+/* Was a front-end connected to the card that these records are of? */
+int vhost_user_was_connected(const struct records *records);

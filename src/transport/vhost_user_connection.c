@@ -95,8 +95,10 @@ static int receive_bytes(struct vhost_user_connection *connection, size_t want)
     return (size_t)len == want;
 }
 
-static int header_check(const struct vhost_user_header *header)
+int vhost_user_connection_check(const struct vhost_user_connection *connection)
 {
+    const struct vhost_user_header *header = &connection->message.header;
+
     if ((header->flags & VHOST_USER_VERSION_MASK) != VHOST_USER_VERSION ||
         header->flags & VHOST_USER_REPLY || header->size > VHOST_USER_PAYLOAD_MAX)
         return -EPROTO;
@@ -113,7 +115,7 @@ int vhost_user_connection_receive(struct vhost_user_connection *connection)
         result = receive_bytes(connection, header_len - connection->received);
         if (result <= 0)
             return result;
-        result = header_check(&message->header);
+        result = vhost_user_connection_check(connection);
         if (result < 0)
             return result;
         memset(message->payload.bytes, 0, message->header.size);

@@ -27,6 +27,8 @@ void vhost_user_connection_close(struct vhost_user_connection *connection);
  * does not keep the protocol, and the connection must be closed. Never blocks, never reads past one
  * message. */
 int vhost_user_connection_receive(struct vhost_user_connection *connection);
+/* Can the header that was received be one? -EPROTO */
+int vhost_user_connection_check(const struct vhost_user_connection *connection);
 /* Forgets the message, closes fds that nobody kept. */
 void vhost_user_connection_done(struct vhost_user_connection *connection);
 /* Answers the message with len bytes of its own payload field. -EAGAIN: the peer does not read. */

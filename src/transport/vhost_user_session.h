@@ -59,6 +59,7 @@ struct vhost_user {
     struct loop *loop;               /* borrowed */
 
     struct loop_source listener;   /* its fd is owned; waited for while there is no session */
+    int given;                     /* all of this belongs to another process */
     int owns_path;                 /* the socket's file is ours to remove */
     struct loop_source connection; /* the session's socket; -1: no session */
     struct loop_timer again;       /* client: when to try to connect again */
@@ -113,6 +114,12 @@ void vhost_user_ring_set_call(struct vhost_user_ring *ring, int *fd);
 void vhost_user_ring_set_kick(struct vhost_user_ring *ring, int *fd);
 void vhost_user_ring_set_err(struct vhost_user_ring *ring, int *fd);
 void vhost_user_ring_broken(struct vhost_user_ring *ring);
+
+/* ---- vhost_user_handover.c ----------------------------------------------------------- */
+
+/* -EINVAL and a sentence; what was taken until then is closed with the rest. */
+int vhost_user_take_session(struct vhost_user *vhost_user, const struct records *records,
+                            struct fd_list *fds, struct error *err);
 
 /* ---- vhost_user_memory.c ---------------------------------------------------------------- */
 

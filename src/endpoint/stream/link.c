@@ -353,14 +353,34 @@ static int passed_open(struct stream *stream, int passed_fd, struct error *err)
     return 0;
 }
 
-int stream_link_open(struct stream *stream, int passed_fd, struct error *err)
+static int watches_open(struct stream *stream, struct error *err)
 {
     int rc = watch_add(stream, stream->events.fd, EPOLLIN, WATCH_BITS);
 
     if (rc == 0)
         rc = watch_add(stream, stream->timer_fd, EPOLLIN, WATCH_TIMER);
+    return rc < 0 ? error_set(err, -rc, "endpoint stream: can't be set up: %s", strerror(-rc)) : 0;
+}
+
+int stream_link_resume(struct stream *stream, struct error *err)
+{
+    int rc = watches_open(stream, err);
+
     if (rc < 0)
-        return error_set(err, -rc, "endpoint stream: can't be set up: %s", strerror(-rc));
+        return rc;
+    if (stream->up)
+        watch_add(stream, stream->flow.fd, EPOLLRDHUP, WATCH_IDLE);
+    else if (stream->mode != STREAM_PASSED)
+        timer_set(stream, 1); /* not before it is ours */
+    return 0;
+}
+
+int stream_link_open(struct stream *stream, int passed_fd, struct error *err)
+{
+    int rc = watches_open(stream, err);
+
+    if (rc < 0)
+        return rc;
     stream->wait_ms = stream->reconnect_ms;
     if (passed_fd >= 0)
         rc = passed_open(stream, passed_fd, err);
@@ -373,7 +393,7 @@ int stream_link_open(struct stream *stream, int passed_fd, struct error *err)
 
 void stream_link_close(struct stream *stream)
 {
-    if (stream->owns_path)
+    if (stream->owns_path && !stream->given)
         unlink(stream->path.sun_path);
     fd_close(&stream->event_fd);
     fd_close(&stream->timer_fd);

@@ -161,8 +161,9 @@ static int stream_make_fds(struct stream *stream)
     return stream->event_fd < 0 || stream->timer_fd < 0 ? -errno : 0;
 }
 
-static int stream_open(const struct endpoint_spec *spec, struct endpoint **ret_endpoint,
-                       struct error *err)
+/* gift: what another process had; NULL: nothing. */
+static int stream_begin(const struct endpoint_spec *spec, const struct endpoint_gift *gift,
+                        struct endpoint **ret_endpoint, struct error *err)
 {
     struct stream *stream = stream_new();
     int passed_fd = -1;
@@ -178,7 +179,12 @@ static int stream_open(const struct endpoint_spec *spec, struct endpoint **ret_e
         error_set(err, -rc, "endpoint stream: no more file descriptors: %s", strerror(-rc));
         goto fail;
     }
-    rc = stream_link_open(stream, passed_fd, err);
+    stream->given = gift != NULL;
+    if (gift != NULL)
+        rc = stream_state_read(stream, gift, err);
+    if (rc == 0)
+        rc = gift != NULL ? stream_link_resume(stream, err)
+                          : stream_link_open(stream, passed_fd, err);
     if (rc < 0)
         goto fail;
     *ret_endpoint = &stream->base;
@@ -186,6 +192,32 @@ static int stream_open(const struct endpoint_spec *spec, struct endpoint **ret_e
 fail:
     stream_close(&stream->base);
     return rc;
+}
+
+static int stream_open(const struct endpoint_spec *spec, struct endpoint **ret_endpoint,
+                       struct error *err)
+{
+    return stream_begin(spec, NULL, ret_endpoint, err);
+}
+
+static void stream_give(struct endpoint *endpoint, struct records_writer *writer,
+                        struct fd_list *fds)
+{
+    struct stream *stream = (struct stream *)endpoint;
+
+    stream_state_write(stream, writer, fds);
+    stream->given = 1;
+}
+
+static int stream_take(const struct endpoint_spec *spec, const struct endpoint_gift *gift,
+                       struct endpoint **ret_endpoint, struct error *err)
+{
+    return stream_begin(spec, gift, ret_endpoint, err);
+}
+
+static void stream_keep(struct endpoint *endpoint)
+{
+    ((struct stream *)endpoint)->given = 0;
 }
 
 static void stream_capabilities(struct endpoint *endpoint, struct endpoint_caps *ret_caps)
@@ -340,5 +372,8 @@ const struct endpoint_ops stream_endpoint_ops = {
     .event_fd = stream_event_fd,
     .events = stream_events,
     .stands_in_the_way = stream_stands_in_the_way,
+    .give = stream_give,
+    .take = stream_take,
+    .keep = stream_keep,
     .inspect = stream_inspect,
 };

@@ -6,6 +6,7 @@
  *   stream.c   options, open, close, queue, inspect      (control thread)
  *   link.c     connecting, accepting, and again          (control thread)
  *   flow.c     frames to bytes and back                  (worker of the queue)
+ *   state.c    going on in another process               (control thread)
  *
  * A connection is made by the control thread, waits in `fresh_fd`, and becomes the flow's when the
  * queue opens: ENDPOINT_EVENT_RESTART sees to that. It outlives the queue (half a frame may be on
@@ -100,6 +101,7 @@ struct stream {
     int connecting_fd;     /* owned */
     int fresh_fd;          /* owned; connected, for the next queue_open */
     int up;                /* what the guest sees as its link */
+    int given;             /* sockets and the path belong to another process */
     uint32_t wait_ms;      /* before the next attempt */
     uint64_t connected_ns; /* when the connection was made */
     counter connections;
@@ -132,8 +134,17 @@ void stream_link_close(struct stream *stream);
 uint32_t stream_link_events(struct stream *stream);
 /* Behind queue_close: nobody reads the connection, so its end is watched for here. */
 void stream_link_watch_idle(struct stream *stream);
+/* What another process had, which state.c has put in place; else as open. */
+int stream_link_resume(struct stream *stream, struct error *err);
 /* In front of queue_open: a fresh connection becomes the flow's. */
 void stream_link_adopt(struct stream *stream);
+
+/* ---- state.c ----------------------------------------------------------------------------- */
+
+void stream_state_write(const struct stream *stream, struct records_writer *writer,
+                        struct fd_list *fds);
+/* Into a stream whose options were read. -ENOENT: the gift is another one. */
+int stream_state_read(struct stream *stream, const struct endpoint_gift *gift, struct error *err);
 
 /* ---- flow.c ------------------------------------------------------------------------------ */
 

@@ -54,6 +54,38 @@ static void queue_forget_stale(struct tap_queue *queue)
     }
 }
 
+void tap_queue_held(const struct tap_queue *queue, struct tap_frame *ret_frame)
+{
+    ret_frame->len = queue->held_len;
+    ret_frame->offload = queue->held_offload;
+    memcpy(ret_frame->bytes, queue->held, queue->held_len);
+}
+
+/* In another process the queue was open: its fd is attached, and what is in it is the guest's. */
+static void queue_inherit(struct tap_queue *queue)
+{
+    struct tap_frame *frame = queue->port->inherited;
+
+    queue->held_len = frame->len;
+    queue->held_offload = frame->offload;
+    memcpy(queue->held, frame->bytes, frame->len);
+    free(frame);
+    queue->port->inherited = NULL;
+}
+
+/* 0, or -errno of a queue of several that can't be attached. */
+static int queue_begin(struct tap_queue *queue)
+{
+    if (queue->port->inherited != NULL) {
+        queue_inherit(queue);
+        return 0;
+    }
+    if (queue->tap->multi_queue)
+        return device_attach(queue->port->fd);
+    queue_forget_stale(queue);
+    return 0;
+}
+
 int tap_queue_open(struct endpoint *endpoint, unsigned index, struct endpoint_rx *rx,
                    struct endpoint_queue **ret_queue, struct error *err)
 {
@@ -71,16 +103,13 @@ int tap_queue_open(struct endpoint *endpoint, unsigned index, struct endpoint_rx
     queue->rx = rx;
     queue->tap = tap;
     queue->port = &tap->port[index];
-    if (tap->multi_queue) {
-        rc = device_attach(queue->port->fd);
-        if (rc < 0) {
-            free(queue);
-            return error_set(err, -rc, "endpoint tap: can't attach queue %u of %s: %s", index,
-                             tap->ifname, strerror(-rc));
-        }
-    } else {
-        queue_forget_stale(queue);
+    rc = queue_begin(queue);
+    if (rc < 0) {
+        free(queue);
+        return error_set(err, -rc, "endpoint tap: can't attach queue %u of %s: %s", index,
+                         tap->ifname, strerror(-rc));
     }
+    queue->port->queue = queue;
     *ret_queue = &queue->base;
     return 0;
 }
@@ -92,8 +121,9 @@ void tap_queue_close(struct endpoint_queue *endpoint_queue)
     if (queue == NULL)
         return;
     /* Fails only if the interface is gone, and then there is nothing to detach from. */
-    if (queue->tap->multi_queue && !queue->gone)
+    if (queue->tap->multi_queue && !queue->gone && !queue->tap->given)
         device_detach(queue->port->fd);
+    queue->port->queue = NULL;
     free(queue);
 }
 

@@ -196,9 +196,9 @@ static int tap_set_up(void *context)
 {
     struct tap_request *request = context;
     struct tap *tap = request->tap;
-    int rc = tap->origin == TAP_PASSED ? 0 : tap_open_ports(tap, request);
+    int rc = tap->origin == TAP_PASSED || tap->given ? 0 : tap_open_ports(tap, request);
 
-    if (rc == 0)
+    if (rc == 0 && !tap->given)
         rc = tap_configure(tap, request);
     if (rc < 0)
         return rc;
@@ -218,7 +218,7 @@ static int tap_enter_and_set_up(struct tap *tap, struct tap_request *request)
         netns_fd = netns_open(tap->netns, request->err);
         if (netns_fd < 0)
             return netns_fd;
-    } else if (tap->origin == TAP_PASSED) {
+    } else if (tap->origin == TAP_PASSED || tap->given) {
         netns_fd = device_netns(tap->port[0].fd); /* needs CAP_NET_ADMIN */
         /* Passed from a place where we may not go: it works, but nobody tells us of its state. */
         if (netns_fd < 0 && !device_is_here(tap->port[0].fd))
@@ -228,7 +228,8 @@ static int tap_enter_and_set_up(struct tap *tap, struct tap_request *request)
         *request->err->text = '\0';
     rc = netns_run(netns_fd, tap_set_up, request);
     fd_close(&netns_fd);
-    if (rc == -EPERM && tap->origin == TAP_PASSED && tap->link.fd < 0 && request->mtu == 0)
+    if (rc == -EPERM && (tap->given || (tap->origin == TAP_PASSED && request->mtu == 0)) &&
+        tap->link.fd < 0)
         return 0;
     if (rc < 0 && request->err != NULL && *request->err->text == '\0')
         error_set(request->err, -rc, "endpoint tap: can't enter the network namespace %s: %s",
@@ -283,8 +284,10 @@ static void tap_close(struct endpoint *endpoint)
     if (tap == NULL)
         return;
     link_close(&tap->link);
-    for (unsigned i = 0; i < tap->port_count; i++)
+    for (unsigned i = 0; i < tap->port_count; i++) {
         fd_close(&tap->port[i].fd);
+        free(tap->port[i].inherited);
+    }
     free(tap->port);
     fd_close(&tap->event_fd);
     fd_close(&tap->idle_fd);
@@ -321,8 +324,9 @@ static int tap_finish(struct tap *tap, struct error *err)
     return 0;
 }
 
-static int tap_open(const struct endpoint_spec *spec, struct endpoint **ret_endpoint,
-                    struct error *err)
+/* gift: what another process had; NULL: nothing. */
+static int tap_begin(const struct endpoint_spec *spec, const struct endpoint_gift *gift,
+                     struct endpoint **ret_endpoint, struct error *err)
 {
     struct tap_request *request = calloc(1, sizeof(*request));
     struct tap *tap = tap_new(spec->queue_pairs < 1 ? 1 : spec->queue_pairs);
@@ -341,13 +345,16 @@ static int tap_open(const struct endpoint_spec *spec, struct endpoint **ret_endp
         error_set(err, -rc, "endpoint tap: no more file descriptors: %s", strerror(-rc));
         goto out;
     }
-    if (request->fd_count > 0) {
+    if (gift != NULL) {
+        tap->given = 1;
+        rc = tap_state_read(tap, gift, request->fd_count > 0, err);
+    } else if (request->fd_count > 0) {
         tap->origin = TAP_PASSED;
         rc = tap_adopt_ports(tap, request);
     }
     if (rc == 0)
         rc = tap_enter_and_set_up(tap, request);
-    if (rc == 0)
+    if (rc == 0 && gift == NULL)
         rc = tap_finish(tap, err);
     if (rc == 0) {
         *ret_endpoint = &tap->base;
@@ -357,6 +364,42 @@ out:
     free(request);
     tap_close((struct endpoint *)tap);
     return rc;
+}
+
+static int tap_open(const struct endpoint_spec *spec, struct endpoint **ret_endpoint,
+                    struct error *err)
+{
+    return tap_begin(spec, NULL, ret_endpoint, err);
+}
+
+static void tap_give(struct endpoint *endpoint, struct records_writer *writer, struct fd_list *fds)
+{
+    struct tap *tap = (struct tap *)endpoint;
+
+    tap_state_write(tap, writer, fds);
+    tap->given = 1;
+}
+
+static int tap_take(const struct endpoint_spec *spec, const struct endpoint_gift *gift,
+                    struct endpoint **ret_endpoint, struct error *err)
+{
+    return tap_begin(spec, gift, ret_endpoint, err);
+}
+
+static void tap_keep(struct endpoint *endpoint)
+{
+    struct tap *tap = (struct tap *)endpoint;
+
+    tap->given = 0;
+    for (unsigned i = 0; i < tap->port_count; i++) {
+        struct tap_port *port = &tap->port[i];
+
+        /* It was in use there and is not here. */
+        if (port->inherited != NULL && port->queue == NULL && tap->multi_queue)
+            device_detach(port->fd);
+        free(port->inherited);
+        port->inherited = NULL;
+    }
 }
 
 /* ---- the rest of the contract ----------------------------------------------------------- */
@@ -376,7 +419,7 @@ static void tap_capabilities(struct endpoint *endpoint, struct endpoint_caps *re
 static int tap_set_offloads(struct endpoint *endpoint, uint32_t rx_offloads)
 {
     struct tap *tap = (struct tap *)endpoint;
-    int rc = device_set_offloads(tap->port[0].fd, rx_offloads);
+    int rc = tap->given ? 0 : device_set_offloads(tap->port[0].fd, rx_offloads);
 
     if (rc == 0)
         atomic_store_explicit(&tap->rx_agreed, rx_offloads, memory_order_relaxed);
@@ -499,5 +542,8 @@ const struct endpoint_ops tap_endpoint_ops = {
     .events = tap_events,
     .was_there = tap_was_there,
     .stands_in_the_way = tap_stands_in_the_way,
+    .give = tap_give,
+    .take = tap_take,
+    .keep = tap_keep,
     .inspect = tap_inspect,
 };

@@ -8,6 +8,7 @@
  *   queue.c    the data path                       (worker of the queue)
  *   link.c     what rtnetlink says of it           (control thread)
  *   netns.c    opening things in another namespace (control thread)
+ *   state.c    going on in another process         (control thread)
  */
 #pragma once
 
@@ -35,6 +36,13 @@ enum {
 
 struct tap_queue;
 
+/* A frame that was read and did not fit into the guest's buffers yet. */
+struct tap_frame {
+    uint32_t len; /* 0: none */
+    struct frame_offload offload;
+    uint8_t bytes[FRAME_LEN_MAX];
+};
+
 /* One queue pair of the device, open as long as the endpoint is; a struct tap_queue comes and goes.
  */
 struct tap_port {
@@ -45,6 +53,10 @@ struct tap_port {
         tx_dropped_refused; /* the kernel took the frame for malformed, or had no memory for it */
     counter rx_dropped_offload; /* needed what the guest did not agree to */
     counter rx_held;            /* larger than the room at first sight: copied once more */
+    /* Written by the control thread. */
+    struct tap_queue *queue; /* borrowed; NULL: not open */
+    /* What another process's queue had, for the next queue_open; its fd is attached. */
+    struct tap_frame *inherited; /* owned; NULL: nothing was taken over */
 } __attribute__((aligned(64)));
 
 struct tap {
@@ -68,10 +80,20 @@ struct tap {
     _Atomic uint32_t rx_agreed; /* ENDPOINT_… that may be delivered */
 
     struct link link;         /* control thread only */
+    int given;                /* what is behind it belongs to another process */
     struct event_bits events; /* raised by workers too */
 };
 
+/* state.c */
+void tap_state_write(const struct tap *tap, struct records_writer *writer, struct fd_list *fds);
+/* Into a tap that has its names and nothing else; `passed`: the spec has fd=. -ENOENT: the gift is
+ * another tap. */
+int tap_state_read(struct tap *tap, const struct endpoint_gift *gift, int passed,
+                   struct error *err);
+
 /* queue.c */
+/* The frame that the queue holds; 0 bytes: none. */
+void tap_queue_held(const struct tap_queue *queue, struct tap_frame *ret_frame);
 int tap_queue_open(struct endpoint *endpoint, unsigned index, struct endpoint_rx *rx,
                    struct endpoint_queue **ret_queue, struct error *err);
 void tap_queue_close(struct endpoint_queue *queue);

@@ -378,7 +378,7 @@ static int network_forward_failed(const struct user_forward *forward, int code, 
     }
 }
 
-static int network_add_forwards(struct user *user, struct error *err)
+int network_add_forwards(struct user *user, struct error *err)
 {
     for (unsigned i = 0; i < user->config.forward_count; i++) {
         const struct user_forward *forward = &user->config.forward[i];
@@ -393,6 +393,56 @@ static int network_add_forwards(struct user *user, struct error *err)
             return network_forward_failed(forward, errno, err);
     }
     return 0;
+}
+
+/* libslirp's state of what the guest was told, addresses above all. Its connections stay behind. */
+struct network_state {
+    struct records_writer *writer; /* borrowed; while it is saved */
+    struct record_reader reader;   /* while it is loaded */
+};
+
+static ssize_t network_state_put(const void *bytes, size_t len, void *opaque)
+{
+    records_put_bytes(((struct network_state *)opaque)->writer, bytes, len);
+    return (ssize_t)len;
+}
+
+static ssize_t network_state_get(void *bytes, size_t len, void *opaque)
+{
+    struct network_state *state = opaque;
+
+    record_take_bytes(&state->reader, bytes, len);
+    return state->reader.failed ? -1 : (ssize_t)len;
+}
+
+void network_save(struct user *user, struct records_writer *writer)
+{
+    records_put_u32(writer, (uint32_t)slirp_state_version());
+    slirp_state_save(user->slirp, network_state_put, &(struct network_state){.writer = writer});
+}
+
+int network_load(struct user *user, const struct record_reader *reader)
+{
+    struct network_state state = {.reader = *reader};
+    uint32_t version = record_take_u32(&state.reader);
+
+    if (version > INT32_MAX ||
+        slirp_state_load(user->slirp, (int)version, network_state_get, &state) < 0)
+        return -EINVAL;
+    return record_is_done(&state.reader) ? 0 : -EINVAL;
+}
+
+void network_remove_forwards(struct user *user)
+{
+    for (unsigned i = 0; i < user->config.forward_count; i++) {
+        const struct user_forward *forward = &user->config.forward[i];
+        int is_v6 = forward->host.ss_family == AF_INET6;
+        socklen_t len = is_v6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+
+        slirp_remove_hostxfwd(user->slirp, (const struct sockaddr *)&forward->host, len,
+                              forward->protocol == IPPROTO_UDP ? SLIRP_HOSTFWD_UDP : 0);
+    }
+    network_arm(user);
 }
 
 int network_open(struct user *user, struct error *err)
@@ -424,7 +474,7 @@ int network_open(struct user *user, struct error *err)
     if (user->slirp == NULL)
         return error_set(err, EINVAL, "endpoint user: libslirp %s refuses this configuration",
                          slirp_version_string());
-    return network_add_forwards(user, err);
+    return 0;
 }
 
 void network_close(struct user *user)

@@ -35,6 +35,7 @@ struct user {
     Slirp *slirp;              /* owned */
     struct user_queue queue;   /* the one there is */
     int queue_is_open;
+    int given; /* to another process: forwards are its own now */
 
     /* Written by whoever runs libslirp. */
     struct pollset pollset;
@@ -55,8 +56,16 @@ struct user {
     counter guest_errors;       /* libslirp found the guest's packet malformed */
 };
 
-/* -errno and a sentence on failure. user->config and user->pollset are ready. */
+/* -errno and a sentence on failure. user->config and user->pollset are ready; forwards come later.
+ */
 int network_open(struct user *user, struct error *err);
+int network_add_forwards(struct user *user, struct error *err);
+/* The host's ports are free for others. */
+void network_remove_forwards(struct user *user);
+/* What the guest knows of its network, into a record that is open. */
+void network_save(struct user *user, struct records_writer *writer);
+/* -EINVAL: it is none. */
+int network_load(struct user *user, const struct record_reader *reader);
 void network_close(struct user *user);
 
 unsigned network_send(struct user *user, const struct frame *frames, unsigned count);

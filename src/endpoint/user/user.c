@@ -4,10 +4,18 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "endpoint/user/network.h"
+
+enum {
+    STATE_NETWORK = 1, /* tag of what is given */
+    KEEP_TRIES = 20,
+    KEEP_WAIT_MS = 5,
+};
 
 static void user_close(struct endpoint *endpoint)
 {
@@ -21,8 +29,22 @@ static void user_close(struct endpoint *endpoint)
     free(user);
 }
 
-static int user_open(const struct endpoint_spec *spec, struct endpoint **ret_endpoint,
-                     struct error *err)
+static int gift_read(struct user *user, const struct endpoint_gift *gift, struct error *err)
+{
+    struct records records;
+    struct record_reader reader;
+    int rc = records_parse(&records, gift->block, gift->len, 1ull << STATE_NETWORK, err);
+
+    if (rc < 0)
+        return rc;
+    if (records_find(&records, STATE_NETWORK, &reader) && network_load(user, &reader) == 0)
+        return 0;
+    return error_set(err, EINVAL, "endpoint user: libslirp can't read what was given of it");
+}
+
+/* gift: what another process had; NULL: nothing. */
+static int user_begin(const struct endpoint_spec *spec, const struct endpoint_gift *gift,
+                      struct endpoint **ret_endpoint, struct error *err)
 {
     struct user *user = calloc(1, sizeof(*user));
     int rc;
@@ -43,6 +65,10 @@ static int user_open(const struct endpoint_spec *spec, struct endpoint **ret_end
         goto fail;
     }
     rc = network_open(user, err);
+    if (rc == 0 && gift != NULL)
+        rc = gift_read(user, gift, err);
+    if (rc == 0)
+        rc = network_add_forwards(user, err);
     if (rc < 0)
         goto fail;
     *ret_endpoint = &user->base;
@@ -50,6 +76,49 @@ static int user_open(const struct endpoint_spec *spec, struct endpoint **ret_end
 fail:
     user_close(&user->base);
     return rc;
+}
+
+static int user_open(const struct endpoint_spec *spec, struct endpoint **ret_endpoint,
+                     struct error *err)
+{
+    return user_begin(spec, NULL, ret_endpoint, err);
+}
+
+/* Connections of the guest are sockets with libslirp's own state behind them: they end with this
+ * process, and the guest makes new ones. Its addresses stay. */
+static void user_give(struct endpoint *endpoint, struct records_writer *writer, struct fd_list *fds)
+{
+    struct user *user = (struct user *)endpoint;
+
+    (void)fds;
+    records_open(writer, STATE_NETWORK, RECORD_OPTIONAL);
+    network_save(user, writer);
+    records_close(writer);
+    network_remove_forwards(user);
+    user->given = 1;
+}
+
+static int user_take(const struct endpoint_spec *spec, const struct endpoint_gift *gift,
+                     struct endpoint **ret_endpoint, struct error *err)
+{
+    return user_begin(spec, gift, ret_endpoint, err);
+}
+
+/* A process that was killed may hold the ports for another moment. */
+static void user_keep(struct endpoint *endpoint)
+{
+    struct user *user = (struct user *)endpoint;
+    struct error err;
+    int rc = user->given ? network_add_forwards(user, &err) : 0;
+
+    for (unsigned i = 0; rc == -EADDRINUSE && i < KEEP_TRIES; i++) {
+        network_remove_forwards(user);
+        poll(NULL, 0, KEEP_WAIT_MS);
+        rc = network_add_forwards(user, &err);
+    }
+    if (rc < 0)
+        log_error("%s", err.text);
+    user->given = 0;
 }
 
 static void user_capabilities(struct endpoint *endpoint, struct endpoint_caps *ret_caps)
@@ -199,5 +268,8 @@ const struct endpoint_ops user_endpoint_ops = {
     .receive = user_receive,
     .wait_fd = user_wait_fd,
     .stands_in_the_way = user_stands_in_the_way,
+    .give = user_give,
+    .take = user_take,
+    .keep = user_keep,
     .inspect = user_inspect,
 };
