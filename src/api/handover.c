@@ -30,7 +30,7 @@ void handover_release(struct vionic *vionic)
 int handover_give(struct vionic_nic *nic, struct handover_card *ret_card, struct error *err)
 {
     struct records_writer writer;
-    int result;
+    int gave, result;
 
     *ret_card = (struct handover_card){0};
     if (nic->vhost_user == NULL)
@@ -38,12 +38,14 @@ int handover_give(struct vionic_nic *nic, struct handover_card *ret_card, struct
                          vionic_nic_name(nic));
     records_begin(&writer);
     coordinator_give(nic->coordinator, &writer, &ret_card->fds);
-    vhost_user_give(nic->vhost_user, &writer, &ret_card->fds);
+    gave = vhost_user_give(nic->vhost_user, &writer, &ret_card->fds, err);
     result = records_end(&writer, &ret_card->block, &ret_card->len);
     ret_card->name = strdup(vionic_nic_name(nic));
-    if (result == 0 && !ret_card->fds.failed && ret_card->name != NULL)
+    if (gave == 0 && result == 0 && !ret_card->fds.failed && ret_card->name != NULL)
         return 0;
     handover_free_given(ret_card);
+    if (gave < 0)
+        return gave;
     return error_set(err, ENOMEM, "out of memory");
 }
 

@@ -63,6 +63,15 @@ void switches_drop_all(struct vionic *vionic);
 /* `switch:NAME` and `uplink:NAME`: no NIC can be called so. */
 void switches_show(struct vionic *vionic, struct inspect *visitor);
 
+/* ---- embedded.c ------------------------------------------------------------------------- */
+
+/* The transport of a NIC that has none yet: any but vhost-user. */
+int embedded_open(struct vionic_nic *nic, const struct vionic_nic_config *config,
+                  struct error *err);
+/* Half-built NICs and vhost-user ones too. */
+void embedded_close(struct vionic_nic *nic);
+void embedded_inspect(struct vionic_nic *nic, struct inspect *visitor);
+
 /* ---- nics.c ----------------------------------------------------------------------------- */
 
 /* vionic_add_nic; `from`: of a card that another process gave, else NULL. */
@@ -77,15 +86,6 @@ int nic_open_socket(struct vionic_nic *nic, const struct vionic_nic_config *conf
 /* The device model, the session and the rings, once the coordinator is open. */
 int handover_take_session(struct vionic_nic *nic, const struct vionic_nic_config *config,
                           const struct coordinator_inheritance *from, struct error *err);
-
-/* ---- embedded.c ------------------------------------------------------------------------- */
-
-/* The transport of a NIC that has none yet: any but vhost-user. */
-int embedded_open(struct vionic_nic *nic, const struct vionic_nic_config *config,
-                  struct error *err);
-/* Half-built NICs and vhost-user ones too. */
-void embedded_close(struct vionic_nic *nic);
-void embedded_inspect(struct vionic_nic *nic, struct inspect *visitor);
 
 static inline struct error *error_of(struct vionic_error *err)
 {

@@ -123,7 +123,8 @@ static int take_result(const char *line, size_t len, json_t **ret_result, struct
     return ret;
 }
 
-int client_ask(const char *control_path, json_t *request, json_t **ret_result, struct error *err)
+int client_open(const char *control_path, json_t *request, int *ret_fd, json_t **ret_result,
+                struct error *err)
 {
     struct sockaddr_un address;
     char *line = NULL;
@@ -133,8 +134,10 @@ int client_ask(const char *control_path, json_t *request, json_t **ret_result, s
 
     if (ret == 0)
         ret = connect_to(&address, &fd, err);
-    if (ret < 0)
+    if (ret < 0) {
+        *ret_fd = -1;
         return ret;
+    }
     /* A daemon that turns us away may have closed already, but its answer is there to be read. */
     ret = send_line(fd, request);
     if (ret == 0 || ret == -EPIPE)
@@ -147,6 +150,17 @@ int client_ask(const char *control_path, json_t *request, json_t **ret_result, s
     else
         ret = take_result(line, len, ret_result, err);
     free(line);
+    if (ret < 0)
+        fd_close(&fd);
+    *ret_fd = fd;
+    return ret;
+}
+
+int client_ask(const char *control_path, json_t *request, json_t **ret_result, struct error *err)
+{
+    int fd;
+    int ret = client_open(control_path, request, &fd, ret_result, err);
+
     fd_close(&fd);
     return ret;
 }

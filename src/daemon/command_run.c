@@ -13,6 +13,7 @@
 #include "daemon/options.h"
 #include "daemon/run.h"
 #include "daemon/schema.h"
+#include "daemon/service.h"
 #include "daemon/shown.h"
 
 enum {
@@ -29,6 +30,8 @@ enum {
     OPTION_POLL_BUDGET,
     OPTION_LOG_LEVEL,
     OPTION_CAPABILITIES,
+    OPTION_TAKEOVER,
+    OPTION_BACKGROUND,
 };
 
 struct run_options {
@@ -38,6 +41,8 @@ struct run_options {
     const char **switches; /* owned array likewise */
     size_t switch_count;
     json_t *settings; /* owned: what the file may say as well */
+    enum run_start start;
+    int background;
 };
 
 static const struct argp_option options[] = {
@@ -68,6 +73,11 @@ static const struct argp_option options[] = {
     {"poll-budget", OPTION_POLL_BUDGET, "PERCENT", 0,
      "With --poll=adaptive: how much of a CPU a worker may spend on looking on; default: 50"},
     {"log-level", OPTION_LOG_LEVEL, "LEVEL", 0, "error, warning, info (default) or debug"},
+    {"takeover", OPTION_TAKEOVER, NULL, 0,
+     "Go on with the NICs of the daemon at the control socket, whose guests notice nothing; it "
+     "ends"},
+    {"background", OPTION_BACKGROUND, NULL, 0,
+     "Return as soon as the daemon is ready, or with the status with which it failed"},
     {"print-capabilities", OPTION_CAPABILITIES, NULL, 0,
      "Print what kind of vhost-user back-end this is, as JSON, and exit"},
     OPTIONS_HELP,
@@ -146,6 +156,12 @@ static int take(int key, const char *value, void *input, struct error *err)
         return set_setting(run, "poll-budget", value, err);
     case OPTION_LOG_LEVEL:
         return set_log_level(value, err);
+    case OPTION_TAKEOVER:
+        run->start = RUN_TAKEOVER;
+        return 0;
+    case OPTION_BACKGROUND:
+        run->background = 1;
+        return 0;
     default:
         return ARGP_ERR_UNKNOWN;
     }
@@ -168,6 +184,16 @@ static int gather(struct config *config, struct run_options *run, struct error *
     return ret;
 }
 
+static int run_config(const struct config *config, const struct run_options *run)
+{
+    int ready_fd = -1;
+    int status;
+
+    if (run->background && service_background(&ready_fd, &status) != SERVICE_CHILD)
+        return status;
+    return run_daemon(config, run->start, ready_fd);
+}
+
 static int execute(int argc, char **argv)
 {
     struct run_options run = {.settings = json_object()};
@@ -179,7 +205,7 @@ static int execute(int argc, char **argv)
     if (outcome != OPTIONS_PARSED)
         goto out;
     if (gather(&config, &run, &err) == 0) {
-        status = run_daemon(&config);
+        status = run_config(&config, &run);
         goto out;
     }
     log_error("%s", err.text);

@@ -34,6 +34,8 @@ struct control {
     struct loop_timer retry;        /* listens again after the process ran out of fds */
     struct control_client *clients; /* owned */
     unsigned client_count;
+    void (*takeover)(void *context, int fd); /* settings.takeover */
+    void *takeover_context;                  /* borrowed */
     struct sockaddr_un address;
     dev_t device; /* of the socket file that we made, to remove no other */
     ino_t inode;
@@ -51,6 +53,20 @@ static void client_closed(struct control_client *client)
     *at = client->next;
     control->client_count--;
     control_client_free(client);
+}
+
+static void client_left(struct control_client *client)
+{
+    struct control *control = client->owner;
+    int fd;
+
+    loop_remove(control->loop, &client->source);
+    fd = fd_take(&client->source.fd);
+    client_closed(client);
+    if (control->takeover != NULL)
+        control->takeover(control->takeover_context, fd);
+    else
+        fd_close(&fd);
 }
 
 /* Says why not, as far as the socket takes it at once, and closes. */
@@ -100,6 +116,7 @@ static void admit(struct control *control, int fd)
     if (control_client_create(control->loop, control->vionic, fd, &client) < 0)
         return;
     client->uid = uid;
+    client->left = client_left;
     client->closed = client_closed;
     client->owner = control;
     client->next = control->clients;
@@ -216,6 +233,8 @@ int control_create(struct loop *loop, struct vionic *vionic,
     }
     control->loop = loop;
     control->vionic = vionic;
+    control->takeover = settings->takeover;
+    control->takeover_context = settings->context;
     control->listener = (struct loop_source){.fd = listen_fd, .ready = listener_ready};
     control->retry.fire = listener_retry;
     ret = control_access_find_group(settings->group, &control->group, err);
@@ -260,6 +279,23 @@ void control_free(struct control *control)
     }
     fd_close(&control->listener.fd);
     free(control);
+}
+
+void control_give(const struct control *control, struct control_socket *ret_socket)
+{
+    *ret_socket = (struct control_socket){control->listener.fd, control->device, control->inode};
+}
+
+void control_disown(struct control *control)
+{
+    control->device = 0;
+    control->inode = 0;
+}
+
+void control_own(struct control *control, const struct control_socket *socket)
+{
+    control->device = (dev_t)socket->device;
+    control->inode = (ino_t)socket->inode;
 }
 
 const char *control_path(const struct control *control)

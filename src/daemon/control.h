@@ -7,6 +7,8 @@
  */
 #pragma once
 
+#include <stdint.h>
+
 #include "base/error.h"
 #include "base/loop.h"
 #include "vionic.h"
@@ -19,6 +21,15 @@ struct control_settings {
     /* Taken, also on failure: listens at the path already, and its file is not ours. 0: make one.
      */
     int listen_fd;
+    /* Takes the connection of a client that wants to take over; NULL: none can. */
+    void (*takeover)(void *context, int fd);
+    void *context; /* borrowed */
+};
+
+/* The socket itself, as it goes from one process to the next. */
+struct control_socket {
+    int listen_fd;          /* borrowed from the control */
+    uint64_t device, inode; /* of its file, if we made it; 0: it is not ours to remove */
 };
 
 /* Replaces a stale socket file and refuses to take a live one away. loop
@@ -28,5 +39,10 @@ int control_create(struct loop *loop, struct vionic *vionic,
                    struct error *err);
 /* Closes all clients and removes the socket file that create made. NULL is fine. */
 void control_free(struct control *control);
+
+void control_give(const struct control *control, struct control_socket *ret_socket);
+/* The file is another process's to remove from now on; or ours. */
+void control_disown(struct control *control);
+void control_own(struct control *control, const struct control_socket *socket);
 
 const char *control_path(const struct control *control);

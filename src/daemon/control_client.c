@@ -112,6 +112,18 @@ static void drop_rest_of_line(struct control_client *client)
     drop_input(client, end == NULL ? client->in_len : (size_t)(end - client->in) + 1);
 }
 
+static void answer_request(struct control_client *client, size_t len)
+{
+    if (!client->leaves || client->uid == geteuid()) {
+        client->out = requests_answer(client->vionic, client->in, len, &client->out_len);
+        return;
+    }
+    client->leaves = 0;
+    client->out = requests_refuse("only the daemon's own user may take it over; start the new one "
+                                  "as that user",
+                                  &client->out_len);
+}
+
 /* Answers the next line, if it is there whole. */
 static enum client_fate answer_line(struct control_client *client)
 {
@@ -133,7 +145,8 @@ static enum client_fate answer_line(struct control_client *client)
     } else {
         size_t len = (size_t)(end - client->in);
 
-        client->out = requests_answer(client->vionic, client->in, len, &client->out_len);
+        client->leaves = requests_is_takeover(client->in, len);
+        answer_request(client, len);
         drop_input(client, len + 1);
     }
     client->out_sent = 0;
@@ -165,6 +178,10 @@ static void client_ready(struct loop_source *source, uint32_t events)
 
     if (advance(client, events) == CLIENT_ENDS) {
         client->closed(client);
+        return;
+    }
+    if (client->out == NULL && client->leaves) {
+        client->left(client);
         return;
     }
     if (client->out == NULL && rest_ns(client) > 0) {
@@ -228,7 +245,8 @@ void control_client_free(struct control_client *client)
         return;
     loop_timer_stop(client->loop, &client->idle);
     loop_timer_stop(client->loop, &client->rest);
-    loop_remove(client->loop, &client->source);
+    if (client->source.fd >= 0)
+        loop_remove(client->loop, &client->source);
     fd_close(&client->source.fd);
     free(client->out);
     free(client);

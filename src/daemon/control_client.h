@@ -30,13 +30,17 @@ struct control_client {
     uid_t uid;              /* of the peer when it connected; the owner's */
     /* Called when the client is to be freed; nothing touches it afterwards. */
     void (*closed)(struct control_client *client);
-    void *owner;                 /* borrowed; for closed() */
+    /* Called when the client has its answer and wants the connection; it takes the fd out of
+     * `source` and then calls closed(). */
+    void (*left)(struct control_client *client);
+    void *owner;                 /* borrowed; for closed() and left() */
     struct control_client *next; /* borrowed; the owner's list */
     char *out;                   /* owned; the answer being written, or NULL */
     size_t out_len, out_sent;
     size_t in_len;
     enum control_skip skip;
-    int ended; /* the peer sends no more */
+    int ended;  /* the peer sends no more */
+    int leaves; /* behind this answer the connection is not ours: see left() */
     char in[CONTROL_REQUEST_MAX];
 };
 

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "api/handover.h"
 #include "base/checked.h"
 #include "daemon/nearest.h"
 #include "daemon/reports.h"
@@ -98,11 +99,27 @@ static int answer_ping(struct vionic *vionic, json_t *request, json_t **ret_resu
     return *ret_result == NULL ? error_set(err, ENOMEM, "out of memory") : 0;
 }
 
+/* What the new daemon has to know before it asks for the cards. */
+static int answer_takeover(struct vionic *vionic, json_t *request, json_t **ret_result,
+                           struct error *err)
+{
+    json_t *nics = json_array();
+
+    (void)request;
+    for (struct vionic_nic *nic = handover_next(vionic, NULL); nic != NULL;
+         nic = handover_next(vionic, nic)) {
+        if (json_array_append_new(nics, json_string(vionic_nic_name(nic))) < 0)
+            break;
+    }
+    *ret_result = json_pack("{s: s, s: I, s: o}", "version", vionic_version(), "pid",
+                            (json_int_t)getpid(), "nics", nics);
+    return *ret_result == NULL ? error_set(err, ENOMEM, "out of memory") : 0;
+}
+
 static const struct request_command commands[] = {
-    {"inspect", "path", answer_inspect},
-    {"endpoints", NULL, answer_endpoints},
-    {"ping", NULL, answer_ping},
-    {"set", "values", set_request_answer},
+    {"inspect", "path", answer_inspect}, {"endpoints", NULL, answer_endpoints},
+    {"ping", NULL, answer_ping},         {"set", "values", set_request_answer},
+    {"takeover", NULL, answer_takeover},
 };
 
 static const struct request_command *find_command(json_t *request, struct error *err)
@@ -173,4 +190,14 @@ char *requests_answer(struct vionic *vionic, const char *line, size_t len, size_
     if (ret < 0)
         return requests_refuse(err.text, ret_len);
     return answer_text(json_pack("{s: b, s: o}", "ok", 1, "result", result), ret_len);
+}
+
+int requests_is_takeover(const char *line, size_t len)
+{
+    json_t *request = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
+    const char *command = json_string_value(json_object_get(request, "command"));
+    int is = json_object_size(request) == 1 && command != NULL && strcmp(command, "takeover") == 0;
+
+    json_decref(request);
+    return is;
 }

@@ -5,6 +5,7 @@
  *   {"command": "inspect", "path": "nic0/queues/0"}     {"ok": true, "result": …}
  *   {"command": "endpoints"}                            {"ok": false, "error": "a sentence"}
  *   {"command": "ping"}
+ *   {"command": "takeover"}                             the connection goes on as takeover_wire.h
  *   {"command": "set", "values": {"nic0.link": "down"}}
  */
 #pragma once
@@ -18,3 +19,5 @@
 char *requests_answer(struct vionic *vionic, const char *line, size_t len, size_t *ret_len);
 /* The answer that says why not. */
 char *requests_refuse(const char *sentence, size_t *ret_len);
+/* Does the line ask for the connection, rather than for an answer alone? */
+int requests_is_takeover(const char *line, size_t len);

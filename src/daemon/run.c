@@ -5,8 +5,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <unistd.h>
 
+#include "api/handover.h"
 #include "base/checked.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/loop.h"
@@ -17,10 +20,13 @@
 #include "daemon/mac.h"
 #include "daemon/sandbox.h"
 #include "daemon/service.h"
+#include "daemon/takeover.h"
+#include "daemon/takeover_offer.h"
 
 enum daemon_state {
     DAEMON_SERVING,
     DAEMON_STOPPED, /* by a signal */
+    DAEMON_TAKEN_OVER,
     DAEMON_FAILED,
 };
 
@@ -33,7 +39,9 @@ struct daemon {
     struct loop_timer watchdog;     /* tells the service manager that the loop goes round */
     uint64_t watchdog_ns;           /* between two such words; 0: it does not ask */
     struct sockaddr_un control_address;
-    struct activation passed; /* sockets that the service manager opened, until taken */
+    struct takeover_offer offer; /* to a daemon that takes over from this one */
+    struct takeover takeover;    /* from the one before; while this one starts */
+    struct activation passed;    /* sockets that the service manager opened, until taken */
     enum daemon_state state;
 };
 
@@ -61,7 +69,8 @@ static void watchdog_fire(struct loop_timer *timer)
 static void watchdog_begin(struct daemon *daemon)
 {
     daemon->watchdog.fire = watchdog_fire;
-    daemon->watchdog_ns = service_watchdog_us() * 1000 / 2;
+    daemon->offer.watchdog_us = MAX(service_watchdog_us(), daemon->takeover.watchdog_us);
+    daemon->watchdog_ns = daemon->offer.watchdog_us * 1000 / 2;
     if (daemon->watchdog_ns != 0)
         watchdog_fire(&daemon->watchdog);
 }
@@ -159,20 +168,124 @@ static int add_nics(struct daemon *daemon, const struct config *config, struct e
     return ret;
 }
 
+/* ---- another daemon takes over ------------------------------------------------------------ */
+
+static void takeover_asked(void *context, int fd)
+{
+    struct daemon *daemon = context;
+
+    takeover_offer_to(&daemon->offer, fd);
+}
+
+static void takeover_ended(struct takeover_offer *offer, enum takeover_outcome outcome)
+{
+    struct daemon *daemon = CONTAINER_OF(offer, struct daemon, offer);
+
+    control_disown(daemon->control);
+    daemon->state = outcome == TAKEOVER_OVER ? DAEMON_TAKEN_OVER : DAEMON_FAILED;
+}
+
 static int start_control(struct daemon *daemon, const struct config *config, struct error *err)
 {
     struct control_settings settings = {
         .path = daemon->control_address.sun_path,
         .group = config->control_group,
+        .listen_fd = daemon->takeover.control.listen_fd,
+        .takeover = takeover_asked,
+        .context = daemon,
     };
-    int ret = activation_take(&daemon->passed, "control", settings.path, &settings.listen_fd, err);
+    int ret = 0;
 
+    daemon->takeover.control.listen_fd = 0; /* the control's from here on */
+    if (settings.listen_fd == 0)
+        ret = activation_take(&daemon->passed, "control", settings.path, &settings.listen_fd, err);
     if (ret < 0)
         return ret;
-    return control_create(daemon->loop, daemon->vionic, &settings, &daemon->control, err);
+    ret = control_create(daemon->loop, daemon->vionic, &settings, &daemon->control, err);
+    daemon->offer.control = daemon->control;
+    return ret;
 }
 
-static int start(struct daemon *daemon, const struct config *config, struct error *err)
+/* ---- this one takes over ------------------------------------------------------------------ */
+
+static int add_new_nics(struct daemon *daemon, const struct config *config, struct error *err)
+{
+    int ret = 0;
+
+    for (size_t i = 0; i < config->nic_count && ret == 0; i++) {
+        if (!takeover_has(&daemon->takeover, config->nics[i].nic.name))
+            ret = add_nic(daemon, &config->nics[i], err);
+    }
+    return ret;
+}
+
+static int take_nics(struct daemon *daemon, const struct config *config, struct error *err)
+{
+    int ret = 0;
+
+    for (size_t i = 0; i < config->nic_count && ret == 0; i++) {
+        const struct vionic_nic_config *nic = &config->nics[i].nic;
+        struct handover_card *card = takeover_card(&daemon->takeover, nic->name);
+
+        if (card == NULL)
+            continue;
+        ret = handover_take(daemon->vionic, nic, card, err);
+        if (ret < 0)
+            error_prefix(err, "%s can't be taken over", nic->name);
+    }
+    return ret;
+}
+
+static void keep_nics(struct daemon *daemon, const struct config *config)
+{
+    unsigned count = 0;
+
+    for (size_t i = 0; i < config->nic_count; i++) {
+        const struct vionic_nic_config *nic = &config->nics[i].nic;
+
+        if (takeover_card(&daemon->takeover, nic->name) == NULL)
+            continue;
+        handover_keep(vionic_find_nic(daemon->vionic, nic->name));
+        count++;
+    }
+    handover_release(daemon->vionic);
+    log_info("took over %u NIC%s; queues stood still for %.2f ms", count, count == 1 ? "" : "s",
+             (double)(clock_now_ns() - daemon->takeover.still_ns) / CLOCK_MILLISECOND_NS);
+}
+
+/* What is new comes first: it may take its time. */
+static int take_over(struct daemon *daemon, const struct config *config, struct error *err)
+{
+    struct takeover *takeover = &daemon->takeover;
+    struct control_socket control;
+    int ret = takeover_connect(takeover, daemon->control_address.sun_path, err);
+
+    if (ret == 0)
+        ret = add_switches(daemon, config, err);
+    if (ret == 0)
+        ret = add_new_nics(daemon, config, err);
+    if (ret < 0)
+        return ret;
+    handover_hold(daemon->vionic);
+    ret = takeover_ask(takeover, config, err);
+    control = takeover->control;
+    if (ret == 0)
+        ret = take_nics(daemon, config, err);
+    if (ret == 0)
+        ret = start_control(daemon, config, err);
+    if (ret == 0)
+        ret = sandbox_enter(err); /* as all else that may fail, before it is too late for that */
+    if (ret == 0)
+        ret = takeover_ready(takeover, err);
+    if (ret < 0)
+        return ret;
+    keep_nics(daemon, config);
+    control_own(daemon->control, &control);
+    return 0;
+}
+
+static int start(struct daemon *daemon, const struct config *config, enum run_start how,
+                 struct error *err)
 {
     /* Found before --user makes the default of another user of it. */
     int ret = control_path_address(config->control_path, &daemon->control_address, err);
@@ -189,6 +302,10 @@ static int start(struct daemon *daemon, const struct config *config, struct erro
     ret = sandbox_prepare(config, daemon->control_address.sun_path, daemon->loop, err);
     if (ret == 0)
         ret = start_library(daemon, config, err);
+    daemon->offer.loop = daemon->loop;
+    daemon->offer.vionic = daemon->vionic;
+    if (ret == 0 && how == RUN_TAKEOVER)
+        return take_over(daemon, config, err);
     if (ret == 0)
         ret = start_control(daemon, config, err);
     if (ret == 0)
@@ -198,17 +315,30 @@ static int start(struct daemon *daemon, const struct config *config, struct erro
     return ret == 0 ? sandbox_enter(err) : ret;
 }
 
-static void serve(struct daemon *daemon, const struct config *config)
+/* MAINPID: of a takeover the manager hears here that it is about another process now, and before
+ * the old one ends. */
+static void announce_ready(struct daemon *daemon, const struct config *config, int ready_fd)
 {
-    char ready[64];
-    int ret;
+    char ready[96];
 
-    snprintf(ready, sizeof(ready), "READY=1\nSTATUS=%zu NIC%s", config->nic_count,
-             config->nic_count == 1 ? "" : "s");
+    snprintf(ready, sizeof(ready), "READY=1\nSTATUS=%zu NIC%s\nMAINPID=%ld", config->nic_count,
+             config->nic_count == 1 ? "" : "s", (long)getpid());
     service_notify(ready);
     watchdog_begin(daemon);
+    if (daemon->takeover.fd >= 0)
+        takeover_runs(&daemon->takeover);
+    takeover_close(&daemon->takeover);
+    if (ready_fd >= 0 && write(ready_fd, "r", 1) < 0)
+        log_warning("who waits for this daemon to be ready can't be told (%s)", strerror(errno));
+    fd_close(&ready_fd);
     log_info("ready; `vionic inspect --control %s` shows everything",
              control_path(daemon->control));
+}
+
+static void serve(struct daemon *daemon)
+{
+    int ret;
+
     while (daemon->state == DAEMON_SERVING) {
         ret = loop_dispatch(daemon->loop, -1);
         if (ret == 0)
@@ -216,39 +346,57 @@ static void serve(struct daemon *daemon, const struct config *config)
         log_error("the event loop failed (%s)", strerror(-ret));
         daemon->state = DAEMON_FAILED;
     }
-    service_notify("STOPPING=1");
+    if (daemon->state != DAEMON_TAKEN_OVER)
+        service_notify("STOPPING=1");
 }
 
-static void stop(struct daemon *daemon)
+/* reason: of a start that failed. */
+static void stop(struct daemon *daemon, const char *reason)
 {
     activation_close(&daemon->passed);
+    if (daemon->loop != NULL)
+        takeover_offer_close(&daemon->offer);
     control_free(daemon->control);
     if (daemon->vionic != NULL && daemon->vionic_work.ready != NULL)
         loop_remove(daemon->loop, &daemon->vionic_work);
     vionic_free(daemon->vionic);
+    takeover_fail(&daemon->takeover, reason); /* what the old daemon needs back is free now */
     sandbox_leave();
+    takeover_close(&daemon->takeover);
     loop_free(daemon->loop);
     fd_close(&daemon->signals.fd);
 }
 
-int run_daemon(const struct config *config)
+static int exit_status(const struct daemon *daemon, int start_result)
+{
+    if (start_result == -EINVAL)
+        return EXIT_STATUS_USAGE;
+    if (start_result < 0 || daemon->state == DAEMON_FAILED)
+        return EXIT_STATUS_FAILED;
+    return EXIT_STATUS_OK;
+}
+
+int run_daemon(const struct config *config, enum run_start how, int ready_fd)
 {
     struct daemon daemon = {
         .signals = {.fd = -1, .ready = signal_ready},
+        .offer = {.ended = takeover_ended},
+        .takeover = {.fd = -1},
         .state = DAEMON_SERVING,
     };
     struct error err = {{0}};
     int ret;
 
+    takeover_offer_init(&daemon.offer);
     service_allow_files();
     activation_read(&daemon.passed);
-    ret = start(&daemon, config, &err);
-    if (ret == 0)
-        serve(&daemon, config);
-    else
+    ret = start(&daemon, config, how, &err);
+    if (ret == 0) {
+        announce_ready(&daemon, config, ready_fd);
+        serve(&daemon);
+    } else {
         log_error("%s", err.text);
-    stop(&daemon);
-    if (ret == -EINVAL)
-        return EXIT_STATUS_USAGE;
-    return ret == 0 && daemon.state == DAEMON_STOPPED ? EXIT_STATUS_OK : EXIT_STATUS_FAILED;
+    }
+    stop(&daemon, err.text);
+    return exit_status(&daemon, ret);
 }

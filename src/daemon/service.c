@@ -2,6 +2,7 @@
 #include "daemon/service.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -10,10 +11,12 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "daemon/exit_status.h"
 
 int service_catch_signals(int *ret_fd, struct error *err)
 {
@@ -93,6 +96,46 @@ void service_notify(const char *state)
                          address_len) < 0)
         log_warning("the service manager at NOTIFY_SOCKET can't be told (%s)", strerror(errno));
     fd_close(&fd);
+}
+
+/* The status of a child that is done, or EXIT_STATUS_OK for one that said that it is ready. */
+static int child_status(int fd, pid_t child)
+{
+    char byte;
+    ssize_t got;
+    int status;
+
+    do
+        got = read(fd, &byte, 1);
+    while (got < 0 && errno == EINTR);
+    if (got == 1)
+        return EXIT_STATUS_OK;
+    if (waitpid(child, &status, 0) < 0 || !WIFEXITED(status))
+        return EXIT_STATUS_FAILED;
+    return WEXITSTATUS(status);
+}
+
+enum service_process service_background(int *ret_ready_fd, int *ret_status)
+{
+    int ends[2];
+    pid_t child = -1;
+
+    *ret_status = EXIT_STATUS_FAILED;
+    if (pipe2(ends, O_CLOEXEC) == 0)
+        child = fork();
+    if (child < 0) {
+        log_error("no process for the background (%s)", strerror(errno));
+        return SERVICE_PARENT;
+    }
+    fd_close(&ends[child == 0 ? 0 : 1]);
+    if (child != 0) {
+        *ret_status = child_status(ends[0], child);
+        fd_close(&ends[0]);
+        return SERVICE_PARENT;
+    }
+    setsid();
+    *ret_ready_fd = ends[1];
+    return SERVICE_CHILD;
 }
 
 void service_allow_files(void)

@@ -21,5 +21,12 @@ void service_let_signals_end(void);
 void service_notify(const char *state);
 /* Microseconds within which the manager wants a WATCHDOG=1 each; 0: it does not. */
 uint64_t service_watchdog_us(void);
+enum service_process {
+    SERVICE_CHILD,  /* the daemon to be: writes a byte to *ret_ready_fd when it is ready */
+    SERVICE_PARENT, /* the daemon is ready, or has failed, as *ret_status says */
+};
+/* Forks, before there are threads. The parent waits for the child's word. */
+enum service_process service_background(int *ret_ready_fd, int *ret_status);
+
 /* As many open files as the system allows: each queue pair takes some. */
 void service_allow_files(void);

@@ -51,9 +51,9 @@ void vhost_user_inspect(struct vhost_user *vhost_user, struct inspect *visitor);
 /* ---- vhost_user_handover.c: the session goes on in another process ------------------- */
 
 /* After coordinator_give. From here until keep nothing is received, and close leaves socket,
- * session and rings alone. */
-void vhost_user_give(struct vhost_user *vhost_user, struct records_writer *writer,
-                     struct fd_list *fds);
+ * session and rings alone. -EBUSY and a sentence: not while its guest moves. */
+int vhost_user_give(struct vhost_user *vhost_user, struct records_writer *writer,
+                    struct fd_list *fds, struct error *err);
 /* After give, or after an open that inherited: the session is ours. */
 void vhost_user_keep(struct vhost_user *vhost_user);
 /* Was a front-end connected to the card that these records are of? */

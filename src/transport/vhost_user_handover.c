@@ -138,9 +138,25 @@ static void arrival_write(const struct vhost_user *vhost_user, struct records_wr
     records_close(writer);
 }
 
-void vhost_user_give(struct vhost_user *vhost_user, struct records_writer *writer,
-                     struct fd_list *fds)
+static int is_moving(const struct vhost_user *vhost_user)
 {
+    int running = 0;
+
+    for (unsigned i = 0; i < vhost_user->ring_count; i++)
+        running |= vhost_user_ring_running(&vhost_user->ring[i]);
+    return vhost_user->transfer.source.fd >= 0 ||
+           vhost_user->transfer.verdict != VHOST_USER_TRANSFER_NONE ||
+           (vhost_user->loaded_nic != NULL && !running);
+}
+
+int vhost_user_give(struct vhost_user *vhost_user, struct records_writer *writer,
+                    struct fd_list *fds, struct error *err)
+{
+    if (is_moving(vhost_user))
+        return error_set(err, EBUSY,
+                         "%s: its guest is just moving to another machine, or from one; try again "
+                         "in a moment",
+                         coordinator_name(vhost_user->coordinator));
     session_write(vhost_user, writer, fds);
     message_write(&vhost_user->peer, writer, fds);
     memory_write(vhost_user->memory, writer, fds);
@@ -152,6 +168,7 @@ void vhost_user_give(struct vhost_user *vhost_user, struct records_writer *write
         ring_write(&vhost_user->ring[i], writer, fds);
     records_close(writer);
     vhost_user->given = 1;
+    return 0;
 }
 
 void vhost_user_keep(struct vhost_user *vhost_user)

@@ -126,6 +126,23 @@ static void VU_LOG_01_split(void **state)
     check_traffic(state, (struct testbed_options){.features = USUAL});
 }
 
+/* An upgrade in place in the midst of a migration: the next daemon notes as the one before did. */
+static void logging_goes_on_in_the_next_daemon(void **state)
+{
+    struct log_test test;
+
+    start(&test, state, &(struct testbed_options){.features = USUAL});
+    for (unsigned i = 0; i < 3; i++) {
+        queue_frames(&test, BATCH, 1500);
+        turn(&test, BATCH);
+        receive_all(test.nic, BATCH);
+        daemon_take_over(&test.bed->daemon, getenv("VIONIC"));
+        assert_true(
+            json_is_true(daemon_inspect(&test.bed->daemon, "nic0/vhost_user/dirty_log/active")));
+    }
+    finish(&test);
+}
+
 static void VU_LOG_01_split_without_event_index(void **state)
 {
     check_traffic(state, (struct testbed_options){.features = VIRTIO_F_VERSION_1});
@@ -549,6 +566,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TESTBED_TEST(VU_LOG_01_split),
         TESTBED_TEST(VU_LOG_01_split_without_event_index),
+        TESTBED_TEST(logging_goes_on_in_the_next_daemon),
         TESTBED_TEST(VU_LOG_02_split_used_ring_of_several_pages),
         TESTBED_TEST(VU_LOG_01_split_in_order),
         TESTBED_TEST(VU_LOG_01_split_indirect),

@@ -64,16 +64,26 @@ class Daemon:
     def pid(self):
         return self._process.pid
 
-    def start(self):
+    def _spawn(self, *more):
         with open(self.log_path, "ab") as log:
-            self._process = subprocess.Popen(
-                self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            return subprocess.Popen(
+                [*self._command, *more], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 preexec_fn=die_with_parent, env=sanitizer_environment())
+
+    def start(self):
+        self._process = self._spawn()
         cases.eventually(self._answers, START_TIMEOUT, "the daemon answers on its control socket")
 
     def _answers(self):
         cases.expect(self._process.poll() is None, f"the daemon ended at once: {self.log()}")
         return os.path.exists(self.control) and ask(self.control).returncode == 0
+
+    def upgrade(self):
+        """Another daemon takes over from this one, which has to end with status 0."""
+        before, self._process = self._process, self._spawn("--takeover")
+        status = before.wait(START_TIMEOUT)
+        cases.expect(status == 0, f"the old daemon ended with {status}: {self.log()}")
+        cases.eventually(self._answers, START_TIMEOUT, "the new daemon answers")
 
     def is_alive(self):
         return self._process.poll() is None

@@ -6,6 +6,7 @@ The daemon runs in a network namespace of the test's own, where 127.0.0.1 is all
 
 import hashlib
 import os
+import subprocess
 
 import cases
 import traffic
@@ -34,6 +35,7 @@ def main(test):
                 with test.case("no frame was dropped"):
                     pair = daemon.pair("n")
                     cases.expect(pair["tx_dropped"] == 0 and pair["rx_dropped"] == 0, pair)
+                take_over(test, guest, network, folder, daemon)
             with test.case("the daemon ends with status 0 on SIGTERM"):
                 daemon.stop()
 
@@ -61,6 +63,25 @@ def use_guest(test, guest, network, folder):
             call_iperf(guest, network, *way)
     with test.case("UDP through a forwarded port"):
         call_iperf(guest, network, "-u", "-b", "10M", "-l", "1200")
+
+
+def take_over(test, guest, network, folder, daemon):
+    """Connections of the guest end with the old daemon; all else is as it was."""
+    with test.case("a new daemon takes over: the guest keeps its address and goes on"):
+        before = guest.check("ip -4 address show eth0")
+        with traffic.running(network, "busybox", "nc", "-l", "-p", str(traffic.WEB_PORT),
+                             stdin=subprocess.PIPE):
+            traffic.wait_for_port(network, traffic.WEB_PORT)
+            guest.start(f"nc {GATEWAY} {traffic.WEB_PORT} </dev/zero >/dev/null")
+            for _ in range(3):
+                daemon.upgrade()
+        guest.finish(timeout=60)  # it was told that its connection is over
+        traffic.ping(guest, GATEWAY)
+        guest.check("udhcpc -i eth0 -n -q", 30)
+        cases.expect_equal(guest.check("ip -4 address show eth0"), before, "the guest's address")
+    with test.case("downloads and forwarded ports after the takeover"):
+        download_through(guest, network, folder)
+        call_guest(guest, network)
 
 
 def download_through(guest, network, folder, count=1):

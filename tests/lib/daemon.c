@@ -65,7 +65,7 @@ static void show_log(const struct daemon *daemon)
     fclose(file);
 }
 
-static void run_child(struct daemon *daemon, const char *program)
+static void run_child(struct daemon *daemon, const char *program, const char *option)
 {
     const char *argument[ARGUMENTS] = {program, "run", "--control", daemon->control};
     unsigned count = 4;
@@ -97,6 +97,8 @@ static void run_child(struct daemon *daemon, const char *program)
         argument[count++] = "--nic";
         argument[count++] = daemon->nic[i];
     }
+    if (option != NULL)
+        argument[count++] = option;
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that crashes leaves nothing behind */
     setenv("UBSAN_OPTIONS", "halt_on_error=1:print_stacktrace=1", 0); /* a finding is an end */
     dup2(fd, STDOUT_FILENO);
@@ -128,7 +130,7 @@ void daemon_start(struct daemon *daemon)
     check(program != NULL, "VIONIC must name the daemon's executable");
     daemon->pid = fork();
     if (daemon->pid == 0)
-        run_child(daemon, program);
+        run_child(daemon, program, NULL);
     while ((fd = control_connect(daemon)) < 0) {
         daemon_check_alive(daemon);
         check(now_ms() < end, "the daemon's control socket does not answer");
@@ -138,6 +140,15 @@ void daemon_start(struct daemon *daemon)
     answer = daemon_inspect(daemon, "nic0"); /* the socket may be there before all is set up */
     check(answer != NULL, "the daemon has no nic0");
     json_decref(answer);
+}
+
+pid_t daemon_start_takeover(struct daemon *daemon, const char *program)
+{
+    pid_t pid = fork();
+
+    if (pid == 0)
+        run_child(daemon, program, "--takeover");
+    return pid;
 }
 
 /* Waits for the end; 0 and the wait status, or -1 when it still runs. */
@@ -152,6 +163,23 @@ static int wait_end(struct daemon *daemon, int timeout_ms, int *ret_status)
     }
     daemon->pid = 0;
     return 0;
+}
+
+void daemon_take_over(struct daemon *daemon, const char *program)
+{
+    daemon_see_takeover(daemon, daemon_start_takeover(daemon, program));
+}
+
+void daemon_see_takeover(struct daemon *daemon, pid_t next)
+{
+    int status;
+
+    check(wait_end(daemon, STOP_MS, &status) == 0, "the old daemon does not end");
+    daemon->pid = next;
+    if (status != 0)
+        show_log(daemon);
+    check(status == 0, "the old daemon ended with wait status 0x%x", (unsigned)status);
+    daemon_check_alive(daemon);
 }
 
 void daemon_check_alive(struct daemon *daemon)

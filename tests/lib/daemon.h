@@ -37,6 +37,13 @@ void daemon_socket(const struct daemon *daemon, unsigned nic, char ret_path[DAEM
 unsigned daemon_add_nic(struct daemon *daemon, const char *options);
 /* Starts it and waits until its control socket answers. */
 void daemon_start(struct daemon *daemon);
+/* Another one, of the same or of another build, takes over from it in place of a fresh start. Waits
+ * until the old one has ended, with status 0. */
+void daemon_take_over(struct daemon *daemon, const char *program);
+/* Starts the one that takes over, and waits for nothing. */
+pid_t daemon_start_takeover(struct daemon *daemon, const char *program);
+/* Sees that one to its end: the old daemon has ended, with status 0. */
+void daemon_see_takeover(struct daemon *daemon, pid_t next);
 /* SIGTERM; fails the test unless it ends in time with status 0 and a clean log. */
 void daemon_stop(struct daemon *daemon);
 /* SIGKILL, and waits for the end. */

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/takeover.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/records.h"
+#include "daemon/client.h"
+#include "daemon/takeover_wire.h"
+
+enum {
+    PATIENCE_SECONDS = 10, /* with the old daemon, which has less with us */
+};
+
+static uint64_t deadline(void)
+{
+    return clock_now_ns() + PATIENCE_SECONDS * CLOCK_SECOND_NS;
+}
+
+int takeover_connect(struct takeover *takeover, const char *control_path, struct error *err)
+{
+    json_t *request = json_pack("{s: s}", "command", "takeover");
+    json_t *result = NULL;
+    int ret = client_open(control_path, request, &takeover->fd, &result, err);
+
+    json_decref(request);
+    if (ret < 0)
+        return ret;
+    takeover->there = json_incref(json_object_get(result, "nics"));
+    json_decref(result);
+    if (json_is_array(takeover->there))
+        return 0;
+    return error_set(err, EPROTO, "the daemon that runs can't be taken over: it is too old");
+}
+
+int takeover_has(const struct takeover *takeover, const char *name)
+{
+    json_t *there;
+    size_t i;
+
+    json_array_foreach(takeover->there, i, there)
+    {
+        if (json_is_string(there) && strcmp(json_string_value(there), name) == 0)
+            return 1;
+    }
+    return 0;
+}
+
+/* ---- asking ------------------------------------------------------------------------------- */
+
+static int send_names(struct takeover *takeover, const struct config *config, struct error *err)
+{
+    struct takeover_message ask = {.type = TAKEOVER_ASK};
+    int result;
+
+    ask.bytes = calloc(config->nic_count, TAKEOVER_NAME_LEN);
+    if (ask.bytes == NULL)
+        return error_set(err, ENOMEM, "out of memory");
+    for (size_t i = 0; i < config->nic_count; i++) {
+        const char *name = config->nics[i].nic.name;
+
+        if (!takeover_has(takeover, name))
+            continue;
+        memcpy(ask.bytes + ask.len, name, strnlen(name, TAKEOVER_NAME_LEN - 1));
+        ask.len += TAKEOVER_NAME_LEN;
+    }
+    result = takeover_send(takeover->fd, &ask, deadline());
+    free(ask.bytes);
+    if (result < 0)
+        return error_set(err, -result, "the old daemon can't be asked (%s)", strerror(-result));
+    return 0;
+}
+
+static int daemon_read(struct takeover *takeover, struct takeover_message *message,
+                       struct error *err)
+{
+    struct records records;
+    struct record_reader reader;
+    int result = records_parse(&records, message->bytes, message->len, TAKEOVER_TAGS_KNOWN, err);
+
+    if (result < 0)
+        return result;
+    records_find(&records, TAKEOVER_CONTROL, &reader);
+    result = fd_list_take(&message->fds, record_take_u16(&reader), &takeover->control.listen_fd);
+    takeover->control.device = record_take_u64(&reader);
+    takeover->control.inode = record_take_u64(&reader);
+    if (result < 0 || takeover->control.listen_fd < 0 || !record_is_done(&reader))
+        return error_set(err, EPROTO, "what the old daemon gave of itself is malformed");
+    records_find(&records, TAKEOVER_WATCHDOG, &reader);
+    takeover->watchdog_us = record_take_u64(&reader);
+    records_find(&records, TAKEOVER_STILL, &reader);
+    takeover->still_ns = record_take_u64(&reader);
+    return 0;
+}
+
+/* Takes the message's bytes and fds over. */
+static int card_read(struct takeover *takeover, struct takeover_message *message, struct error *err)
+{
+    struct handover_card *card = &takeover->cards[takeover->card_count];
+
+    if (message->len <= TAKEOVER_NAME_LEN ||
+        memchr(message->bytes, '\0', TAKEOVER_NAME_LEN) == NULL)
+        return error_set(err, EPROTO, "a card that the old daemon gave is malformed");
+    card->name = strdup((const char *)message->bytes);
+    card->len = message->len - TAKEOVER_NAME_LEN;
+    card->block = malloc(card->len);
+    if (card->name == NULL || card->block == NULL) {
+        free(card->name);
+        free(card->block);
+        *card = (struct handover_card){0};
+        return error_set(err, ENOMEM, "out of memory");
+    }
+    memcpy(card->block, message->bytes + TAKEOVER_NAME_LEN, card->len);
+    card->fds = message->fds;
+    message->fds = (struct fd_list){0};
+    takeover->card_count++;
+    return 0;
+}
+
+/* 1: that was the last one. */
+static int receive_card(struct takeover *takeover, size_t room, struct error *err)
+{
+    struct takeover_message message;
+    int result = takeover_receive(takeover->fd, &message, deadline());
+
+    if (result < 0)
+        return error_set(err, -result, "the old daemon broke off (%s)", strerror(-result));
+    if (message.type == TAKEOVER_END)
+        result = 1;
+    else if (message.type == TAKEOVER_REFUSED)
+        result = error_set(err, ECONNABORTED, "the old daemon refuses: %s", message.bytes);
+    else if (message.type != TAKEOVER_CARD || takeover->card_count == room)
+        result = error_set(err, EPROTO, "the old daemon spoke out of turn");
+    else
+        result = card_read(takeover, &message, err);
+    takeover_message_clear(&message);
+    return result;
+}
+
+int takeover_ask(struct takeover *takeover, const struct config *config, struct error *err)
+{
+    struct takeover_message message;
+    int result = send_names(takeover, config, err);
+
+    if (result == 0)
+        result = takeover_expect(takeover->fd, TAKEOVER_DAEMON, deadline(), &message, err);
+    if (result < 0)
+        return result;
+    result = daemon_read(takeover, &message, err);
+    takeover_message_clear(&message);
+    if (result < 0)
+        return result;
+    takeover->cards = calloc(config->nic_count, sizeof(*takeover->cards));
+    if (takeover->cards == NULL)
+        return error_set(err, ENOMEM, "out of memory");
+    while (result == 0)
+        result = receive_card(takeover, config->nic_count, err);
+    return MIN(result, 0);
+}
+
+struct handover_card *takeover_card(struct takeover *takeover, const char *name)
+{
+    for (unsigned i = 0; i < takeover->card_count; i++) {
+        if (strcmp(takeover->cards[i].name, name) == 0)
+            return &takeover->cards[i];
+    }
+    return NULL;
+}
+
+/* ---- the end ------------------------------------------------------------------------------ */
+
+int takeover_ready(struct takeover *takeover, struct error *err)
+{
+    struct takeover_message message;
+    int result = takeover_say(takeover->fd, TAKEOVER_READY, deadline());
+
+    if (result < 0)
+        return error_set(err, -result, "the old daemon broke off (%s)", strerror(-result));
+    result = takeover_expect(takeover->fd, TAKEOVER_GO, deadline(), &message, err);
+    if (result == 0)
+        takeover_message_clear(&message);
+    return result;
+}
+
+void takeover_runs(struct takeover *takeover)
+{
+    takeover_say(takeover->fd, TAKEOVER_RUNS, deadline());
+}
+
+void takeover_fail(struct takeover *takeover, const char *sentence)
+{
+    if (takeover->fd >= 0)
+        takeover_refuse(takeover->fd, sentence);
+}
+
+void takeover_close(struct takeover *takeover)
+{
+    for (unsigned i = 0; i < takeover->card_count; i++) {
+        free(takeover->cards[i].name);
+        free(takeover->cards[i].block);
+        fd_list_close(&takeover->cards[i].fds);
+    }
+    free(takeover->cards);
+    json_decref(takeover->there);
+    if (takeover->control.listen_fd > 0)
+        fd_close(&takeover->control.listen_fd);
+    fd_close(&takeover->fd);
+    *takeover = (struct takeover){.fd = -1};
+}

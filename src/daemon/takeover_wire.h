@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The conversation by which a new daemon takes over from a running one, on a connection of its own:
+ * a client of the control socket says {"command": "takeover"}, and from the answer on the
+ * connection carries these messages. All waiting has an end.
+ *
+ *   new                                    old
+ *    ASK, the cards that it wants    ─>
+ *                                    <─    DAEMON, CARD for each, END: its workers stand still
+ *    READY: nothing can fail any more ─>
+ *                                    <─    GO: the cards are the new one's
+ *    RUNS                            ─>    ends
+ *
+ * REFUSED, a sentence, takes the place of any of them, from either side. Up to GO the old daemon
+ * goes on as if nothing had been, whatever becomes of the new one.
+ */
+#pragma once
+
+#include <stddef.h>
+
+#include "base/error.h"
+#include "base/fd_list.h"
+
+enum takeover_type {
+    TAKEOVER_ASK = 1,
+    TAKEOVER_DAEMON = 2,
+    TAKEOVER_CARD = 3,
+    TAKEOVER_END = 4,
+    TAKEOVER_READY = 5,
+    TAKEOVER_GO = 6,
+    TAKEOVER_RUNS = 7,
+    TAKEOVER_REFUSED = 8,
+};
+
+enum {
+    TAKEOVER_NAME_LEN = 32, /* of a card's name, filled up with zeroes */
+    TAKEOVER_CARDS_MAX = 1024,
+};
+
+/* Tags of DAEMON, a block of records (base/records.h). */
+enum takeover_tag {
+    TAKEOVER_CONTROL = 1,  /* place of the control socket, device and inode of its file */
+    TAKEOVER_WATCHDOG = 2, /* microseconds */
+    TAKEOVER_STILL = 3,    /* since when the workers stand still, CLOCK_MONOTONIC in ns */
+};
+
+#define TAKEOVER_TAGS_KNOWN                                                                        \
+    (1ull << TAKEOVER_CONTROL | 1ull << TAKEOVER_WATCHDOG | 1ull << TAKEOVER_STILL)
+
+struct takeover_message {
+    enum takeover_type type;
+    uint8_t *bytes; /* sending: borrowed; received: owned */
+    size_t len;
+    struct fd_list fds; /* likewise */
+};
+
+/* -ETIMEDOUT, -EPROTO, -ECONNRESET and the like. */
+int takeover_send(int fd, const struct takeover_message *message, uint64_t deadline_ns);
+int takeover_receive(int fd, struct takeover_message *ret_message, uint64_t deadline_ns);
+/* The same, where one type is due. -ECONNABORTED and the other side's sentence if it refuses. */
+int takeover_expect(int fd, enum takeover_type type, uint64_t deadline_ns,
+                    struct takeover_message *ret_message, struct error *err);
+/* Of a message that was received: closes and frees what nobody took. */
+void takeover_message_clear(struct takeover_message *message);
+/* A message that is nothing but its type, and one that is a sentence. */
+int takeover_say(int fd, enum takeover_type type, uint64_t deadline_ns);
+void takeover_refuse(int fd, const char *sentence);

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A takeover that does not come to its end, at every point where it can fail: the old daemon goes
+ * on as if nothing had been, and no frame is lost.
+ */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "clockwork.h"
+#include "counted.h"
+#include "takeover_double.h"
+
+enum {
+    FILES_LEAST = 6, /* open files: too few to begin with */
+    FILES_STEP = 3,
+    FILES_MOST = 400,
+};
+
+static uint32_t seed = 1;
+
+static void goes_on(struct testbed *bed, struct counted *pairs, unsigned count)
+{
+    counted_run(pairs, count, 5);
+    counted_drain(pairs, count);
+    daemon_check_alive(&bed->daemon);
+}
+
+struct failing {
+    struct testbed *bed;
+    struct counted pairs[2 * TESTBED_PAIRS_MAX];
+    unsigned count;
+};
+
+static struct failing begin(void **state)
+{
+    struct failing failing = {.bed = testbed_start(state, &(struct testbed_options){.pairs = 2})};
+
+    failing.count = counted_begin(failing.bed, failing.pairs);
+    return failing;
+}
+
+/* The new daemon goes away at one point after the other. */
+static void the_new_one_dies(void **state)
+{
+    struct failing failing = begin(state);
+
+    for (unsigned point = 0; point < 4; point++) {
+        int fd = takeover_double_connect(failing.bed->daemon.control);
+
+        if (point >= 1)
+            takeover_double_ask(fd, "nic0");
+        if (point >= 2)
+            assert_int_equal(takeover_double_hear_cards(fd), 1);
+        counted_fill(failing.pairs, failing.count);
+        if (point == 3)
+            takeover_double_say(fd, WORD_REFUSED, "no", 2);
+        close(fd);
+        goes_on(failing.bed, failing.pairs, failing.count);
+    }
+    testbed_finish(failing.bed);
+}
+
+static uint32_t random_word(void)
+{
+    seed = seed * 1664525 + 1013904223;
+    return seed >> 8;
+}
+
+static void send_garbage(int fd, unsigned words)
+{
+    for (unsigned i = 0; i < words; i++) {
+        uint32_t word = random_word();
+
+        if (send(fd, &word, sizeof(word), MSG_NOSIGNAL) != sizeof(word))
+            return;
+    }
+}
+
+static void the_new_one_talks_nonsense(void **state)
+{
+    static const char twice[64] = "nic0";
+    struct failing failing = begin(state);
+    char text[256], names[64];
+
+    for (unsigned round = 0; round < 24; round++) {
+        int fd = takeover_double_connect(failing.bed->daemon.control);
+
+        if (round % 2 == 1) {
+            takeover_double_ask(fd, "nic0");
+            takeover_double_hear_cards(fd);
+        }
+        counted_fill(failing.pairs, failing.count);
+        send_garbage(fd, 1 + round * 3);
+        shutdown(fd, SHUT_WR);
+        while (takeover_double_hear(fd, text) != -1)
+            ;
+        close(fd);
+        goes_on(failing.bed, failing.pairs, failing.count);
+    }
+    memcpy(names, twice, sizeof(names));
+    memcpy(names + 32, twice, 32);
+    for (unsigned round = 0; round < 3; round++) {
+        int fd = takeover_double_connect(failing.bed->daemon.control);
+
+        if (round == 0)
+            takeover_double_ask(fd, "nic7");
+        else
+            takeover_double_say(fd, WORD_ASK, names, round == 1 ? 64 : 40);
+        while (takeover_double_hear(fd, text) != WORD_REFUSED)
+            ;
+        check(strstr(text, round == 0   ? "nic7"
+                           : round == 1 ? "twice"
+                                        : "malformed") != NULL,
+              "it says: %s", text);
+        close(fd);
+        goes_on(failing.bed, failing.pairs, failing.count);
+    }
+    testbed_finish(failing.bed);
+}
+
+/* Neither a word nor an end: five seconds, and the guests have their card back. */
+static void the_new_one_hangs(void **state)
+{
+    struct failing failing = begin(state);
+    int fd = takeover_double_connect(failing.bed->daemon.control);
+    char text[256];
+    uint64_t begun;
+
+    takeover_double_ask(fd, "nic0");
+    takeover_double_hear_cards(fd);
+    begun = now_ms();
+    counted_fill(failing.pairs, failing.count);
+    assert_int_equal(takeover_double_hear(fd, text), WORD_REFUSED);
+    check(now_ms() - begun < 2 * WAIT_LONG_MS, "it waited for %llu ms",
+          (unsigned long long)(now_ms() - begun));
+    close(fd);
+    goes_on(failing.bed, failing.pairs, failing.count);
+    testbed_finish(failing.bed);
+}
+
+/* Of two that come, one is refused and the other is not disturbed. */
+static void two_new_ones_at_once(void **state)
+{
+    struct failing failing = begin(state);
+    int first = takeover_double_connect(failing.bed->daemon.control);
+    int second = takeover_double_connect(failing.bed->daemon.control);
+    char text[256];
+
+    assert_int_equal(takeover_double_hear(second, text), WORD_REFUSED);
+    assert_int_equal(takeover_double_hear(second, text), -1);
+    takeover_double_ask(first, "nic0");
+    assert_int_equal(takeover_double_hear_cards(first), 1);
+    close(first);
+    close(second);
+    goes_on(failing.bed, failing.pairs, failing.count);
+    testbed_finish(failing.bed);
+}
+
+/* The real one, with so few files that it fails at one place after the other, and at last does not.
+ */
+static void the_new_one_runs_out_of_files(void **state)
+{
+    struct failing failing = begin(state);
+    unsigned failed = 0;
+    int status, done = 0;
+
+    for (rlim_t files = FILES_LEAST; files < FILES_MOST && !done; files += FILES_STEP) {
+        struct rlimit few = {files, files};
+        pid_t next = daemon_start_takeover(&failing.bed->daemon, getenv("VIONIC"));
+
+        prlimit(next, RLIMIT_NOFILE, &few, NULL);
+        while (waitpid(next, &status, WNOHANG) == 0 && !done) {
+            counted_run(failing.pairs, failing.count, 1);
+            done = waitpid(failing.bed->daemon.pid, &status, WNOHANG) != 0;
+        }
+        if (done) {
+            failing.bed->daemon.pid = next;
+            check(status == 0, "the old daemon ended with wait status 0x%x", (unsigned)status);
+        } else {
+            failed++;
+            check(WIFEXITED(status) && WEXITSTATUS(status) != 0, "it ended with wait status 0x%x",
+                  (unsigned)status);
+        }
+        goes_on(failing.bed, failing.pairs, failing.count);
+    }
+    check(done && failed > 3, "%u failed, and the last one did %stake over", failed,
+          done ? "" : "not ");
+    print_message("%u takeovers failed for want of files, then one did not\n", failed);
+    daemon_kill(&failing.bed->daemon); /* it has too few files for a leak check as well */
+}
+
+/* The real one, killed while it is at it; where that came too late there is nothing to see. */
+static void the_new_one_is_killed(void **state)
+{
+    struct failing failing = begin(state);
+    unsigned killed = 0;
+
+    for (unsigned ms = 4; killed < 8 && ms < 200; ms += 6) {
+        pid_t next = daemon_start_takeover(&failing.bed->daemon, getenv("VIONIC"));
+        uint64_t end = now_ms() + ms;
+        int status;
+
+        while (now_ms() < end)
+            counted_run(failing.pairs, failing.count, 1);
+        kill(next, SIGKILL);
+        waitpid(next, &status, 0);
+        sleep_ms(20);
+        if (waitpid(failing.bed->daemon.pid, &status, WNOHANG) != 0) {
+            failing.bed->daemon.pid = 0;
+            break;
+        }
+        killed++;
+        goes_on(failing.bed, failing.pairs, failing.count);
+    }
+    check(killed > 0, "none was killed in time");
+    if (failing.bed->daemon.pid != 0)
+        testbed_finish(failing.bed);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, testbed_setup, testbed_teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(the_new_one_dies),
+        TEST(the_new_one_talks_nonsense),
+        TEST(the_new_one_hangs),
+        TEST(two_new_ones_at_once),
+        TEST(the_new_one_runs_out_of_files),
+        TEST(the_new_one_is_killed),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
