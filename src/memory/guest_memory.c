@@ -10,8 +10,12 @@
 
 int guest_memory_create(struct guest_memory **ret_memory)
 {
-    *ret_memory = calloc(1, sizeof(**ret_memory));
-    return *ret_memory == NULL ? -ENOMEM : 0;
+    /* A table is large, and most hold few regions: what is not used is not touched. */
+    *ret_memory = malloc(sizeof(**ret_memory));
+    if (*ret_memory == NULL)
+        return -ENOMEM;
+    (*ret_memory)->region_count = 0;
+    return 0;
 }
 
 int guest_memory_copy(const struct guest_memory *from, struct guest_memory **ret_copy)
@@ -20,7 +24,8 @@ int guest_memory_copy(const struct guest_memory *from, struct guest_memory **ret
 
     if (copy == NULL)
         return -ENOMEM;
-    *copy = *from;
+    copy->region_count = from->region_count;
+    memcpy(copy->region, from->region, from->region_count * sizeof(copy->region[0]));
     for (unsigned i = 0; i < copy->region_count; i++) {
         if (copy->region[i].mapping != NULL)
             memory_mapping_hold(copy->region[i].mapping);

@@ -60,14 +60,29 @@ static const struct command commands[] = {
     {8, 1, ACK_AND_RESULT, NET_F_DEVICE_STATS, NET_F_DEVICE_STATS, control_stats_get},
 };
 
-int nic_control_init(struct nic_control *control, struct nic *nic,
-                     const struct nic_control_ops *ops, void *context)
+void nic_control_init(struct nic_control *control, struct nic *nic,
+                      const struct nic_control_ops *ops, void *context)
 {
     *control = (struct nic_control){.nic = nic, .ops = ops, .context = context};
-    control->message = malloc(MESSAGE_MAX);
-    if (control->message == NULL)
+}
+
+/* Most cards' control queue is served by their VMM: 100 KB are not spent on those. */
+static int buffers_make(struct nic_control *control)
+{
+    if (control->batch.capacity == 0 &&
+        chain_batch_init(&control->batch, CONTROL_BATCH, control->nic->config.queue_size_max) < 0)
         return -ENOMEM;
-    return chain_batch_init(&control->batch, CONTROL_BATCH, nic->config.queue_size_max);
+    if (control->message == NULL)
+        control->message = malloc(MESSAGE_MAX);
+    return control->message == NULL ? -ENOMEM : 0;
+}
+
+int nic_control_start(struct nic_control *control, const struct virtqueue_config *config,
+                      const struct guest_memory *memory, struct error *err)
+{
+    if (buffers_make(control) < 0)
+        return error_set(err, ENOMEM, "out of memory");
+    return virtqueue_start(&control->queue, config, memory, err);
 }
 
 void nic_control_free(struct nic_control *control)

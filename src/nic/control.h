@@ -32,16 +32,19 @@ struct nic_control {
     struct nic *nic; /* borrowed */
     const struct nic_control_ops *ops;
     void *context;            /* borrowed */
-    struct chain_batch batch; /* owned */
-    uint8_t *message;         /* owned: a private copy of the command at work */
+    struct chain_batch batch; /* owned; empty until the queue was started once */
+    uint8_t *message;         /* owned: a private copy of the command at work; NULL until then */
     int changed;              /* commands of this batch changed the device model */
     counter commands;
     counter failed;    /* answered with an error */
     counter malformed; /* no room for an answer, or a bad chain */
 };
 
-int nic_control_init(struct nic_control *control, struct nic *nic,
-                     const struct nic_control_ops *ops, void *context);
+void nic_control_init(struct nic_control *control, struct nic *nic,
+                      const struct nic_control_ops *ops, void *context);
+/* virtqueue_start for the control queue. */
+int nic_control_start(struct nic_control *control, const struct virtqueue_config *config,
+                      const struct guest_memory *memory, struct error *err);
 void nic_control_free(struct nic_control *control);
 
 /* Serves what waits, up to a bound; returns how many. */

@@ -182,9 +182,8 @@ static int coordinator_init(struct coordinator *coordinator,
     coordinator->fault_source.fd = coordinator->faults.fd;
     if (result == 0)
         result = loop_add(coordinator->loop, &coordinator->fault_source, EPOLLIN);
-    if (result == 0)
-        result = nic_control_init(&coordinator->control, &coordinator->nic,
-                                  &coordinator_control_ops, coordinator);
+    nic_control_init(&coordinator->control, &coordinator->nic, &coordinator_control_ops,
+                     coordinator);
     if (result == 0)
         result = pairs_create(coordinator, &config->workers);
     if (result < 0)

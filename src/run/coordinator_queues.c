@@ -139,7 +139,7 @@ static int control_start(struct coordinator *coordinator, const struct virtqueue
                          int kick_fd, struct error *err)
 {
     struct nic_control *control = &coordinator->control;
-    int result = virtqueue_start(&control->queue, config, coordinator->memory, err);
+    int result = nic_control_start(control, config, coordinator->memory, err);
 
     if (result < 0)
         return result;

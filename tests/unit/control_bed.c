@@ -76,11 +76,11 @@ void control_bed_start(struct control_bed *bed, uint64_t features, uint32_t ring
     agree(bed, features);
     bed->not_ready = -1;
     bed->applied = 0;
-    assert_int_equal(nic_control_init(&bed->control, &bed->nic, &ops, bed), 0);
+    nic_control_init(&bed->control, &bed->nic, &ops, bed);
     format_bed_start(&bed->format, CONTROL_BED_RING, ring_features | VIRTQUEUE_INDIRECT);
     config = format_bed_config(&bed->format);
     virtqueue_stop(&bed->format.queue);
-    assert_int_equal(virtqueue_start(&bed->control.queue, &config, bed->format.memory, NULL), 0);
+    assert_int_equal(nic_control_start(&bed->control, &config, bed->format.memory, NULL), 0);
     control_driver_init(&bed->driver, bed->format.ring, FORMAT_BED_DATA);
 }
 
