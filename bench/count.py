@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Instructions a packet on each path of the card, counted by callgrind: the same on a busy machine.
+"""Instructions a packet on each path of the card, counted by callgrind: the same on a busy machine. And,
+printed only, the time of a packet while driver and card share a CPU.
 
     make count                      prints them, beside the figures of count.txt
     make count WRITE=1              makes them the figures of count.txt
@@ -34,13 +35,20 @@ def count(program):
                    f"--callgrind-out-file={folder}/out", program]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True,
                               timeout=300, check=False)
-        packets = dict(re.findall(r"^(.+): (\d+)$", done.stdout, re.MULTILINE))
+        packets = dict(re.findall(r"^(.+): (\d+) [\d.]+$", done.stdout, re.MULTILINE))
         if done.returncode != 0 or not packets:
             raise SystemExit(f"count: {program} failed:\n{done.stdout}{done.stderr}")
         dumps = [dump_read(path) for path in glob.glob(f"{folder}/out.*")]
     totals = {name: total for name, total, _ in dumps}
     allocating = [name for name, _, allocates in dumps if name in packets and allocates]
     return {path: int(totals[path]) / int(number) for path, number in packets.items()}, allocating
+
+
+def time_each(program):
+    """{path: ns a packet}, both ends on one CPU: no cache line changes CPUs."""
+    done = subprocess.run([program], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          timeout=300, check=False)
+    return dict(re.findall(r"^(.+): \d+ ([\d.]+)$", done.stdout, re.MULTILINE))
 
 
 def dump_read(path):
@@ -101,12 +109,12 @@ def check(here, now, allocating):
     return 1 if failed else 0
 
 
-def show(here, now):
+def show(here, now, times):
     made, figures = figures_read() if os.path.exists(FIGURES) else ("", {})
-    print(f"{here}\n{'instructions a packet':<{WIDTH}} {'now':>7} {'count.txt':>10}"
+    print(f"{here}\n{'instructions a packet':<{WIDTH}} {'now':>7} {'count.txt':>10} {'ns':>7}"
           + ("" if here == made else f"  (of {made})"))
     for path, number in now.items():
-        print(f"{path:<{WIDTH}} {number:7.1f} {figures.get(path, 0):10.1f}")
+        print(f"{path:<{WIDTH}} {number:7.1f} {figures.get(path, 0):10.1f} {times.get(path, ''):>7}")
 
 
 def main():
@@ -120,7 +128,7 @@ def main():
         return check(here, now, allocating)
     if chosen.write:
         figures_write(here, now)
-    show(here, now)
+    show(here, now, time_each(chosen.program))
     return 0
 
 
