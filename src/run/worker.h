@@ -42,9 +42,9 @@ struct worker_source {
 };
 
 struct worker_pair {
-    struct pair pair;
-    struct worker *worker;    /* borrowed: the pool's */
-    struct worker_bell *bell; /* borrowed from the worker: how other threads wake the pair */
+    _Alignas(64) struct pair pair; /* the next one may be another worker's: no line is of both */
+    struct worker *worker;         /* borrowed: the pool's */
+    struct worker_bell *bell;      /* borrowed from the worker: how other threads wake the pair */
     struct worker_source rx_kick, tx_kick, endpoint;
     struct event_bits *events;           /* borrowed: told when a queue latches */
     uint64_t idle_since_ns;              /* 0: moved something in its last turn */
