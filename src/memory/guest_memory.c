@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/checked.h"
 
@@ -92,6 +93,16 @@ int guest_memory_add(struct guest_memory *memory, const struct memory_region *re
     return result;
 }
 
+/* Device and inode number in one word. */
+static uint64_t file_id(int fd)
+{
+    struct stat status;
+
+    if (fstat(fd, &status) < 0)
+        return 0;
+    return (uint64_t)status.st_ino ^ (uint64_t)status.st_dev * 0x9e3779b97f4a7c15u;
+}
+
 int guest_memory_map(struct guest_memory *memory, const struct memory_file *file, struct error *err)
 {
     struct memory_region region = {.gpa = file->gpa, .uva = file->uva, .size = file->size};
@@ -109,6 +120,7 @@ int guest_memory_map(struct guest_memory *memory, const struct memory_file *file
     if (result < 0)
         return error_set(err, -result, "memory region at 0x%" PRIx64 " can't be mapped: %s",
                          file->gpa, strerror(-result));
+    region.file_id = file_id(file->fd);
     region_insert(memory, &region);
     return 0;
 }
@@ -125,6 +137,15 @@ struct memory_file guest_memory_file(const struct guest_memory *memory, unsigned
                                 .gpa = region->gpa,
                                 .uva = region->uva,
                                 .size = region->size};
+}
+
+uint64_t guest_memory_file_id(const struct guest_memory *memory, uint64_t gpa)
+{
+    for (unsigned i = 0; i < memory->region_count; i++) {
+        if (gpa - memory->region[i].gpa < memory->region[i].size)
+            return memory->region[i].file_id;
+    }
+    return 0;
 }
 
 static struct memory_region *region_exact(struct guest_memory *memory, uint64_t gpa, uint64_t uva,

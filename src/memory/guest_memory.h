@@ -35,6 +35,7 @@ struct memory_region {
     uint64_t uva; /* 0 where the embedder has no such space */
     uint64_t size;
     uint8_t *hva;                   /* borrowed from the embedder, or inside the mapping */
+    uint64_t file_id;               /* of the file that was mapped: as good as its inode */
     uint32_t flags;                 /* MEMORY_REGION_… */
     uint32_t shares;                /* times it was added again: see guest_memory_share */
     struct memory_mapping *mapping; /* held, shared by the tables; NULL: the embedder's memory */
@@ -83,6 +84,8 @@ int guest_memory_map(struct guest_memory *memory, const struct memory_file *file
  * embedder's memory. */
 struct memory_file guest_memory_file(const struct guest_memory *memory, unsigned index);
 
+/* Tells the file that holds the address from all other files; 0: it was not mapped here. */
+uint64_t guest_memory_file_id(const struct guest_memory *memory, uint64_t gpa);
 /* 1 if a file was truncated under its mapping and empty pages stand there now (memory/guard.h). */
 int guest_memory_lost(const struct guest_memory *memory);
 

@@ -447,7 +447,6 @@ void nic_pair_rules(const struct nic *nic, struct pair_rules *ret_rules)
         .header_len = header_len(nic),
         .mergeable = (uint8_t)features_has(&nic->agreed, NET_F_MRG_RXBUF),
         .hash_report = (uint8_t)features_has(&nic->agreed, NET_F_HASH_REPORT),
-        .in_order = (uint8_t)features_has(&nic->agreed, F_IN_ORDER),
         .link_up = (uint8_t)nic_link_up(nic),
         .tx_offloads = nic->config.software_offloads ? tx_offloads : tx_passed,
         .tx_passed = tx_passed,

@@ -58,7 +58,6 @@ struct pair_rules {
     enum byte_order order;
     uint8_t header_len; /* NET_HEADER_LEN_… */
     uint8_t mergeable;
-    uint8_t in_order;
     uint8_t link_up;
     uint8_t hash_report;
     uint32_t tx_offloads;      /* ENDPOINT_… the driver may ask for */

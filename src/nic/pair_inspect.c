@@ -75,6 +75,9 @@ static void inspect_ring(struct inspect *visitor, const char *name, const struct
     inspect_counter(visitor, "kicks", &queue->kicks);
     inspect_counter(visitor, "interrupts", &queue->interrupts);
     inspect_counter(visitor, "interrupts_suppressed", &queue->interrupts_suppressed);
+    inspect_counter(visitor, "taken_up", &queue->taken_up);
+    inspect_counter(visitor, "completed_late", &queue->completed_late);
+    inspect_counter(visitor, "records_refused", &queue->records_refused);
     inspect_bad_chains(visitor, bad);
     inspect_leave(visitor);
 }

@@ -356,23 +356,32 @@ static int header_is_plain(const struct pair *pair, const struct frame_offload *
            pair->header.count == 1 && pair->rules.header_len == NET_HEADER_LEN;
 }
 
-/* Pushes the buffers that the frame filled: the first counts its header (virtio 1.4, 5.1.6.4). */
-static uint16_t buffers_push(struct pair *pair, uint32_t len)
+/* How many buffers the frame filled. */
+static uint16_t buffers_filled(struct pair *pair, uint32_t len)
 {
-    uint32_t part = MIN(len, pair->window_room);
-    uint16_t count = 1;
+    uint32_t at = pair->window_first;
+    uint32_t room = pair->window_room;
 
-    virtqueue_push(&pair->rx, window_chain(pair, pair->window_first++)->token,
-                   part + pair->rules.header_len);
+    while (room < len)
+        room += window_chain(pair, ++at)->writable_len;
+    return (uint16_t)(at - pair->window_first + 1);
+}
+
+/* Pushes them: the first counts its header (virtio 1.4, 5.1.6.4). */
+static void buffers_push(struct pair *pair, uint32_t len)
+{
+    uint32_t before = pair->rules.header_len;
+    uint32_t room = pair->window_room;
+
     pair->window_stripped = 0;
-    for (uint32_t left = len - part; left != 0; left -= part) {
-        const struct chain *chain = window_chain(pair, pair->window_first++);
-
-        part = MIN(left, chain->writable_len);
-        virtqueue_push(&pair->rx, chain->token, part);
-        count++;
+    while (__builtin_expect(room < len, 0)) {
+        virtqueue_push_part(&pair->rx, window_chain(pair, pair->window_first++)->token,
+                            before + room);
+        before = 0;
+        len -= room;
+        room = window_chain(pair, pair->window_first)->writable_len;
     }
-    return count;
+    virtqueue_push(&pair->rx, window_chain(pair, pair->window_first++)->token, before + len);
 }
 
 /* virtio 1.4, 5.1.4.1: nothing above the agreed MTU; VLAN tags come on top. */
@@ -416,7 +425,7 @@ static int place_whole(struct pair *pair, uint32_t len, const struct frame_offlo
 
     if ((offload->flags | offload->gso_type) != 0 && adapt(pair, len, offload, &header) < 0)
         return -EINVAL;
-    header.num_buffers = word16_make(buffers_push(pair, len), pair->rules.order);
+    header.num_buffers = word16_make(buffers_filled(pair, len), pair->rules.order);
     if (pair->rules.hash_report)
         hash_to_header(hash, pair->rules.order, &header);
     header_write(pair, &header);
@@ -428,11 +437,12 @@ void pair_rx_place(struct pair *pair, uint32_t len, const struct frame_offload *
 {
     if (__builtin_expect(header_is_plain(pair, offload), 1)) {
         net_header_put_plain(pair->header.iov[0].iov_base,
-                             word16_make(buffers_push(pair, len), pair->rules.order));
+                             word16_make(buffers_filled(pair, len), pair->rules.order));
     } else if (place_whole(pair, len, offload, hash) < 0) {
         pair_rx_count_drop(pair, PAIR_RX_DROP_OFFLOAD);
         return;
     }
+    buffers_push(pair, len); /* with its header, the frame is whole (ring/inflight.h) */
     if (ring_log_on(&pair->rx))
         written_note(pair, len);
     pair->turn_rx++;

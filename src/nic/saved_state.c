@@ -19,7 +19,7 @@ static const char *tag_name(enum saved_tag tag)
         [SAVED_PROGRESS] = "progress",     [SAVED_SESSION] = "session",
         [SAVED_MESSAGE] = "message",       [SAVED_MEMORY] = "memory",
         [SAVED_RINGS] = "rings",           [SAVED_LOG] = "log of dirty pages",
-        [SAVED_ARRIVAL] = "arrival",
+        [SAVED_ARRIVAL] = "arrival",       [SAVED_INFLIGHT] = "where rings are recorded",
     };
 
     return names[tag];

@@ -33,6 +33,7 @@ enum saved_tag {
     SAVED_RINGS = 37,
     SAVED_LOG = 38,
     SAVED_ARRIVAL = 39,
+    SAVED_INFLIGHT = 40,
 };
 
 /* Of these, what the device model and the pairs write: all there is without registers. */
@@ -47,7 +48,7 @@ enum saved_tag {
 #define SAVED_HANDOVER_TAGS_KNOWN                                                                  \
     (SAVED_TAGS_KNOWN | 1ull << SAVED_ENDPOINT | 1ull << SAVED_PROGRESS | 1ull << SAVED_SESSION |  \
      1ull << SAVED_MESSAGE | 1ull << SAVED_MEMORY | 1ull << SAVED_RINGS | 1ull << SAVED_LOG |      \
-     1ull << SAVED_ARRIVAL)
+     1ull << SAVED_ARRIVAL | 1ull << SAVED_INFLIGHT)
 
 void saved_nic_write(struct records_writer *writer, const struct nic *nic);
 /* *ret_next: the NIC as it would be. -EINVAL and a sentence if `nic` can't become that; nothing has

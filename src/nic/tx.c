@@ -264,8 +264,7 @@ static void tokens_assign(struct pair *pair, const struct run *run)
     const struct tx_flight *flight = &pair->flight;
 
     for (uint32_t i = 0; i < run->frames; i++)
-        scratch->frame[i].token =
-            flight->tail + (flight->in_order ? scratch->frame_chain[i] - run->from : i);
+        scratch->frame[i].token = flight->tail + (scratch->frame_chain[i] - run->from);
 }
 
 static void run_send(struct pair *pair, struct run *run)

@@ -40,22 +40,17 @@ void tx_flight_add(struct tx_flight *flight, uint32_t ring_token)
     flight->done[slot] = 0;
 }
 
-/* Frees the front of the line; with IN_ORDER this is when the driver gets to see it. */
+/* Frees the front of the line: this is when the driver gets to see it. */
 static void line_advance(struct tx_flight *flight, struct virtqueue *queue)
 {
     while (flight->head != flight->tail && flight->done[slot_of(flight, flight->head)]) {
-        if (flight->in_order)
-            virtqueue_push(queue, flight->token[slot_of(flight, flight->head)], 0);
+        virtqueue_push(queue, flight->token[slot_of(flight, flight->head)], 0);
         flight->head++;
     }
 }
 
 void tx_flight_add_done(struct tx_flight *flight, struct virtqueue *queue, uint32_t ring_token)
 {
-    if (!flight->in_order) {
-        virtqueue_push(queue, ring_token, 0);
-        return;
-    }
     tx_flight_add(flight, ring_token);
     flight->done[slot_of(flight, flight->tail - 1)] = 1;
     line_advance(flight, queue);
@@ -68,7 +63,5 @@ void tx_flight_complete(struct tx_flight *flight, struct virtqueue *queue, uint3
     if (place - flight->head >= flight->tail - flight->head || flight->done[slot])
         return;
     flight->done[slot] = 1;
-    if (!flight->in_order)
-        virtqueue_push(queue, flight->token[slot], 0);
     line_advance(flight, queue);
 }

@@ -83,12 +83,20 @@ static inline uint16_t slot_flags(const struct virtqueue *queue, uint16_t slot)
     return (uint16_t)(le64_get(le64_load_acquire(&queue->packed.ring[slot].rest)) >> 48);
 }
 
-/* A ring that went round once has slots marked used by the lap before; one without any has not. */
-static int never_used(const struct virtqueue *queue)
+/* Slots that were filled for the first lap, then slots that never were. A ring that went on has
+ * some marked used by the lap before, or, where a list of that lap covers all the rest of it, slots
+ * used in the second lap (all flags clear again) in front of that list's. */
+static int is_fresh(const struct virtqueue *queue)
 {
+    int filled = 1;
+
     for (unsigned i = 0; i < queue->size; i++) {
-        if (slot_flags(queue, (uint16_t)i) & PACKED_DESC_USED)
+        uint16_t flags = slot_flags(queue, (uint16_t)i);
+        int available = (flags & PACKED_DESC_AVAIL) != 0;
+
+        if (flags & PACKED_DESC_USED || available > filled)
             return 0;
+        filled = available;
     }
     return 1;
 }
@@ -100,7 +108,7 @@ int packed_start(struct virtqueue *queue, uint32_t base)
 
     /* Bases that front-ends really send: DPDK leaves the upper half 0 and means "as the lower",
      * User Mode Linux sends 0 for a fresh ring, whose wrap counters start at 1. */
-    if (queue->features & VIRTQUEUE_FROM_ZERO || (avail == 0 && never_used(queue)))
+    if (queue->features & VIRTQUEUE_FROM_ZERO || (avail == 0 && is_fresh(queue)))
         avail = PACKED_BASE_FRESH;
     if (queue->features & VIRTQUEUE_FROM_ZERO || used == 0)
         used = avail;
@@ -112,6 +120,9 @@ int packed_start(struct virtqueue *queue, uint32_t base)
     queue->seen_wrap = queue->avail_wrap;
     if (queue->next_avail >= queue->size || queue->next_used >= queue->size)
         return -EINVAL;
+    /* Beside these flags the place means nothing to the driver: it is the mark of packed_is_anew.
+     */
+    le16_store_relaxed(&queue->packed.device->off_wrap, le16_make(PACKED_BASE_WRAP));
     le16_store_relaxed(&queue->packed.device->flags, le16_make(PACKED_EVENT_ENABLE));
     return 0;
 }
@@ -414,4 +425,37 @@ int packed_arm(struct virtqueue *queue)
 void packed_disarm(struct virtqueue *queue)
 {
     le16_store_relaxed(&queue->packed.device->flags, le16_make(PACKED_EVENT_DISABLE));
+}
+
+/* ---- what was cut off -------------------------------------------------------------------- */
+
+/* A ring all of whose slots were filled and none used looks like one whose slots were used by one
+ * entry, from the lap before. But a device leaves something in its event area, always, and the
+ * driver clears that with the ring. */
+int packed_is_anew(const struct virtqueue *queue)
+{
+    const struct packed_event *event = queue->packed.device;
+
+    return le16_get(le16_load_relaxed(&event->off_wrap)) == 0 &&
+           le16_get(le16_load_relaxed(&event->flags)) == 0 && is_fresh(queue);
+}
+
+int packed_is_available(const struct virtqueue *queue, struct packed_place at)
+{
+    return is_available(slot_flags(queue, at.slot), at.wrap);
+}
+
+uint64_t packed_slot_save(const struct virtqueue *queue, uint16_t slot)
+{
+    return queue->packed.ring[slot].rest.raw;
+}
+
+void packed_slot_restore(struct virtqueue *queue, uint16_t slot, uint64_t saved)
+{
+    le64_store_release(&queue->packed.ring[slot].rest, (le64){saved});
+}
+
+void packed_use(struct virtqueue *queue, struct packed_place at, uint16_t id, uint32_t len)
+{
+    le64_store_release(&queue->packed.ring[at.slot].rest, le64_make(used_make(id, len, at.wrap)));
 }

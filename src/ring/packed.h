@@ -36,6 +36,12 @@ static inline uint16_t packed_token_slots(uint32_t token)
     return (uint16_t)(token >> PACKED_TOKEN_SLOTS_SHIFT);
 }
 
+/* A slot and the wrap counter of the lap that it is in. */
+struct packed_place {
+    uint16_t slot;
+    uint8_t wrap;
+};
+
 /* Finds and checks the three parts in guest memory; -EINVAL and a sentence otherwise. */
 int packed_map(struct virtqueue *queue, const struct guest_memory *memory, struct error *err);
 /* Takes both positions from the base. -EINVAL: a position is not in the ring. */
@@ -54,3 +60,15 @@ uint32_t packed_publish(struct virtqueue *queue);
 int packed_interrupt_wanted(const struct virtqueue *queue, uint32_t entries);
 int packed_arm(struct virtqueue *queue);
 void packed_disarm(struct virtqueue *queue);
+
+/* ---- for inflight.c, before the queue runs ----------------------------------------------- */
+
+/* Its driver made it anew, and no device has started on it since. */
+int packed_is_anew(const struct virtqueue *queue);
+/* The driver has made it available in this lap, and the device has not used it. */
+int packed_is_available(const struct virtqueue *queue, struct packed_place at);
+/* What a slot holds beside its address, in one word; and back into it, its flags last. */
+uint64_t packed_slot_save(const struct virtqueue *queue, uint16_t slot);
+void packed_slot_restore(struct virtqueue *queue, uint16_t slot, uint64_t saved);
+/* Writes a used entry, its flags last, with release. */
+void packed_use(struct virtqueue *queue, struct packed_place at, uint16_t id, uint32_t len);

@@ -105,10 +105,13 @@ static void event_area_mark(struct virtqueue *queue)
 
 void ring_log_started(struct virtqueue *queue)
 {
-    if (is_packed(queue))
-        event_area_mark(queue);
-    else
+    if (!is_packed(queue)) {
         used_flags_mark(queue);
+        return;
+    }
+    event_area_mark(queue);
+    for (uint32_t slot = 0; queue->record != NULL && slot < queue->size; slot++)
+        slot_mark(queue, slot); /* those that inflight.c completed late may be any */
 }
 
 /* Elements of the split format are noted when they are published. */

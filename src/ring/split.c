@@ -42,7 +42,10 @@ int split_map(struct virtqueue *queue, const struct guest_memory *memory, struct
     return queue->split.used == NULL ? -EINVAL : 0;
 }
 
-/* virtio 1.4, 2.7.8: with EVENT_IDX the flags word stays 0. */
+/* The index in the used ring is where it stands: buffers are completed in order, so those behind it
+ * are all that is not done. Bases of front-ends may be older (DPDK virtio-user connects again with
+ * 0) or skip what was queued (Cloud Hypervisor, VU-RC-07).
+ * virtio 1.4, 2.7.8: with EVENT_IDX the flags word stays 0. */
 int split_start(struct virtqueue *queue, uint32_t base)
 {
     uint16_t used_idx = word16_get(le16_load_relaxed(&queue->split.used->idx), queue->order);
@@ -51,7 +54,9 @@ int split_start(struct virtqueue *queue, uint32_t base)
         return -EINVAL;
     if (queue->features & VIRTQUEUE_FROM_ZERO)
         base = used_idx = 0;
-    queue->next_avail = (uint16_t)base;
+    if (base != used_idx)
+        counter_add(&queue->taken_up, 1);
+    queue->next_avail = used_idx;
     queue->seen_avail = queue->next_avail;
     queue->next_used = used_idx;
     queue->used_shown = used_idx;

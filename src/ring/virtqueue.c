@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "ring/chain.h"
+#include "ring/inflight.h"
 #include "ring/packed.h"
 #include "ring/ring_log.h"
 #include "ring/split.h"
@@ -125,6 +126,34 @@ int virtqueue_check(const struct virtqueue_config *config, const struct guest_me
     return result == 0 ? ring_map(&queue, memory, err) : result;
 }
 
+/* Takes its position: a split ring says itself where it stands, a packed one by its record. */
+static int ring_start(struct virtqueue *queue, const struct virtqueue_config *config)
+{
+    uint32_t base = config->base;
+    int taken_up = config->record != NULL && inflight_take_up(queue, config->record, &base);
+    int result = is_packed(queue) ? packed_start(queue, base) : split_start(queue, base);
+
+    if (result < 0)
+        return result;
+    if (config->record != NULL && !taken_up)
+        inflight_open(queue, config->record);
+    if (is_packed(queue))
+        queue->record = config->record;
+    if (taken_up && base != config->base)
+        counter_add(&queue->taken_up, 1);
+    return 0;
+}
+
+static void counters_keep(struct virtqueue *next, const struct virtqueue *before)
+{
+    next->interrupts = before->interrupts;
+    next->interrupts_suppressed = before->interrupts_suppressed;
+    next->kicks = before->kicks;
+    next->taken_up = before->taken_up;
+    next->completed_late = before->completed_late;
+    next->records_refused = before->records_refused;
+}
+
 int virtqueue_start(struct virtqueue *queue, const struct virtqueue_config *config,
                     const struct guest_memory *memory, struct error *err)
 {
@@ -143,15 +172,12 @@ int virtqueue_start(struct virtqueue *queue, const struct virtqueue_config *conf
         result = ring_map(&next, memory, err);
     if (result < 0)
         return result;
-    result =
-        is_packed(&next) ? packed_start(&next, config->base) : split_start(&next, config->base);
+    counters_keep(&next, queue);
+    result = ring_start(&next, config);
     if (result < 0)
         return error_set(err, -result, "base 0x%x is not a position in a ring of %u", config->base,
                          config->size);
     next.running = 1;
-    next.interrupts = queue->interrupts;
-    next.interrupts_suppressed = queue->interrupts_suppressed;
-    next.kicks = queue->kicks;
     *queue = next;
     if (ring_log_on(queue))
         ring_log_started(queue);
@@ -165,7 +191,7 @@ uint32_t virtqueue_settle(struct virtqueue *queue)
     return is_packed(queue) ? packed_base(queue) : queue->next_avail;
 }
 
-/* Buffers still in flight were never completed: whoever starts again does not get them back. */
+/* Buffers still in flight come again at the next start. */
 uint32_t virtqueue_stop(struct virtqueue *queue)
 {
     uint32_t base = virtqueue_settle(queue);
@@ -173,6 +199,7 @@ uint32_t virtqueue_stop(struct virtqueue *queue)
     queue->running = 0;
     queue->memory = NULL;
     queue->log = NULL;
+    queue->record = NULL;
     return base;
 }
 
@@ -242,10 +269,8 @@ static __attribute__((noinline)) void push_noted(struct virtqueue *queue, uint32
     ring_log_pushed(queue, token);
 }
 
-void virtqueue_push(struct virtqueue *queue, uint32_t token, uint32_t len)
+static inline void push(struct virtqueue *queue, uint32_t token, uint32_t len)
 {
-    if (queue->fault == QUEUE_FAULT_MEMORY)
-        return;
     queue->pushed++;
     if (ring_log_on(queue))
         push_noted(queue, token, len);
@@ -255,12 +280,32 @@ void virtqueue_push(struct virtqueue *queue, uint32_t token, uint32_t len)
         split_push(queue, token, len);
 }
 
+void virtqueue_push(struct virtqueue *queue, uint32_t token, uint32_t len)
+{
+    if (queue->fault == QUEUE_FAULT_MEMORY)
+        return;
+    if (__builtin_expect(queue->record != NULL, 0))
+        inflight_pushed(queue, token, len);
+    push(queue, token, len);
+}
+
+void virtqueue_push_part(struct virtqueue *queue, uint32_t token, uint32_t len)
+{
+    if (queue->fault == QUEUE_FAULT_MEMORY)
+        return;
+    if (__builtin_expect(queue->record != NULL, 0))
+        inflight_pushed_part(queue, token, len);
+    push(queue, token, len);
+}
+
 void virtqueue_push_each(struct virtqueue *queue, const struct chain *chains, const uint32_t *lens,
                          unsigned count)
 {
     if (queue->fault == QUEUE_FAULT_MEMORY || count == 0)
         return;
     queue->pushed += count;
+    if (__builtin_expect(queue->record != NULL, 0))
+        inflight_pushed_each(queue, chains, lens, count);
     if (is_packed(queue))
         packed_push_each(queue, chains, lens, count);
     else
@@ -303,6 +348,8 @@ void virtqueue_flush(struct virtqueue *queue)
     shown = is_packed(queue) ? packed_publish(queue) : split_publish(queue);
     if (shown == 0)
         return;
+    if (__builtin_expect(queue->record != NULL, 0))
+        inflight_published(queue);
     if (ring_log_on(queue))
         ring_log_published(queue, shown);
     queue->undecided += shown;

@@ -118,8 +118,9 @@ struct virtqueue_log {
 
 struct virtqueue_config {
     uint16_t size; /* 1 … 32768, a power of two for split */
-    uint32_t
-        base; /* where to go on, as virtqueue_stop returned it; 0 or vhost-user's for a new ring */
+    /* Where to go on, as virtqueue_stop returned it; 0 or vhost-user's for a new ring. What the
+     * ring or its record say about that counts more (virtqueue_start). */
+    uint32_t base;
     uint32_t features; /* VIRTQUEUE_… */
     enum byte_order order;
     uint64_t desc_gpa;   /* descriptor table or ring */
@@ -127,6 +128,21 @@ struct virtqueue_config {
     uint64_t device_gpa; /* used ring, or device event area */
     struct virtqueue_notifier notifier;
     struct virtqueue_log log;
+    /* Borrowed while the queue runs: where its place is recorded (inflight.h). NULL: nowhere. */
+    struct inflight_region *record;
+};
+
+/* Where a packed ring stands: the first used entry that the driver can't see yet, and the one
+ * behind the last that was pushed. One word, so that one store moves both. */
+union inflight_place {
+    struct {
+        uint16_t used_idx;
+        uint16_t old_used_idx;
+        uint8_t used_wrap;
+        uint8_t old_used_wrap;
+        uint16_t begun; /* slots behind used_idx, of parts whose whole is not pushed yet */
+    };
+    uint64_t word;
 };
 
 struct ring_desc;
@@ -150,6 +166,7 @@ struct virtqueue {
     };
     const struct guest_memory *memory; /* borrowed */
     struct dirty_log *log;             /* borrowed, config.log's; written while paused */
+    struct inflight_region *record;    /* borrowed; packed rings only */
     uint32_t chain_max;                /* descriptors */
     uint16_t size;
     uint16_t features;
@@ -175,6 +192,7 @@ struct virtqueue {
     uint32_t hold_buffers;  /* see virtqueue_hold */
     uint8_t armed;          /* the driver was asked to kick */
     uint8_t fresh;          /* nothing was published since start: the first flush always notifies */
+    union inflight_place place;      /* as recorded */
     struct memory_cache cache;       /* data buffers */
     struct memory_cache table_cache; /* indirect tables */
     struct memory_cache log_cache;   /* the way back, for the log */
@@ -184,12 +202,17 @@ struct virtqueue {
     counter interrupts;            /* sent */
     counter interrupts_suppressed; /* batches for which the driver wanted none */
     counter kicks;                 /* wake-ups by the driver; written by the worker */
+    counter taken_up;              /* starts elsewhere than told: where the ring had been cut off */
+    counter completed_late;        /* of these, starts that showed used entries first */
+    counter records_refused;       /* starts with a record that could not be true */
 };
 
 /* Could a queue start like this? Its memory is not looked at. */
 int virtqueue_check(const struct virtqueue_config *config, const struct guest_memory *memory,
                     struct error *err);
-/* Checks everything, then starts. On failure the queue stays stopped. */
+/* Checks everything, then starts: at the base, unless the ring was cut off elsewhere. All that was
+ * not completed comes again, whoever had it, as completions never overtake each other. On failure
+ * the queue stays stopped. */
 int virtqueue_start(struct virtqueue *queue, const struct virtqueue_config *config,
                     const struct guest_memory *memory, struct error *err);
 /* Publishes what was pushed and forgets the rings. Returns the base to start from again, in
@@ -216,7 +239,10 @@ unsigned virtqueue_pop(struct virtqueue *queue, struct chain_batch *batch, unsig
 void virtqueue_unpop(struct virtqueue *queue, const struct chain_batch *batch, unsigned keep);
 /* Completes a buffer of which len bytes were written. Not visible before the flush. */
 void virtqueue_push(struct virtqueue *queue, uint32_t token, uint32_t len);
-/* The same for count chains, in order; lens is NULL where nothing was written. */
+/* The same, if it is worth nothing without the push that follows: a device that is cut off in
+ * between gets both back. */
+void virtqueue_push_part(struct virtqueue *queue, uint32_t token, uint32_t len);
+/* Completes count chains, each whole, in order; lens is NULL where nothing was written. */
 void virtqueue_push_each(struct virtqueue *queue, const struct chain *chains, const uint32_t *lens,
                          unsigned count);
 /* Shows everything pushed, with one store, and fires the notifier if the driver asked for that, or

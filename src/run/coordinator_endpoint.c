@@ -71,7 +71,6 @@ NEEDS_DATA static int queue_adopt(struct coordinator *coordinator, struct worker
         return error_set(err, -result, "queue pair %u: its endpoint can't be waited for: %s",
                          pair->index, strerror(-result));
     }
-    pair->flight.in_order = pair->rules.in_order;
     pair->ops = ops;
     pair->rx_ready = 1;
     return 0;

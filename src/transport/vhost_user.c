@@ -47,6 +47,8 @@ static void session_end(struct vhost_user *vhost_user)
     /* To a front-end a closed socket means that nobody looks at its memory any more. */
     vhost_user_rings_reset(vhost_user);
     vhost_user_rings_init(vhost_user);
+    vhost_user_inflight_drop(vhost_user);
+    vhost_user_rings_file_let_go(vhost_user);
     vhost_user_memory_drop(vhost_user);
     vhost_user_log_drop(vhost_user);
     vhost_user_connection_close(&vhost_user->peer);
@@ -306,6 +308,7 @@ int vhost_user_open(const struct vhost_user_settings *settings, struct vhost_use
     vhost_user->backend_fd = -1;
     vhost_user->log_fd = -1;
     vhost_user->transfer.source.fd = -1;
+    vhost_user->rings_file.fd = -1;
     vhost_user->ring_count = rings_named(settings->coordinator);
     vhost_user->ring = calloc(vhost_user->ring_count, sizeof(*vhost_user->ring));
     vhost_user->path = strdup(settings->path);
@@ -321,6 +324,8 @@ int vhost_user_open(const struct vhost_user_settings *settings, struct vhost_use
         result = begin(vhost_user, settings, err);
     if (result < 0)
         goto fail;
+    if (vhost_user->rings_file.fd < 0) /* else the process before has given it */
+        vhost_user_rings_file_open(vhost_user);
     coordinator_listen(vhost_user->coordinator,
                        &(struct coordinator_listener){.config_changed = config_changed,
                                                       .queue_broken = queue_broken,
@@ -344,6 +349,7 @@ void vhost_user_close(struct vhost_user *vhost_user)
     loop_timer_stop(vhost_user->loop, &vhost_user->again);
     if (vhost_user->owns_path && !vhost_user->given)
         unlink(vhost_user->path);
+    vhost_user_rings_file_close(vhost_user);
     vhost_user_connection_close(&vhost_user->peer); /* of a session that could not be taken over */
     fd_close(&vhost_user->listener.fd);
     fd_close(&vhost_user->backend_fd);
@@ -368,6 +374,7 @@ void vhost_user_inspect(struct vhost_user *vhost_user, struct inspect *visitor)
         inspect_text(visitor, "last_refusal", "%s", vhost_user->last_error);
     inspect_hex(visitor, "features", vhost_user->features);
     inspect_hex(visitor, "protocol_features", vhost_user->protocol_features);
+    vhost_user_inflight_inspect(vhost_user, visitor);
     vhost_user_memory_inspect(vhost_user, visitor);
     vhost_user_log_inspect(vhost_user, visitor);
     vhost_user_announce_inspect(vhost_user, visitor);

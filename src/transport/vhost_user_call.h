@@ -13,6 +13,7 @@ struct vhost_user_call {
     union vhost_user_payload *payload; /* borrowed: of the request, and of the reply */
     uint32_t size;                     /* of the request's payload */
     uint32_t reply_size;
+    int reply_fd;      /* owned: goes with the reply; -1: none */
     struct error *err; /* borrowed */
 };
 
@@ -73,3 +74,8 @@ int vhost_user_send_rarp(struct vhost_user_call *call);
 
 int vhost_user_set_device_state_fd(struct vhost_user_call *call);
 int vhost_user_check_device_state(struct vhost_user_call *call);
+
+/* ---- vhost_user_inflight.c -------------------------------------------------------------- */
+
+int vhost_user_get_inflight_fd(struct vhost_user_call *call);
+int vhost_user_set_inflight_fd(struct vhost_user_call *call);

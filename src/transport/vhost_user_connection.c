@@ -125,7 +125,8 @@ int vhost_user_connection_receive(struct vhost_user_connection *connection)
     return 1;
 }
 
-int vhost_user_connection_reply(struct vhost_user_connection *connection, uint32_t len)
+int vhost_user_connection_reply_with(struct vhost_user_connection *connection, uint32_t len,
+                                     int *fd)
 {
     struct vhost_user_header header = {.request = connection->message.header.request,
                                        .flags = VHOST_USER_VERSION | VHOST_USER_REPLY,
@@ -134,10 +135,30 @@ int vhost_user_connection_reply(struct vhost_user_connection *connection, uint32
         {.iov_base = &header, .iov_len = sizeof(header)},
         {.iov_base = connection->message.payload.bytes, .iov_len = len},
     };
+    union {
+        char bytes[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr header;
+    } control = {.header = {.cmsg_len = CMSG_LEN(sizeof(int)),
+                            .cmsg_level = SOL_SOCKET,
+                            .cmsg_type = SCM_RIGHTS}};
     struct msghdr msg = {.msg_iov = iov, .msg_iovlen = 2};
-    ssize_t sent = sendmsg(connection->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+    ssize_t sent;
 
+    if (*fd >= 0) {
+        memcpy(CMSG_DATA(&control.header), fd, sizeof(*fd));
+        msg.msg_control = control.bytes;
+        msg.msg_controllen = sizeof(control.bytes);
+    }
+    sent = sendmsg(connection->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+    fd_close(fd);
     if (sent < 0)
         return -errno;
     return (size_t)sent == sizeof(header) + len ? 0 : -EAGAIN;
+}
+
+int vhost_user_connection_reply(struct vhost_user_connection *connection, uint32_t len)
+{
+    int none = -1;
+
+    return vhost_user_connection_reply_with(connection, len, &none);
 }

@@ -33,3 +33,6 @@ int vhost_user_connection_check(const struct vhost_user_connection *connection);
 void vhost_user_connection_done(struct vhost_user_connection *connection);
 /* Answers the message with len bytes of its own payload field. -EAGAIN: the peer does not read. */
 int vhost_user_connection_reply(struct vhost_user_connection *connection, uint32_t len);
+/* The same with an fd, which is closed here and leaves -1; -1: without. */
+int vhost_user_connection_reply_with(struct vhost_user_connection *connection, uint32_t len,
+                                     int *fd);

@@ -11,9 +11,9 @@ static const uint64_t protocol_features_offered =
     VHOST_USER_PROTOCOL_MQ | VHOST_USER_PROTOCOL_LOG_SHMFD | VHOST_USER_PROTOCOL_RARP |
     VHOST_USER_PROTOCOL_REPLY_ACK | VHOST_USER_PROTOCOL_MTU | VHOST_USER_PROTOCOL_BACKEND_REQ |
     VHOST_USER_PROTOCOL_CROSS_ENDIAN | VHOST_USER_PROTOCOL_CONFIG |
-    VHOST_USER_PROTOCOL_BACKEND_SEND_FD | VHOST_USER_PROTOCOL_RESET_DEVICE |
-    VHOST_USER_PROTOCOL_CONFIGURE_MEM_SLOTS | VHOST_USER_PROTOCOL_STATUS |
-    VHOST_USER_PROTOCOL_DEVICE_STATE;
+    VHOST_USER_PROTOCOL_BACKEND_SEND_FD | VHOST_USER_PROTOCOL_INFLIGHT_SHMFD |
+    VHOST_USER_PROTOCOL_RESET_DEVICE | VHOST_USER_PROTOCOL_CONFIGURE_MEM_SLOTS |
+    VHOST_USER_PROTOCOL_STATUS | VHOST_USER_PROTOCOL_DEVICE_STATE;
 
 /* ---- features, status, config ----------------------------------------------------------- */
 
@@ -83,6 +83,7 @@ static void begin_anew(struct vhost_user *vhost_user)
         struct vhost_user_ring *ring = &vhost_user->ring[i];
 
         vhost_user_ring_stop(ring);
+        vhost_user_inflight_forget(ring);
         ring->has_kick = ring->has_addr = 0; /* those of the driver that has left */
     }
     vhost_user_state_forget(vhost_user);
@@ -167,6 +168,7 @@ int vhost_user_reset_owner(struct vhost_user_call *call)
 int vhost_user_reset_device(struct vhost_user_call *call)
 {
     vhost_user_state_leave(call->vhost_user);
+    vhost_user_inflight_forget_all(call->vhost_user);
     vhost_user_rings_reset(call->vhost_user);
     call->vhost_user->features = 0;
     call->vhost_user->features_refused = 0;

@@ -138,6 +138,31 @@ static void arrival_write(const struct vhost_user *vhost_user, struct records_wr
     records_close(writer);
 }
 
+/* Where rings are recorded: whoever goes on without it leaves records behind that are no longer
+ * true.
+ */
+static void inflight_write(const struct vhost_user *vhost_user, struct records_writer *writer,
+                           struct fd_list *fds)
+{
+    const struct vhost_user_area *area = &vhost_user->area;
+    const struct vhost_user_rings_file *file = &vhost_user->rings_file;
+    struct memory_part part = {.fd = -1};
+
+    if (area->mapping != NULL)
+        part = memory_mapping_part(area->mapping, area->first);
+    records_open(writer, SAVED_INFLIGHT,
+                 area->mapping != NULL || file->area.mapping != NULL ? RECORD_MANDATORY
+                                                                     : RECORD_OPTIONAL);
+    records_put_u64(writer, part.offset);
+    records_put_u64(writer, area->len);
+    records_put_u16(writer, area->queues);
+    records_put_u16(writer, area->queue_size);
+    records_put_u16(writer, fd_list_add(fds, part.fd));
+    records_put_u8(writer, file->holds);
+    records_put_u16(writer, fd_list_add(fds, file->fd));
+    records_close(writer);
+}
+
 static int is_moving(const struct vhost_user *vhost_user)
 {
     int running = 0;
@@ -162,6 +187,7 @@ int vhost_user_give(struct vhost_user *vhost_user, struct records_writer *writer
     memory_write(vhost_user->memory, writer, fds);
     log_write(vhost_user, writer, fds);
     arrival_write(vhost_user, writer);
+    inflight_write(vhost_user, writer, fds);
     records_open(writer, SAVED_RINGS, RECORD_MANDATORY);
     records_put_u16(writer, (uint16_t)vhost_user->ring_count);
     for (unsigned i = 0; i < vhost_user->ring_count; i++)
@@ -337,6 +363,33 @@ static int log_read(struct vhost_user *vhost_user, const struct taking *taking)
     return result;
 }
 
+/* Older builds write none. */
+static int inflight_read(struct vhost_user *vhost_user, const struct taking *taking)
+{
+    struct vhost_user_area *area = &vhost_user->area;
+    struct memory_part part;
+    struct record_reader reader;
+    int result = 0;
+
+    if (!records_find(taking->records, SAVED_INFLIGHT, &reader))
+        return 0;
+    part.offset = record_take_u64(&reader);
+    area->len = part.size = record_take_u64(&reader);
+    area->queues = record_take_u16(&reader);
+    area->queue_size = record_take_u16(&reader);
+    if (fd_take_place(taking, &reader, &part.fd) < 0)
+        return saved_refuse(SAVED_INFLIGHT, "malformed", taking->err);
+    vhost_user->rings_file.holds = record_take_u8(&reader);
+    if (fd_take_place(taking, &reader, &vhost_user->rings_file.fd) < 0 || !record_is_done(&reader))
+        result = saved_refuse(SAVED_INFLIGHT, "malformed", taking->err);
+    if (result == 0 && part.fd >= 0)
+        result = memory_part_check(&part, taking->err);
+    if (result == 0 && part.fd >= 0)
+        result = memory_mapping_create(&part, &area->mapping, &area->first);
+    fd_close(&part.fd);
+    return result;
+}
+
 /* Starts what ran; workers stand still, so nothing moves yet. */
 static int ring_read(struct vhost_user_ring *ring, const struct taking *taking,
                      struct record_reader *reader)
@@ -414,6 +467,8 @@ int vhost_user_take_session(struct vhost_user *vhost_user, const struct records 
 
     vhost_user->given = 1;
     result = session_read(vhost_user, &taking);
+    if (result == 0)
+        result = inflight_read(vhost_user, &taking);
     if (result < 0 || vhost_user->connection.fd < 0)
         return result;
     result = message_read(&vhost_user->peer, &taking);

@@ -94,6 +94,10 @@ static const struct request {
     [VHOST_USER_GET_CONFIG] = {"GET_CONFIG", 0, 0, ANSWER_OWN, vhost_user_get_config},
     [VHOST_USER_SET_CONFIG] = {"SET_CONFIG", VHOST_USER_CONFIG_HEADER, 0, ANSWER_ACK,
                                vhost_user_set_config},
+    [VHOST_USER_GET_INFLIGHT_FD] = {"GET_INFLIGHT_FD", 20, 0, ANSWER_OWN,
+                                    vhost_user_get_inflight_fd},
+    [VHOST_USER_SET_INFLIGHT_FD] = {"SET_INFLIGHT_FD", 20, 1, ANSWER_ACK,
+                                    vhost_user_set_inflight_fd},
     [VHOST_USER_RESET_DEVICE] = {"RESET_DEVICE", 0, 0, ANSWER_ACK, vhost_user_reset_device},
     [VHOST_USER_GET_MAX_MEM_SLOTS] = {"GET_MAX_MEM_SLOTS", 0, 0, ANSWER_OWN,
                                       vhost_user_get_max_mem_slots},
@@ -151,6 +155,7 @@ int vhost_user_handle(struct vhost_user *vhost_user)
                                    .payload = &message->payload,
                                    .size = message->header.size,
                                    .reply_size = NO_REPLY,
+                                   .reply_fd = -1,
                                    .err = &err};
     int result = dispatch(message, &call);
     int wants_ack;
@@ -164,7 +169,7 @@ int vhost_user_handle(struct vhost_user *vhost_user)
     if (result == -EPROTO)
         return result;
     if (result == 0 && request->answer != ANSWER_ACK)
-        return vhost_user_connection_reply(&vhost_user->peer, call.reply_size);
+        return vhost_user_connection_reply_with(&vhost_user->peer, call.reply_size, &call.reply_fd);
     if (!wants_ack && (request == NULL || request->answer != ANSWER_VERDICT))
         return request == NULL ? 0 : result; /* VU-HDR-06: the unknown is skipped */
     message->payload.u64 = result < 0 ? REFUSED : 0;

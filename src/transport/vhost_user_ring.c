@@ -76,6 +76,8 @@ int vhost_user_ring_try_start(struct vhost_user_ring *ring, struct error *err)
     if (result == 0)
         result = ring_address(ring, "used ring", ring->addr.used, &config.device_gpa, err);
     if (result == 0)
+        config.record = vhost_user_inflight_region(ring, &config);
+    if (result == 0)
         result = coordinator_start_queue(vhost_user->coordinator, ring->index, &config,
                                          ring->kick_fd, err);
     if (result < 0)
@@ -85,6 +87,7 @@ int vhost_user_ring_try_start(struct vhost_user_ring *ring, struct error *err)
     vhost_user_announce_ring(ring);
     if (!(vhost_user->features & VHOST_USER_F_PROTOCOL_FEATURES))
         vhost_user_ring_enable(ring, 1);
+    fd_signal(ring->call_fd); /* a daemon that was killed may have shown buffers and not said so */
     if (vhost_user->notice_due)
         vhost_user_tell_config(vhost_user);
     return 0;

@@ -23,6 +23,7 @@ static int ring_to_change(struct vhost_user_call *call, uint32_t index,
         return vhost_user_refuse_live(call, ring);
     if (vhost_user_ring_running(ring)) {
         vhost_user_ring_stop(ring);
+        vhost_user_inflight_forget(ring);
         ring->has_kick = 0; /* starts again with the kick that comes after the changes */
     }
     *ret_ring = ring;
@@ -130,6 +131,7 @@ int vhost_user_get_vring_base(struct vhost_user_call *call)
     if (ring == NULL)
         return -EINVAL;
     vhost_user_ring_stop(ring);
+    vhost_user_inflight_forget(ring);
     /* Kick and call come anew with the next start; until then the ring can't start by itself. */
     fd_close(&ring->kick_fd);
     fd_close(&ring->call_fd);

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "transport/vhost_user.h"
 #include "transport/vhost_user_connection.h"
+#include "transport/vhost_user_inflight.h"
 
 /* A ring as the front-end set it up. Stopped, started and enabled are independent: it starts when
  * it has a kick, a size and addresses inside guest memory, and stops on GET_VRING_BASE. */
@@ -80,6 +81,9 @@ struct vhost_user {
     struct nic *left_nic;   /* owned: the device model as a reset found it, until a ring starts */
     struct nic *loaded_nic; /* owned: as it arrived, until the session or its driver ends */
     int log_fd;             /* owned; the log borrows it: signalled when it was written to */
+    struct vhost_user_area area; /* as the front-end gave it, for this session */
+
+    struct vhost_user_rings_file rings_file;
 
     /* For inspect. */
     uint64_t sessions, messages, refused;

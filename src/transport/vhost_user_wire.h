@@ -30,6 +30,8 @@ enum vhost_user_request {
     VHOST_USER_SET_VRING_ENDIAN = 23,
     VHOST_USER_GET_CONFIG = 24,
     VHOST_USER_SET_CONFIG = 25,
+    VHOST_USER_GET_INFLIGHT_FD = 31,
+    VHOST_USER_SET_INFLIGHT_FD = 32,
     VHOST_USER_RESET_DEVICE = 34,
     VHOST_USER_GET_MAX_MEM_SLOTS = 36,
     VHOST_USER_ADD_MEM_REG = 37,
@@ -68,6 +70,7 @@ enum vhost_user_protocol_feature {
     VHOST_USER_PROTOCOL_CROSS_ENDIAN = 1u << 6,
     VHOST_USER_PROTOCOL_CONFIG = 1u << 9,
     VHOST_USER_PROTOCOL_BACKEND_SEND_FD = 1u << 10,
+    VHOST_USER_PROTOCOL_INFLIGHT_SHMFD = 1u << 12,
     VHOST_USER_PROTOCOL_RESET_DEVICE = 1u << 13,
     VHOST_USER_PROTOCOL_CONFIGURE_MEM_SLOTS = 1u << 15,
     VHOST_USER_PROTOCOL_STATUS = 1u << 16,
@@ -148,6 +151,14 @@ enum {
     VHOST_USER_CONFIG_HEADER = 12
 };
 
+struct vhost_user_inflight {
+    uint64_t mmap_size;
+    uint64_t mmap_offset;
+    uint16_t num_queues;
+    uint16_t queue_size;
+    uint32_t padding; /* not sent by every front-end */
+};
+
 union vhost_user_payload {
     uint64_t u64;
     struct vhost_user_vring_state state;
@@ -157,5 +168,6 @@ union vhost_user_payload {
     struct vhost_user_log log;
     struct vhost_user_device_state device_state;
     struct vhost_user_config config;
+    struct vhost_user_inflight inflight;
     uint8_t bytes[VHOST_USER_PAYLOAD_MAX];
 };

@@ -142,14 +142,13 @@ static struct virtqueue *queue_of(struct pair_bed *bed, enum bed_queue queue)
     return queue == BED_RX ? &bed->pair.rx : &bed->pair.tx;
 }
 
-/* Chains taken that the driver does not have back: what the endpoint holds and, in order, what
- * stands behind it. */
+/* Chains taken that the driver does not have back: what the endpoint holds, and what stands behind
+ * it. */
 static uint32_t tx_waiting(const struct pair_bed *bed)
 {
     const struct tx_flight *flight = &bed->pair.flight;
 
-    return flight->in_order && flight->capacity != 0 ? flight->tail - flight->head
-                                                     : bed->endpoint.held_count;
+    return flight->capacity != 0 ? flight->tail - flight->head : bed->endpoint.held_count;
 }
 
 static uint64_t tx_completed(const struct pair_bed *bed)
@@ -212,7 +211,6 @@ static void rules_set(struct pair_bed *bed, const struct bed_options *options)
         .order = options->order,
         .header_len = header_len,
         .mergeable = options->mergeable != 0,
-        .in_order = (options->features & VIRTQUEUE_BATCH_USED) != 0,
         .link_up = 1,
         .tx_offloads = options->tx_offloads,
         .tx_passed = options->tx_offloads,
@@ -241,7 +239,6 @@ void pair_bed_init(struct pair_bed *bed, const struct bed_options *options)
     rules_set(bed, options);
     if (options->completion != FUZZ_SYNCHRONOUS)
         FUZZ_CHECK(tx_flight_init(&bed->pair.flight, options->size[BED_TX]) == 0, "no memory");
-    bed->pair.flight.in_order = bed->pair.rules.in_order;
     for (enum bed_queue queue = BED_RX; queue < BED_QUEUES; queue++) {
         uint64_t at = (uint64_t)queue * BED_RING_STRIDE;
         uint32_t refused = queue == BED_RX ? VIRTQUEUE_BATCH_USED : 0;

@@ -73,6 +73,7 @@ enum vu_flags {
 #define VU_PF_CROSS_ENDIAN        (1ull << 6)
 #define VU_PF_CONFIG              (1ull << 9)
 #define VU_PF_BACKEND_SEND_FD     (1ull << 10)
+#define VU_PF_INFLIGHT            (1ull << 12)
 #define VU_PF_RESET_DEVICE        (1ull << 13)
 #define VU_PF_INBAND              (1ull << 14)
 #define VU_PF_CONFIGURE_MEM_SLOTS (1ull << 15)
@@ -116,6 +117,21 @@ struct vu_message {
     uint8_t payload[VU_PAYLOAD_MAX];
     int fd[VU_FDS_MAX]; /* sending: borrowed; receiving: owned by the caller */
     unsigned fd_count;
+};
+
+/* An area in which rings in flight are recorded, and its description on the wire. */
+struct vu_inflight {
+    uint64_t size;
+    uint64_t offset;
+    uint16_t queues;
+    uint16_t queue_size;
+    uint32_t padding;
+    int fd; /* -1: none; not on the wire */
+};
+
+enum {
+    VU_INFLIGHT_LEN = 24,
+    VU_INFLIGHT_LEN_BARE = 20,
 };
 
 struct front_end_vring {
@@ -195,5 +211,9 @@ int front_end_get_status(struct front_end *fe, uint64_t *ret_status);
 int front_end_get_config(struct front_end *fe, uint32_t offset, uint32_t len, void *ret_data);
 int front_end_set_config(struct front_end *fe, uint32_t offset, uint32_t len, const void *data);
 int front_end_set_backend_req_fd(struct front_end *fe);
+/* Asks for an area for so many rings of so many entries; the payload is 20 or 24 bytes long (len).
+ * On success the fd is the caller's. */
+int front_end_get_inflight(struct front_end *fe, struct vu_inflight *inflight, uint32_t len);
+int front_end_set_inflight(struct front_end *fe, const struct vu_inflight *inflight, uint32_t len);
 /* A round trip: what was sent before has been handled (QEMU uses GET_FEATURES the same way). */
 int front_end_sync(struct front_end *fe);

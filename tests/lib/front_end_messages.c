@@ -282,3 +282,26 @@ int front_end_sync(struct front_end *fe)
 {
     return front_end_get_features(fe);
 }
+
+int front_end_get_inflight(struct front_end *fe, struct vu_inflight *inflight, uint32_t len)
+{
+    struct vu_message message = vu_message(VU_GET_INFLIGHT_FD, inflight, len);
+    int err = front_end_ask(fe, &message);
+
+    if (err < 0)
+        return err;
+    check(message.size == len && message.fd_count == 1, "an area of %u bytes and %u fds",
+          message.size, message.fd_count);
+    memcpy(inflight, message.payload, len);
+    inflight->fd = message.fd[0];
+    return 0;
+}
+
+int front_end_set_inflight(struct front_end *fe, const struct vu_inflight *inflight, uint32_t len)
+{
+    struct vu_message message = vu_message(VU_SET_INFLIGHT_FD, inflight, len);
+
+    if (inflight->fd >= 0)
+        vu_message_add_fd(&message, inflight->fd);
+    return front_end_request(fe, &message, 0);
+}

@@ -39,9 +39,38 @@ static void number(struct front_end *fe, unsigned index, const struct driver_rin
     MUST(front_end_vring_state(fe, VU_SET_VRING_NUM, index, ring->size));
 }
 
-static void base(struct front_end *fe, unsigned index, const struct driver_ring *ring)
+static uint32_t base_of(const struct front_end_setup *setup, const struct driver_ring *ring)
 {
-    MUST(front_end_vring_state(fe, VU_SET_VRING_BASE, index, ring->ops->base(ring)));
+    int packed = (setup->features & VIRTIO_F_RING_PACKED) != 0;
+
+    switch (setup->base) {
+    case BASE_FIRST:
+        return packed ? 0x80008000 : 0;
+    case BASE_BEHIND:
+        return packed ? ring->ops->base(ring) : ((const struct driver_split *)ring)->published_idx;
+    default:
+        return ring->ops->base(ring);
+    }
+}
+
+static void base(struct front_end *fe, const struct front_end_setup *setup, unsigned index)
+{
+    MUST(front_end_vring_state(fe, VU_SET_VRING_BASE, index, base_of(setup, setup->vring[index])));
+}
+
+/* Kept from back-end to back-end. */
+static void inflight(struct front_end *fe, const struct front_end_setup *setup)
+{
+    struct vu_inflight *area = setup->inflight;
+
+    if (area == NULL || !(fe->pf & VU_PF_INFLIGHT))
+        return;
+    if (area->fd < 0) {
+        area->queues = (uint16_t)setup->vring_count;
+        area->queue_size = (uint16_t)setup->vring[0]->size;
+        MUST(front_end_get_inflight(fe, area, VU_INFLIGHT_LEN));
+    }
+    MUST(front_end_set_inflight(fe, area, VU_INFLIGHT_LEN));
 }
 
 /* A legacy driver's words, QEMU's place for it: before the addresses. */
@@ -139,9 +168,11 @@ static void start_qemu(struct front_end *fe, const struct front_end_setup *setup
         add_status(fe, STATUS_FEATURES_OK);
         if (pair == 0 || messages == MEMORY_EACH_PAIR)
             memory(fe, setup);
+        if (pair == 0)
+            inflight(fe, setup);
         for (unsigned i = 2 * pair; i < 2 * pair + 2; i++) {
             number(fe, i, setup->vring[i]);
-            base(fe, i, setup->vring[i]);
+            base(fe, setup, i);
             endian(fe, i, setup->vring[i]);
             MUST(front_end_set_ring_addr(fe, i, setup->vring[i]));
             MUST(front_end_set_vring_kick(fe, i));
@@ -185,7 +216,7 @@ void front_end_start_dpdk(struct front_end *fe, const struct front_end_setup *se
     MUST(front_end_set_mem_table(fe, setup->ram));
     for (unsigned i = 0; i < setup->vring_count; i++) {
         number(fe, i, setup->vring[i]);
-        base(fe, i, setup->vring[i]);
+        base(fe, setup, i);
         MUST(front_end_set_ring_addr(fe, i, setup->vring[i]));
         MUST(front_end_set_vring_kick(fe, i));
     }
@@ -210,11 +241,12 @@ void front_end_start_cloud_hypervisor(struct front_end *fe, const struct front_e
     check(count >= setup->vring_count, "GET_QUEUE_NUM answers %u", (unsigned)count);
     agree_features(fe, setup);
     MUST(front_end_set_mem_table(fe, setup->ram));
+    inflight(fe, setup);
     for (unsigned i = 0; i < setup->vring_count; i++)
         number(fe, i, setup->vring[i]);
     for (unsigned i = 0; i < setup->vring_count; i++) {
         MUST(front_end_set_ring_addr(fe, i, setup->vring[i]));
-        base(fe, i, setup->vring[i]);
+        base(fe, setup, i);
         MUST(front_end_set_vring_call(fe, i));
         MUST(front_end_set_vring_kick(fe, i));
     }
@@ -240,10 +272,11 @@ void front_end_start_crosvm(struct front_end *fe, const struct front_end_setup *
         check(front_end_get_config(fe, 0, sizeof(config), config) == sizeof(config), "no config");
     agree_features(fe, setup);
     MUST(front_end_set_mem_table(fe, setup->ram));
+    inflight(fe, setup);
     for (unsigned i = 0; i < setup->vring_count; i++) {
         number(fe, i, setup->vring[i]);
         MUST(front_end_set_ring_addr(fe, i, setup->vring[i]));
-        base(fe, i, setup->vring[i]);
+        base(fe, setup, i);
         MUST(front_end_set_vring_call(fe, i));
         MUST(front_end_set_vring_kick(fe, i));
         enable(fe, i);
@@ -287,7 +320,7 @@ void front_end_start_uml(struct front_end *fe, const struct front_end_setup *set
         message = vu_message_u64(VU_SET_VRING_CALL, i);
         give_pipe(fe, &message, &fe->vring[i].call_fd);
         number(fe, i, setup->vring[i]);
-        base(fe, i, setup->vring[i]);
+        base(fe, setup, i);
         MUST(front_end_set_ring_addr(fe, i, setup->vring[i]));
     }
     for (unsigned i = 0; i < setup->vring_count; i++) {
@@ -303,7 +336,7 @@ void front_end_start_uml(struct front_end *fe, const struct front_end_setup *set
 void front_end_start_ring(struct front_end *fe, unsigned index, struct driver_ring *ring)
 {
     number(fe, index, ring);
-    base(fe, index, ring);
+    MUST(front_end_vring_state(fe, VU_SET_VRING_BASE, index, ring->ops->base(ring)));
     MUST(front_end_set_ring_addr(fe, index, ring));
     MUST(front_end_set_vring_kick(fe, index));
     MUST(front_end_set_vring_call(fe, index));

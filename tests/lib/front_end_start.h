@@ -8,12 +8,23 @@
 
 #include "front_end.h"
 
+/* What SET_VRING_BASE says of a ring. */
+enum front_end_base {
+    BASE_RIGHT,  /* where the device has to go on, if it completed all that it took */
+    BASE_FIRST,  /* where the ring once began, as DPDK says of any, and QEMU of a packed one */
+    BASE_BEHIND, /* behind all that is queued, as Cloud Hypervisor says of a split one */
+};
+
 struct front_end_setup {
     struct guest_ram *ram;      /* borrowed */
     struct driver_ring **vring; /* borrowed: vring_count rings, in the order of their index */
     unsigned vring_count;
     uint64_t features; /* wanted; agreed are those that are offered too */
     uint64_t pf;       /* wanted protocol features */
+    enum front_end_base base;
+    /* Borrowed: where the rings are recorded; NULL: nowhere. Without an fd the back-end makes one,
+     * which is the owner's of this from then on. */
+    struct vu_inflight *inflight;
 };
 
 typedef void front_end_start_function(struct front_end *fe, const struct front_end_setup *setup);

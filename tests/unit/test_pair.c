@@ -165,16 +165,12 @@ static struct pair_bed *bed_start(const struct endpoint_ops *ops, uint32_t featu
     pair_init(&bed->pair, 0);
     assert_int_equal(pair_scratch_init(&bed->scratch, RING_SIZE), 0);
     assert_int_equal(virtqueue_start(&bed->pair.tx, &config, bed->memory, NULL), 0);
-    bed->pair.rules = (struct pair_rules){.header_len = HEADER_LEN,
-                                          .link_up = 1,
-                                          .in_order = (features & VIRTQUEUE_BATCH_USED) != 0,
-                                          .frame_max = 1514};
+    bed->pair.rules =
+        (struct pair_rules){.header_len = HEADER_LEN, .link_up = 1, .frame_max = 1514};
     bed->pair.ops = ops;
     bed->pair.endpoint_queue = &bed->queue.base;
-    if (ops->reap != NULL) {
+    if (ops->reap != NULL)
         assert_int_equal(tx_flight_init(&bed->pair.flight, RING_SIZE), 0);
-        bed->pair.flight.in_order = bed->pair.rules.in_order;
-    }
     return bed;
 }
 
@@ -259,7 +255,8 @@ static void NET_TX_18_frames_not_taken_come_again_in_order(void **state)
     }
 }
 
-static void asynchronous_completions_are_shown_as_they_come(void **state)
+/* In order was not agreed, and yet: VU_RC_03 rests on it. */
+static void VU_RC_03_asynchronous_completions_never_overtake(void **state)
 {
     (void)state;
     for (unsigned f = 0; f < 2; f++) {
@@ -273,13 +270,15 @@ static void asynchronous_completions_are_shown_as_they_come(void **state)
         expect_nothing_used(bed);
         holding_finish(&bed->queue, 2);
         bed_turn(bed);
-        expect_used(bed, id[2]);
         expect_nothing_used(bed);
         holding_finish(&bed->queue, 0);
-        holding_finish(&bed->queue, 1);
         bed_turn(bed);
         expect_used(bed, id[0]);
+        expect_nothing_used(bed);
+        holding_finish(&bed->queue, 1);
+        bed_turn(bed);
         expect_used(bed, id[1]);
+        expect_used(bed, id[2]);
         bed_finish(bed, formats[f]);
     }
 }
@@ -355,7 +354,7 @@ static void V14_tokens_that_are_not_in_flight_are_ignored(void **state)
     bed_finish(bed, 0);
 }
 
-static void a_full_line_takes_no_more_until_its_front_is_done(void **state)
+static void a_full_line_moves_on_when_its_front_is_done(void **state)
 {
     struct pair_bed *bed = bed_start(&holding_ops, 0);
 
@@ -368,15 +367,15 @@ static void a_full_line_takes_no_more_until_its_front_is_done(void **state)
     for (unsigned i = 1; i < RING_SIZE; i++) /* all but the first */
         holding_finish(&bed->queue, i);
     bed_turn(bed);
-    for (unsigned i = 1; i < RING_SIZE; i++) {
+    expect_nothing_used(bed);
+    holding_finish(&bed->queue, 0);
+    bed_turn(bed);
+    for (unsigned i = 0; i < RING_SIZE; i++) {
         struct driver_used used;
 
         assert_int_equal(bed->ring->ops->take(bed->ring, &used), 1);
     }
     bed_send(bed, FRAME_LEN);
-    bed_turn(bed);
-    assert_int_equal(bed->queue.held_count, RING_SIZE);
-    holding_finish(&bed->queue, 0);
     bed_turn(bed);
     assert_int_equal(bed->queue.held_count, RING_SIZE + 1);
     bed_finish(bed, 0);
@@ -424,11 +423,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(NET_TX_18_frames_not_taken_come_again_in_order),
-        cmocka_unit_test(asynchronous_completions_are_shown_as_they_come),
+        cmocka_unit_test(VU_RC_03_asynchronous_completions_never_overtake),
         cmocka_unit_test(GEN_IO_01_asynchronous_completions_are_staged),
         cmocka_unit_test(quiesce_completes_each_frame_once),
         cmocka_unit_test(V14_tokens_that_are_not_in_flight_are_ignored),
-        cmocka_unit_test(a_full_line_takes_no_more_until_its_front_is_done),
+        cmocka_unit_test(a_full_line_moves_on_when_its_front_is_done),
         cmocka_unit_test(a_turn_ends_before_all_is_segmented),
     };
 
