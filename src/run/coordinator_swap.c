@@ -95,10 +95,15 @@ static int switch_over(struct coordinator *coordinator, struct swap *swap, struc
     if (result < 0)
         lost = move_back(coordinator, swap) < 0;
     coordinator_resume_all(coordinator);
-    if (lost && !was_gone)
+    if (result == 0)
+        return 0;
+    if (lost && !was_gone) {
         coordinator_endpoint_lost(coordinator);
-    else if (result < 0 && !was_gone)
-        coordinator_stop_retrying(coordinator);
+        return result;
+    }
+    if (!was_gone && coordinator->unconnected == 0)
+        coordinator_stop_retrying(coordinator); /* it was the new one that lacked a queue */
+    coordinator_update_link(coordinator);
     return result;
 }
 

@@ -162,6 +162,38 @@ static void one_that_has_gone_is_replaced(void **state)
     assert_int_equal(bed.first.opened, 1);
 }
 
+/* A swap that fails leaves what it found: an endpoint that is waited for, and a link that is down.
+ */
+static void one_that_waits_goes_on_waiting(void **state)
+{
+    struct vionic_error err = {""};
+    struct bed bed;
+    struct vionic_endpoint_config config = {.ops = &mirror_ops, .context = &bed.second};
+
+    (void)state;
+    bed_begin(&bed, VIONIC_THREADS_WORKERS, &mirror_ops);
+    bed.second.queue_error = -ENFILE;
+    bed.first.queue_error = -ENFILE;
+    echo_raise(&bed.first, VIONIC_ENDPOINT_EVENT_RESTART);
+    card_wait(&bed.card, "endpoint_state", "unconnected");
+    assert_int_equal(swap(&bed.card, &config, &err), -EIO);
+    card_wait(&bed.card, "link", "down");
+    bed.first.queue_error = 0;
+    card_wait(&bed.card, "endpoint_state", "open");
+    card_wait(&bed.card, "link", "up");
+    card_exchange(&bed.card, 300);
+    bed.first.open_error = -EBUSY;
+    echo_raise(&bed.first, VIONIC_ENDPOINT_EVENT_GONE);
+    card_wait(&bed.card, "endpoint_state", "gone");
+    assert_int_equal(swap(&bed.card, &config, &err), -EIO);
+    card_wait(&bed.card, "link", "down");
+    bed.first.open_error = 0;
+    card_wait(&bed.card, "endpoint_state", "open");
+    card_wait(&bed.card, "link", "up");
+    card_exchange(&bed.card, 300);
+    bed_end(&bed);
+}
+
 /* ---- refusals ------------------------------------------------------------------------------ */
 
 static void what_is_refused_changes_nothing(void **state)
@@ -220,6 +252,7 @@ int main(void)
         cmocka_unit_test(without_threads_too),
         cmocka_unit_test(held_frames_are_completed_once),
         cmocka_unit_test(one_that_has_gone_is_replaced),
+        cmocka_unit_test(one_that_waits_goes_on_waiting),
         cmocka_unit_test(what_is_refused_changes_nothing),
         cmocka_unit_test(one_that_comes_back_with_less_waits),
     };
