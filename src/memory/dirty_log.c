@@ -15,6 +15,8 @@ int dirty_log_create(const struct memory_part *part, struct dirty_log **ret_log,
 
     if (part->size == 0)
         return error_set(err, EINVAL, "the log of dirty pages is empty");
+    if (part->size > DIRTY_LOG_LEN_MAX)
+        return error_set(err, EINVAL, "the log of dirty pages is longer than any guest's memory");
     result = memory_part_check(part, err);
     if (result < 0) {
         error_prefix(err, "the log of dirty pages");

@@ -19,6 +19,9 @@ enum {
     DIRTY_LOG_PAGES_A_BYTE = 8,
 };
 
+/* Processors address 52 bits at most; more would only take address space from other cards. */
+#define DIRTY_LOG_LEN_MAX ((1ull << 52 >> DIRTY_LOG_PAGE_SHIFT) / DIRTY_LOG_PAGES_A_BYTE)
+
 struct dirty_log {
     struct memory_mapping *mapping; /* held */
     uint8_t *bits;                  /* inside the mapping */
@@ -28,7 +31,7 @@ struct dirty_log {
     _Atomic uint64_t outside; /* of these, the ones that the log has no bits for */
 };
 
-/* -EINVAL and a sentence: the part of the file is empty, or not in it. */
+/* -EINVAL and a sentence: the part of the file is empty, not in it, or too long. */
 int dirty_log_create(const struct memory_part *part, struct dirty_log **ret_log, struct error *err);
 /* The same pages, to be changed and swapped in. -ENOMEM. */
 int dirty_log_copy(const struct dirty_log *from, struct dirty_log **ret_copy);

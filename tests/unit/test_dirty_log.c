@@ -103,6 +103,19 @@ static void VU_LOG_03_log_must_lie_in_its_file(void **state)
     }
 }
 
+/* A file without blocks costs a front-end nothing, and would take this process's address space. */
+static void VU_SEC_10_a_log_is_no_longer_than_memory_can_be(void **state)
+{
+    struct memory_part part = {.size = DIRTY_LOG_LEN_MAX + 1};
+    struct dirty_log *log;
+
+    (void)state;
+    part.fd = memfd_create("log", MFD_CLOEXEC);
+    assert_return_code(ftruncate(part.fd, (off_t)part.size), errno);
+    assert_int_equal(dirty_log_create(&part, &log, NULL), -EINVAL);
+    close(part.fd);
+}
+
 /* A front-end: clears its bit of the byte, and must find it as it left it. */
 static void *clear_often(void *context)
 {
@@ -164,6 +177,7 @@ int main(void)
         cmocka_unit_test(VU_LOG_01_bit_of_a_page),
         cmocka_unit_test(VU_LOG_01_nothing_is_written_beyond_the_log),
         cmocka_unit_test(VU_LOG_03_log_must_lie_in_its_file),
+        cmocka_unit_test(VU_SEC_10_a_log_is_no_longer_than_memory_can_be),
         cmocka_unit_test(VU_LOG_01_marks_are_atomic),
         cmocka_unit_test(memory_way_back_from_host_pointers),
     };
