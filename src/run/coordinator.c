@@ -224,12 +224,13 @@ void coordinator_close(struct coordinator *coordinator)
 {
     if (coordinator == NULL)
         return;
-    loop_timer_stop(coordinator->loop, &coordinator->retry);
-    loop_timer_stop(coordinator->loop, &coordinator->blip);
     if (coordinator->pairs != NULL)
         coordinator_reset(coordinator);
     if (coordinator->endpoint != NULL)
         coordinator_drop_endpoint(coordinator);
+    /* Last: a pair whose other half still runs is connected again, which may fail. */
+    loop_timer_stop(coordinator->loop, &coordinator->retry);
+    loop_timer_stop(coordinator->loop, &coordinator->blip);
     pairs_free(coordinator);
     nic_control_free(&coordinator->control);
     if (coordinator->fault_source.fd >= 0)
