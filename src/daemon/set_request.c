@@ -2,6 +2,8 @@
 #include "daemon/set_request.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,6 +75,35 @@ static int value_text(const char *key, const json_t *value, char ret_text[ENDPOI
     return len < 0 || len >= size ? -EINVAL : 0;
 }
 
+/* What the daemon was started with stays open across exec; its own files (sessions, the control
+ * socket, other cards) do not, and are nobody's network. */
+static int is_own_file(unsigned long fd)
+{
+    int flags = fd <= INT_MAX ? fcntl((int)fd, F_GETFD) : -1;
+
+    return flags >= 0 && (flags & FD_CLOEXEC) != 0;
+}
+
+static int refuse_own_files(const char *endpoint, struct error *err)
+{
+    const char *at = strchr(endpoint, ':');
+
+    for (; at != NULL; at = strchr(at, ',')) {
+        unsigned long fd;
+
+        at++;
+        if (strncmp(at, "fd=", 3) != 0)
+            continue;
+        fd = strtoul(at + 3, NULL, 10);
+        if (is_own_file(fd))
+            return error_set(err, EPERM,
+                             "fd=%lu is a file of the daemon's own; name one that it was started "
+                             "with",
+                             fd);
+    }
+    return 0;
+}
+
 static int set_one(struct vionic *vionic, const char *name, const json_t *value, struct error *err)
 {
     const char *dot = strchr(name, '.');
@@ -87,7 +118,8 @@ static int set_one(struct vionic *vionic, const char *name, const json_t *value,
     }
     if (vionic_find_nic(vionic, nic) == NULL)
         return refuse_nic(vionic, nic, err);
-    if (strcmp(dot + 1, "endpoint") == 0 && sandbox_allows_endpoint(text, err) < 0)
+    if (strcmp(dot + 1, "endpoint") == 0 &&
+        (refuse_own_files(text, err) < 0 || sandbox_allows_endpoint(text, err) < 0))
         goto refused;
     if (vionic_nic_set(vionic_find_nic(vionic, nic), dot + 1, text, &reason) == 0)
         return 0;

@@ -2,6 +2,8 @@
 """`vionic set` against a running daemon without a guest: what it does, what it says no to, and why."""
 
 import json
+import os
+import socket
 import sys
 
 from harness import Daemon, Place, cases_of, check_refused, expect, run, run_cases
@@ -73,6 +75,22 @@ def test_wrong_command_lines():
             (["front.link=\udcff"], ["UTF-8"]), (["--jsn", "front.link=up"], ["did you mean --json?"])]
     for arguments, words in rows:
         check_refused(run("set", "--control", "/nonexistent", *arguments), 2, *words)
+
+
+def test_files_of_the_daemon_are_no_endpoint():
+    """A member of --control-group would put the control socket, or another card's session, behind a card."""
+    with Place() as place:
+        ours, theirs = socket.socketpair()
+        os.set_inheritable(theirs.fileno(), True)
+        passed = theirs.fileno()
+        with ours, theirs, Daemon(place, "--nic", f"name=front,socket={place.at('0.sock')},endpoint=loopback",
+                                  "--sandbox-allow", "stream", pass_fds=[passed]) as vionic:
+            for fd in [fd for fd in range(3, 40) if fd != passed]:
+                done = vionic_set(vionic, f"front.endpoint=stream:fd={fd}")
+                expect(done.returncode == 1, done)
+                expect(b"own; name one" in done.stderr or b"no open stream socket" in done.stderr, done)
+            check_done(vionic, f"front.endpoint=stream:fd={passed}")
+            expect(nic(vionic)["endpoint_type"] == "stream", nic(vionic))
 
 
 def test_refused_values_say_what_to_write():
