@@ -18,8 +18,8 @@ def nic(place, number=0):
     return ["--nic", f"socket={place.at(f'{number}.sock')},endpoint=null"]
 
 
-def check_clean_end(number):
-    with Place() as place, Daemon(place, *nic(place), *nic(place, 1)) as vionic:
+def check_clean_end(number, **options):
+    with Place() as place, Daemon(place, *nic(place), *nic(place, 1), **options) as vionic:
         expect(os.path.exists(place.at("0.sock")) and os.path.exists(vionic.control), "no sockets")
         with vionic.connect():
             status = vionic.stop(number)
@@ -38,12 +38,12 @@ def test_SIGINT_ends_it_cleanly():
 
 
 def test_SIGHUP_ends_it_cleanly_unless_nohup():
-    check_clean_end(signal.SIGHUP)
+    def takes(what):
+        return lambda: signal.signal(signal.SIGHUP, what)
 
-    def nohup():
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-
-    with Place() as place, Daemon(place, *nic(place), preexec_fn=nohup) as vionic:
+    # These tests may run under nohup themselves.
+    check_clean_end(signal.SIGHUP, preexec_fn=takes(signal.SIG_DFL))
+    with Place() as place, Daemon(place, *nic(place), preexec_fn=takes(signal.SIG_IGN)) as vionic:
         vionic.process.send_signal(signal.SIGHUP)
         time.sleep(0.2)
         vionic.check_answers()
