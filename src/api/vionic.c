@@ -13,6 +13,7 @@
 #include "api/placement.h"
 #include "api/sized.h"
 #include "base/checked.h"
+#include "base/fd.h"
 #include "base/log.h"
 #include "memory/guard.h"
 
@@ -128,6 +129,7 @@ int vionic_create(const struct vionic_config *given, struct vionic **ret_vionic,
     if (vionic == NULL)
         return error_set(error_of(err), ENOMEM, "out of memory");
     vionic->memory_lost.fd = -1;
+    fd_signal_begin();
     vionic->switches = switches_create();
     result = vionic->switches == NULL ? -ENOMEM : loop_create(&vionic->loop);
     if (result == 0)
@@ -161,6 +163,7 @@ void vionic_free(struct vionic *vionic)
     memory_guard_unsubscribe(vionic->memory_lost.fd);
     event_bits_free(&vionic->memory_lost);
     loop_free(vionic->loop);
+    fd_signal_end();
     free(vionic);
 }
 

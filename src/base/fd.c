@@ -4,7 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 void fd_close(int *fd)
@@ -31,13 +32,35 @@ int fd_set_nonblocking(int fd)
     return 0;
 }
 
-void fd_signal(int fd)
+/* Eventfds, and pipes of kernels before 6.4, take no RWF_NOWAIT: they are asked first. */
+ssize_t fd_write_now(int fd, const void *bytes, size_t len)
 {
+    struct iovec iov = {.iov_base = (void *)bytes, .iov_len = len};
     struct pollfd writable = {.fd = fd, .events = POLLOUT};
-    uint64_t one = 1;
+    ssize_t written = pwritev2(fd, &iov, 1, -1, RWF_NOWAIT);
 
-    if (fd < 0 || poll(&writable, 1, 0) != 1 || !(writable.revents & POLLOUT))
-        return;
-    if (write(fd, &one, sizeof(one)) < 0)
-        return;
+    if (written >= 0 || (errno != EOPNOTSUPP && errno != ESPIPE))
+        return written;
+    if (poll(&writable, 1, 0) != 1 || !(writable.revents & POLLOUT)) {
+        errno = EAGAIN;
+        return -1;
+    }
+    return write(fd, bytes, len);
+}
+
+int fd_is_bell(int fd)
+{
+    struct stat status;
+
+    if (fstat(fd, &status) < 0)
+        return 0;
+    return S_ISFIFO(status.st_mode) || S_ISSOCK(status.st_mode) ||
+           (status.st_mode & S_IFMT) == 0; /* an eventfd has no type */
+}
+
+ssize_t fd_read_now(int fd, void *bytes, size_t len)
+{
+    struct iovec iov = {.iov_base = bytes, .iov_len = len};
+
+    return preadv2(fd, &iov, 1, -1, RWF_NOWAIT);
 }

@@ -26,7 +26,8 @@ struct loop_timer {
 int loop_create(struct loop **ret_loop);
 void loop_free(struct loop *loop);
 
-/* Level-triggered. -errno of epoll_ctl(2): EPERM for a file that can't be waited for. */
+/* Level-triggered, or by edges with EPOLLET. -errno of epoll_ctl(2): EPERM for a file that can't be
+ * waited for. */
 int loop_add(struct loop *loop, struct loop_source *source, uint32_t events);
 int loop_modify(struct loop *loop, struct loop_source *source, uint32_t events);
 /* After this no call of source->ready comes, not even one already collected. */

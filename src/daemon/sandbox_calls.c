@@ -51,8 +51,11 @@ const struct allowed_call sandbox_calls[] = {
     {"write", FOR_ALL},
     {"readv", FOR_ALL},
     {"writev", FOR_ALL},
-    {"preadv2", FOR_ALL},  /* kicks that are pipes or sockets; saved state that arrives */
-    {"pwritev2", FOR_ALL}, /* saved state that leaves */
+    {"preadv2", FOR_ALL},    /* kicks that are pipes or sockets; saved state that arrives */
+    {"pwritev2", FOR_ALL},   /* interrupts and notices likewise; saved state that leaves */
+    {"io_submit", FOR_ALL},  /* interrupts that are eventfds: base/fd_signal.c */
+    {"io_setup", FOR_ALL},   /* the same */
+    {"io_destroy", FOR_ALL}, /* the same */
     {"epoll_wait", FOR_ALL},
     {"epoll_pwait", FOR_ALL},
     {"epoll_pwait2", FOR_ALL},

@@ -89,6 +89,7 @@ int coordinator_start_queue(struct coordinator *coordinator, unsigned queue,
 /* Returns the base to go on from (virtqueue_stop). A queue that does not run: what it was stopped
  * with last. */
 uint32_t coordinator_stop_queue(struct coordinator *coordinator, unsigned queue) CONTROL_ONLY;
+/* All queues, at one moment. */
 void coordinator_stop_all(struct coordinator *coordinator) CONTROL_ONLY;
 int coordinator_queue_running(struct coordinator *coordinator, unsigned queue) CONTROL_ONLY;
 enum queue_fault coordinator_queue_fault(struct coordinator *coordinator,

@@ -321,15 +321,17 @@ NEEDS_DATA static int look_if_due(struct worker *worker)
 /* Has the data role, but while it attends. */
 ROLE_UNCHECKED void worker_run(struct worker *worker)
 {
+    fd_signal_begin();
     for (;;) {
         int attention = look_if_due(worker);
 
         if ((attention ||
              atomic_load_explicit(&worker->attention.pending, memory_order_relaxed) != 0) &&
             !attend(worker))
-            return;
+            break;
         round_run(worker);
     }
+    fd_signal_end();
 }
 
 /* ---- a worker without a thread ---------------------------------------------------------- */
