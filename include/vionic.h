@@ -78,6 +78,19 @@ enum vionic_socket_mode {
     VIONIC_SOCKET_CLIENT, /* connect to the path, again after each front-end */
 };
 
+/* What a vhost-user front-end is told when it asks for the number of queues (GET_QUEUE_NUM): it is
+ * not agreed what counts as one. */
+enum vionic_queue_unit {
+    VIONIC_QUEUE_UNIT_RINGS, /* every ring, the control queue's too: enough for all known ones */
+    VIONIC_QUEUE_UNIT_PAIRS, /* a receive and a transmit ring are one */
+};
+
+/* What a vhost-user front-end is offered only where it is wanted. */
+enum vionic_offer {
+    VIONIC_OFFER_IN_BAND = 1 << 0,  /* kicks and interrupts as messages: for simulated time, slow */
+    VIONIC_OFFER_POSTCOPY = 1 << 1, /* post-copy migration: the front-end can hold up the workers */
+};
+
 /* How a driver reaches the card. */
 enum vionic_transport {
     VIONIC_TRANSPORT_VHOST_USER, /* a front-end in another process, over socket_path */
@@ -142,6 +155,8 @@ struct vionic_nic_config {
     int socket_fd;
     unsigned memory_regions; /* vhost-user: most that a front-end may share, 1 … 512; 0: 512 */
     uint64_t memory_max;     /* … and bytes in all; 0: 4 TiB */
+    enum vionic_queue_unit queue_unit; /* vhost-user */
+    unsigned offers;                   /* vhost-user: VIONIC_OFFER_… */
 };
 
 /* "0.1.0"; static. */

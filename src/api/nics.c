@@ -116,6 +116,12 @@ static int nic_open_coordinator(struct vionic_nic *nic, const struct vionic_nic_
     return result;
 }
 
+static uint64_t offered_more(unsigned offers)
+{
+    return (offers & VIONIC_OFFER_IN_BAND ? VHOST_USER_PROTOCOL_INBAND_NOTIFICATIONS : 0) |
+           (offers & VIONIC_OFFER_POSTCOPY ? VHOST_USER_PROTOCOL_PAGEFAULT : 0);
+}
+
 int nic_open_socket(struct vionic_nic *nic, const struct vionic_nic_config *config,
                     const struct coordinator_inheritance *from, struct error *err)
 {
@@ -126,6 +132,9 @@ int nic_open_socket(struct vionic_nic *nic, const struct vionic_nic_config *conf
         .limits = {.memory_max = config->memory_max == 0 ? memory_max_default : config->memory_max,
                    .regions_max = config->memory_regions == 0 ? GUEST_MEMORY_REGIONS_MAX
                                                               : config->memory_regions},
+        .queue_unit = config->queue_unit == VIONIC_QUEUE_UNIT_PAIRS ? VHOST_USER_QUEUE_UNIT_PAIRS
+                                                                    : VHOST_USER_QUEUE_UNIT_RINGS,
+        .protocol_features = offered_more(config->offers),
         .coordinator = nic->coordinator,
         .loop = nic->vionic->loop,
         .inherited = from,
@@ -157,6 +166,9 @@ static int transport_check(const struct vionic_nic_config *config, const char *n
     if (config->memory_regions > GUEST_MEMORY_REGIONS_MAX)
         return error_set(err, EINVAL, "%s: memory_regions=%u is more than %d", name,
                          config->memory_regions, GUEST_MEMORY_REGIONS_MAX);
+    if (config->offers & ~(unsigned)(VIONIC_OFFER_IN_BAND | VIONIC_OFFER_POSTCOPY))
+        return error_set(err, EINVAL, "%s: offers has bits that are none of enum vionic_offer",
+                         name);
     if (config->transport == VIONIC_TRANSPORT_VHOST_USER) {
         if (config->interrupts != NULL)
             return error_set(err, EINVAL, "%s: a front-end brings the interrupts itself", name);

@@ -84,6 +84,41 @@ static int nic_set_mode(struct vionic_nic_config *nic, const char *mode, const c
                      place, shown);
 }
 
+static int nic_set_queue_unit(struct vionic_nic_config *nic, const char *unit, const char *place,
+                              struct error *err)
+{
+    char shown[SHOWN_LEN];
+
+    if (strcmp(unit, "rings") == 0) {
+        nic->queue_unit = VIONIC_QUEUE_UNIT_RINGS;
+        return 0;
+    }
+    if (strcmp(unit, "pairs") == 0) {
+        nic->queue_unit = VIONIC_QUEUE_UNIT_PAIRS;
+        return 0;
+    }
+    shown_text(unit, shown);
+    return error_set(err, EINVAL, "%squeue-unit: must be \"rings\" or \"pairs\", not \"%s\"", place,
+                     shown);
+}
+
+static int nic_set_offer(struct config_nic *entry, json_t *object, const char *key,
+                         enum vionic_offer offer, struct error *err)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    char shown[SHOWN_LEN];
+
+    if (text == NULL || strcmp(text, "off") == 0)
+        return 0;
+    if (strcmp(text, "on") == 0) {
+        entry->nic.offers |= offer;
+        return 0;
+    }
+    shown_text(text, shown);
+    return error_set(err, EINVAL, "%s%s: must be \"on\" or \"off\", not \"%s\"", entry->place, key,
+                     shown);
+}
+
 static int nic_check_required(json_t *object, const char *place, struct error *err)
 {
     if (json_object_get(object, "socket") == NULL)
@@ -126,6 +161,7 @@ static int nic_fill(struct config *config, struct config_nic *entry, json_t *obj
 {
     struct vionic_nic_config *nic = &entry->nic;
     const char *mode = json_string_value(json_object_get(object, "mode"));
+    const char *unit = json_string_value(json_object_get(object, "queue-unit"));
     const char *mac = json_string_value(json_object_get(object, "mac"));
     json_t *workers = json_object_get(object, "workers");
     int ret = nic_check_required(object, entry->place, err);
@@ -143,6 +179,12 @@ static int nic_fill(struct config *config, struct config_nic *entry, json_t *obj
         ret = nic_check_name(nic->name, entry->place, err);
     if (ret == 0 && mode != NULL)
         ret = nic_set_mode(nic, mode, entry->place, err);
+    if (ret == 0 && unit != NULL)
+        ret = nic_set_queue_unit(nic, unit, entry->place, err);
+    if (ret == 0)
+        ret = nic_set_offer(entry, object, "in-band", VIONIC_OFFER_IN_BAND, err);
+    if (ret == 0)
+        ret = nic_set_offer(entry, object, "postcopy", VIONIC_OFFER_POSTCOPY, err);
     if (ret == 0 && mac != NULL)
         ret = mac_parse(mac, entry->place, nic->mac, err);
     else if (ret == 0)

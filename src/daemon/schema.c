@@ -35,10 +35,13 @@ const struct schema_key schema_nic[] = {
     {"name", SCHEMA_TEXT, 0, 0},
     {"socket", SCHEMA_PATH, 0, 0},
     {"mode", SCHEMA_TEXT, 0, 0},
+    {"in-band", SCHEMA_TEXT, 0, 0},
+    {"postcopy", SCHEMA_TEXT, 0, 0},
     {"mac", SCHEMA_TEXT, 0, 0},
     {"mtu", SCHEMA_NUMBER, 68, 65535},
     {"queues", SCHEMA_NUMBER, 1, 128},
     {"queue-size", SCHEMA_NUMBER, 1, 32768},
+    {"queue-unit", SCHEMA_TEXT, 0, 0},
     {"speed", SCHEMA_NUMBER, 1, INT32_MAX}, /* virtio 1.4, 5.1.4: 0 … 0x7fffffff Mbit/s */
     {"workers", SCHEMA_WORKERS, 1, 64},
     {"memory-max", SCHEMA_NUMBER, 1, INT32_MAX}, /* MiB */

@@ -20,6 +20,7 @@
 enum {
     CONNECT_AGAIN_MS = 200,
     MESSAGES_A_TURN = 32, /* then other NICs get their turn */
+    MESSAGE_MS = 3000,    /* from its first byte to its last */
 };
 
 static const char *nic_name(const struct vhost_user *vhost_user)
@@ -42,48 +43,112 @@ static void session_end(struct vhost_user *vhost_user)
 {
     if (vhost_user->connection.fd < 0)
         return;
-    loop_remove(vhost_user->loop, &vhost_user->connection);
+    if (!vhost_user->away)
+        loop_remove(vhost_user->loop, &vhost_user->connection);
+    loop_timer_stop(vhost_user->loop, &vhost_user->again);
+    loop_timer_stop(vhost_user->loop, &vhost_user->patience);
+    vhost_user->away = 0;
     vhost_user->connection.fd = -1;
     /* To a front-end a closed socket means that nobody looks at its memory any more. */
-    vhost_user_rings_reset(vhost_user);
-    vhost_user_rings_init(vhost_user);
+    vhost_user_rings_forget(vhost_user);
     vhost_user_inflight_drop(vhost_user);
     vhost_user_rings_file_let_go(vhost_user);
+    vhost_user_postcopy_forget(&vhost_user->postcopy);
     vhost_user_memory_drop(vhost_user);
     vhost_user_log_drop(vhost_user);
+    vhost_user_channel_close(vhost_user);
     vhost_user_connection_close(&vhost_user->peer);
-    fd_close(&vhost_user->backend_fd);
     vhost_user->features = 0;
     vhost_user->features_refused = 0;
     vhost_user->protocol_features = 0;
-    vhost_user->notice_due = 0;
     vhost_user_state_cancel(vhost_user);
+}
+
+static void session_fail(struct vhost_user *vhost_user, const char *why)
+{
+    if (log_limit_pass(&vhost_user->limit))
+        log_warning("%s: the front-end is disconnected: %s", nic_name(vhost_user), why);
+    session_end(vhost_user);
+}
+
+/* 0: go on; -errno: the session is over. */
+static int messages_handle(struct vhost_user *vhost_user)
+{
+    for (unsigned i = 0; i < MESSAGES_A_TURN; i++) {
+        int result = vhost_user_connection_receive(&vhost_user->peer);
+
+        if (result <= 0)
+            return result;
+        result = vhost_user_handle(vhost_user);
+        vhost_user_connection_done(&vhost_user->peer);
+        if (result < 0)
+            return result;
+        if (vhost_user_share_turn_over(&vhost_user->share))
+            return 0;
+    }
+    return 0;
+}
+
+static void session_over(struct vhost_user *vhost_user, int result)
+{
+    if (result == -ENOTCONN || result == -ECONNRESET) {
+        log_info("%s: the front-end has gone", nic_name(vhost_user));
+        session_end(vhost_user);
+        return;
+    }
+    session_fail(vhost_user, vhost_user->last_error[0] != '\0' && result != -EPROTO
+                                 ? vhost_user->last_error
+                                 : strerror(-result));
+}
+
+/* A message that has begun must end: until then nobody else gets the socket (VU-SEC-01). */
+static void patience_look(struct vhost_user *vhost_user)
+{
+    if (!vhost_user_connection_begun(&vhost_user->peer))
+        loop_timer_stop(vhost_user->loop, &vhost_user->patience);
+    else if (!vhost_user->patience.armed)
+        loop_timer_start(vhost_user->loop, &vhost_user->patience,
+                         MESSAGE_MS * CLOCK_MILLISECOND_NS);
+}
+
+/* Its share is used up: what comes next waits, be it a message or a front-end. */
+static void session_rest(struct vhost_user *vhost_user, uint64_t rest_ns)
+{
+    log_debug("%s: the front-end keeps this process busy; it is left alone for %llu ms",
+              nic_name(vhost_user), (unsigned long long)(rest_ns / CLOCK_MILLISECOND_NS));
+    loop_timer_stop(vhost_user->loop, &vhost_user->patience);
+    if (vhost_user->connection.fd >= 0) {
+        loop_remove(vhost_user->loop, &vhost_user->connection);
+        vhost_user->away = 1;
+    }
+    loop_timer_start(vhost_user->loop, &vhost_user->again, rest_ns);
 }
 
 static void session_ready(struct loop_source *source, uint32_t events)
 {
     struct vhost_user *vhost_user = CONTAINER_OF(source, struct vhost_user, connection);
-    int result = 0;
+    uint64_t rest_ns;
+    int result;
 
     (void)events;
-    for (unsigned i = 0; i < MESSAGES_A_TURN; i++) {
-        result = vhost_user_connection_receive(&vhost_user->peer);
-        if (result <= 0)
-            break;
-        result = vhost_user_handle(vhost_user);
-        vhost_user_connection_done(&vhost_user->peer);
-        if (result < 0)
-            break;
-    }
-    if (result >= 0)
-        return;
-    if (result == -ENOTCONN || result == -ECONNRESET)
-        log_info("%s: the front-end has gone", nic_name(vhost_user));
-    else if (log_limit_pass(&vhost_user->limit))
-        log_warning("%s: the front-end is disconnected: %s", nic_name(vhost_user),
-                    vhost_user->last_error[0] != '\0' && result != -EPROTO ? vhost_user->last_error
-                                                                           : strerror(-result));
-    session_end(vhost_user);
+    vhost_user_share_begin(&vhost_user->share);
+    result = messages_handle(vhost_user);
+    if (result < 0)
+        session_over(vhost_user, result);
+    else
+        patience_look(vhost_user);
+    rest_ns = vhost_user_share_end(&vhost_user->share);
+    if (rest_ns != 0)
+        session_rest(vhost_user, rest_ns);
+    else if (result < 0)
+        session_wait(vhost_user);
+}
+
+static void patience_ends(struct loop_timer *timer)
+{
+    struct vhost_user *vhost_user = CONTAINER_OF(timer, struct vhost_user, patience);
+
+    session_fail(vhost_user, "it began a message and did not end it");
     session_wait(vhost_user);
 }
 
@@ -190,9 +255,8 @@ static int server_open(struct vhost_user *vhost_user, int listen_fd, struct erro
     return listen_fd > 0 ? server_adopt(vhost_user, listen_fd, err) : server_bind(vhost_user, err);
 }
 
-static void client_connect(struct loop_timer *timer)
+static void client_connect(struct vhost_user *vhost_user)
 {
-    struct vhost_user *vhost_user = CONTAINER_OF(timer, struct vhost_user, again);
     struct sockaddr_un address;
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
@@ -205,42 +269,31 @@ static void client_connect(struct loop_timer *timer)
     session_wait(vhost_user);
 }
 
-/* ---- notices of the coordinator --------------------------------------------------------- */
-
-static int any_ring_runs(struct vhost_user *vhost_user)
+static void again(struct loop_timer *timer)
 {
-    for (unsigned i = 0; i < vhost_user->ring_count; i++) {
-        if (vhost_user_ring_running(&vhost_user->ring[i]))
-            return 1;
+    struct vhost_user *vhost_user = CONTAINER_OF(timer, struct vhost_user, again);
+
+    if (vhost_user->away) {
+        vhost_user->away = 0;
+        if (loop_add(vhost_user->loop, &vhost_user->connection, EPOLLIN) == 0)
+            return;
+        session_fail(vhost_user, "it can't be waited for");
+        session_wait(vhost_user);
+    } else if (vhost_user->mode == VHOST_USER_CLIENT) {
+        client_connect(vhost_user);
+    } else {
+        session_wait(vhost_user);
     }
-    return 0;
 }
 
-/* VU-BR-01: no answer is asked for, nothing waits for the front-end. The channel may be a pipe
- * (UML). VU-BR-02: nothing is said while all rings are stopped; what happened then is said when the
- * first one starts. */
-void vhost_user_tell_config(struct vhost_user *vhost_user)
-{
-    struct vhost_user_header message = {.request = VHOST_USER_BACKEND_CONFIG_CHANGE_MSG,
-                                        .flags = VHOST_USER_VERSION};
-
-    vhost_user->notice_due = !any_ring_runs(vhost_user);
-    if (vhost_user->notice_due)
-        return;
-    if (vhost_user->backend_fd < 0 || !(vhost_user->protocol_features & VHOST_USER_PROTOCOL_CONFIG))
-        return;
-    if (write(vhost_user->backend_fd, &message, sizeof(message)) == (ssize_t)sizeof(message))
-        vhost_user->notices++;
-    else if (errno != EAGAIN)
-        fd_close(&vhost_user->backend_fd);
-}
+/* ---- notices of the coordinator --------------------------------------------------------- */
 
 static void config_changed(void *context)
 {
     struct vhost_user *vhost_user = context;
 
     vhost_user->config_changes++;
-    vhost_user_tell_config(vhost_user);
+    vhost_user_channel_tell_config(vhost_user);
 }
 
 static void queue_broken(void *context, unsigned queue)
@@ -299,13 +352,14 @@ int vhost_user_open(const struct vhost_user_settings *settings, struct vhost_use
     vhost_user->mode = settings->mode;
     vhost_user->queue_unit = settings->queue_unit;
     vhost_user->limits = settings->limits;
+    vhost_user->protocol_features_more = settings->protocol_features;
     vhost_user->coordinator = settings->coordinator;
     vhost_user->loop = settings->loop;
     vhost_user->listener = (struct loop_source){.fd = -1, .ready = listener_ready};
     vhost_user->connection = (struct loop_source){.fd = -1, .ready = session_ready};
-    vhost_user->again.fire = client_connect;
+    vhost_user->again.fire = again;
+    vhost_user->patience.fire = patience_ends;
     vhost_user->peer.fd = -1;
-    vhost_user->backend_fd = -1;
     vhost_user->log_fd = -1;
     vhost_user->transfer.source.fd = -1;
     vhost_user->rings_file.fd = -1;
@@ -319,7 +373,11 @@ int vhost_user_open(const struct vhost_user_settings *settings, struct vhost_use
         return error_set(err, ENOMEM, "out of memory");
     }
     vhost_user_rings_init(vhost_user);
+    vhost_user_channel_init(vhost_user);
+    vhost_user->postcopy = (struct vhost_user_postcopy){.device_fd = -1, .uffd = -1};
     result = socket_address(vhost_user->path, &address, err);
+    if (result == 0 && settings->protocol_features & VHOST_USER_PROTOCOL_PAGEFAULT)
+        result = vhost_user_postcopy_open(&vhost_user->postcopy, err);
     if (result == 0)
         result = begin(vhost_user, settings, err);
     if (result < 0)
@@ -344,7 +402,7 @@ void vhost_user_close(struct vhost_user *vhost_user)
     coordinator_listen(vhost_user->coordinator, &(struct coordinator_listener){0});
     if (vhost_user->connection.fd >= 0)
         session_end(vhost_user);
-    else if (vhost_user->listener.fd >= 0)
+    else if (vhost_user->listener.fd >= 0 && !vhost_user->again.armed)
         loop_remove(vhost_user->loop, &vhost_user->listener);
     loop_timer_stop(vhost_user->loop, &vhost_user->again);
     if (vhost_user->owns_path && !vhost_user->given)
@@ -352,7 +410,8 @@ void vhost_user_close(struct vhost_user *vhost_user)
     vhost_user_rings_file_close(vhost_user);
     vhost_user_connection_close(&vhost_user->peer); /* of a session that could not be taken over */
     fd_close(&vhost_user->listener.fd);
-    fd_close(&vhost_user->backend_fd);
+    vhost_user_channel_close(vhost_user);
+    vhost_user_postcopy_close(&vhost_user->postcopy);
     free(vhost_user->ring);
     free(vhost_user->path);
     free(vhost_user);
@@ -369,7 +428,10 @@ void vhost_user_inspect(struct vhost_user *vhost_user, struct inspect *visitor)
     inspect_number(visitor, "messages", vhost_user->messages);
     inspect_number(visitor, "refused", vhost_user->refused);
     inspect_number(visitor, "config_changes", vhost_user->config_changes);
-    inspect_number(visitor, "config_notices", vhost_user->notices);
+    inspect_number(visitor, "config_notices", vhost_user->channel.config_notices);
+    inspect_number(visitor, "ring_notices", vhost_user->channel.ring_notices);
+    inspect_number(visitor, "channels_lost", vhost_user->channel.lost);
+    inspect_number(visitor, "left_alone", vhost_user->share.times_spent);
     if (vhost_user->last_error[0] != '\0')
         inspect_text(visitor, "last_refusal", "%s", vhost_user->last_error);
     inspect_hex(visitor, "features", vhost_user->features);

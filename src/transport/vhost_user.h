@@ -7,6 +7,7 @@
 #pragma once
 
 #include "run/coordinator.h"
+#include "transport/vhost_user_wire.h"
 
 enum vhost_user_mode {
     VHOST_USER_SERVER, /* listens at the path */
@@ -31,6 +32,7 @@ struct vhost_user_settings {
     enum vhost_user_queue_unit queue_unit;
     int listen_fd; /* borrowed; server: listens at the path already; 0: make a socket */
     struct vhost_user_limits limits;
+    uint64_t protocol_features;      /* offered beside the usual ones */
     struct coordinator *coordinator; /* borrowed */
     struct loop *loop;               /* borrowed */
     /* Borrowed while opening; NULL: nothing. What another process gave: socket, session, rings. */

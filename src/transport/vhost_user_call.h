@@ -15,6 +15,7 @@ struct vhost_user_call {
     uint32_t reply_size;
     int reply_fd;      /* owned: goes with the reply; -1: none */
     struct error *err; /* borrowed */
+    uint8_t answers;   /* replies by itself, though the request is usually only acknowledged */
 };
 
 /* ---- vhost_user_requests.c: what handlers share ----------------------------------------- */
@@ -23,6 +24,8 @@ struct nic *vhost_user_call_nic(const struct vhost_user_call *call);
 int vhost_user_reply_u64(struct vhost_user_call *call, uint64_t value);
 /* NULL and a sentence: there is no such ring. */
 struct vhost_user_ring *vhost_user_ring_find(const struct vhost_user_call *call, uint32_t index);
+/* A session that holds its own other end never hears that its front-end has gone. */
+int vhost_user_refuse_own_socket(const struct vhost_user_call *call, int fd);
 int vhost_user_refuse_live(const struct vhost_user_call *call, const struct vhost_user_ring *ring);
 
 /* ---- vhost_user_device.c ---------------------------------------------------------------- */
@@ -50,6 +53,7 @@ int vhost_user_set_vring_base(struct vhost_user_call *call);
 int vhost_user_get_vring_base(struct vhost_user_call *call);
 int vhost_user_set_vring_enable(struct vhost_user_call *call);
 int vhost_user_set_vring_kick(struct vhost_user_call *call);
+int vhost_user_vring_kick(struct vhost_user_call *call);
 int vhost_user_set_vring_call(struct vhost_user_call *call);
 int vhost_user_set_vring_err(struct vhost_user_call *call);
 int vhost_user_set_vring_endian(struct vhost_user_call *call);
@@ -79,3 +83,17 @@ int vhost_user_check_device_state(struct vhost_user_call *call);
 
 int vhost_user_get_inflight_fd(struct vhost_user_call *call);
 int vhost_user_set_inflight_fd(struct vhost_user_call *call);
+
+/* ---- vhost_user_postcopy.c -------------------------------------------------------------- */
+
+int vhost_user_postcopy_advise(struct vhost_user_call *call);
+int vhost_user_postcopy_listen(struct vhost_user_call *call);
+int vhost_user_postcopy_end(struct vhost_user_call *call);
+int vhost_user_postcopy_listening(const struct vhost_user *vhost_user);
+/* The reply is the request, with where `memory` is mapped here for addresses. */
+void vhost_user_postcopy_locate(struct vhost_user_call *call, const struct guest_memory *memory,
+                                struct vhost_user_region *region, unsigned count);
+/* Takes what will be memory at the front-end's word. */
+void vhost_user_postcopy_keep(struct vhost_user *vhost_user, struct guest_memory *next);
+/* The front-end's word: *ret_next may be touched. NULL: it was said already. */
+int vhost_user_postcopy_go(struct vhost_user_call *call, struct guest_memory **ret_next);

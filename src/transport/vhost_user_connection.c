@@ -125,6 +125,11 @@ int vhost_user_connection_receive(struct vhost_user_connection *connection)
     return 1;
 }
 
+int vhost_user_connection_begun(const struct vhost_user_connection *connection)
+{
+    return connection->received != 0;
+}
+
 int vhost_user_connection_reply_with(struct vhost_user_connection *connection, uint32_t len,
                                      int *fd)
 {

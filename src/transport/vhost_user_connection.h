@@ -29,6 +29,8 @@ void vhost_user_connection_close(struct vhost_user_connection *connection);
 int vhost_user_connection_receive(struct vhost_user_connection *connection);
 /* Can the header that was received be one? -EPROTO */
 int vhost_user_connection_check(const struct vhost_user_connection *connection);
+/* Some of a message is there, and not all. */
+int vhost_user_connection_begun(const struct vhost_user_connection *connection);
 /* Forgets the message, closes fds that nobody kept. */
 void vhost_user_connection_done(struct vhost_user_connection *connection);
 /* Answers the message with len bytes of its own payload field. -EAGAIN: the peer does not read. */

@@ -5,9 +5,8 @@
 #include <errno.h>
 
 #include "base/checked.h"
-#include "base/fd.h"
 
-static const uint64_t protocol_features_offered =
+static const uint64_t protocol_features_usual =
     VHOST_USER_PROTOCOL_MQ | VHOST_USER_PROTOCOL_LOG_SHMFD | VHOST_USER_PROTOCOL_RARP |
     VHOST_USER_PROTOCOL_REPLY_ACK | VHOST_USER_PROTOCOL_MTU | VHOST_USER_PROTOCOL_BACKEND_REQ |
     VHOST_USER_PROTOCOL_CROSS_ENDIAN | VHOST_USER_PROTOCOL_CONFIG |
@@ -128,19 +127,45 @@ int vhost_user_set_features(struct vhost_user_call *call)
     return 0;
 }
 
+/* User Mode Linux gives no kick fd at all where notices in band are offered, and QEMU 7.2 takes
+ * whatever bit it knows: they are offered only to whom the operator wants to have them. */
+static uint64_t protocol_features_offered(const struct vhost_user_call *call)
+{
+    return protocol_features_usual | call->vhost_user->protocol_features_more;
+}
+
 int vhost_user_get_protocol_features(struct vhost_user_call *call)
 {
-    return vhost_user_reply_u64(call, protocol_features_offered);
+    return vhost_user_reply_u64(call, protocol_features_offered(call));
+}
+
+/* VU-PF-02: the session ends, as there is no other way to say no. */
+static int in_band_check(struct vhost_user_call *call)
+{
+    const uint64_t needed = VHOST_USER_PROTOCOL_REPLY_ACK | VHOST_USER_PROTOCOL_BACKEND_REQ;
+
+    if (!(call->payload->u64 & VHOST_USER_PROTOCOL_INBAND_NOTIFICATIONS))
+        return 0;
+    if ((call->payload->u64 & needed) != needed)
+        return error_set(call->err, EPROTO,
+                         "INBAND_NOTIFICATIONS needs the protocol features REPLY_ACK and"
+                         " BACKEND_REQ");
+    return vhost_user_channel_prepare(call->vhost_user, call->err);
 }
 
 int vhost_user_set_protocol_features(struct vhost_user_call *call)
 {
-    if ((call->payload->u64 & ~protocol_features_offered) != 0)
+    uint64_t unknown = call->payload->u64 & ~protocol_features_offered(call);
+    int result;
+
+    if (unknown != 0)
         return error_set(call->err, EINVAL,
                          "protocol features 0x%llx were accepted but never offered",
-                         (unsigned long long)(call->payload->u64 & ~protocol_features_offered));
-    call->vhost_user->protocol_features = call->payload->u64;
-    return 0;
+                         (unsigned long long)unknown);
+    result = in_band_check(call);
+    if (result == 0)
+        call->vhost_user->protocol_features = call->payload->u64;
+    return result;
 }
 
 int vhost_user_get_queue_num(struct vhost_user_call *call)
@@ -226,12 +251,13 @@ int vhost_user_net_set_mtu(struct vhost_user_call *call)
 int vhost_user_set_backend_req_fd(struct vhost_user_call *call)
 {
     struct vhost_user_message *message = &call->vhost_user->peer.message;
+    int result;
 
     if (message->fd_count != 1)
         return error_set(call->err, EINVAL, "a back-end channel came with %u file descriptors",
                          message->fd_count);
-    fd_close(&call->vhost_user->backend_fd);
-    call->vhost_user->backend_fd = fd_take(&message->fd[0]);
-    fd_set_nonblocking(call->vhost_user->backend_fd);
-    return 0;
+    result = vhost_user_refuse_own_socket(call, message->fd[0]);
+    if (result < 0)
+        return result;
+    return vhost_user_channel_open(call->vhost_user, &message->fd[0], call->err);
 }

@@ -34,15 +34,15 @@ static void session_write(const struct vhost_user *vhost_user, struct records_wr
     records_put_u64(writer, vhost_user->features);
     records_put_u8(writer, vhost_user->features_refused != 0);
     records_put_u64(writer, vhost_user->protocol_features);
-    records_put_u8(writer, vhost_user->notice_due != 0);
+    records_put_u8(writer, vhost_user->channel.config_due);
     records_put_u64(writer, vhost_user->sessions);
     records_put_u64(writer, vhost_user->messages);
     records_put_u64(writer, vhost_user->refused);
     records_put_u64(writer, vhost_user->config_changes);
-    records_put_u64(writer, vhost_user->notices);
+    records_put_u64(writer, vhost_user->channel.config_notices);
     records_put_u16(writer, fd_list_add(fds, vhost_user->listener.fd));
     records_put_u16(writer, fd_list_add(fds, vhost_user->connection.fd));
-    records_put_u16(writer, fd_list_add(fds, vhost_user->backend_fd));
+    records_put_u16(writer, fd_list_add(fds, vhost_user->channel.source.fd));
     records_close(writer);
 }
 
@@ -171,7 +171,8 @@ static int is_moving(const struct vhost_user *vhost_user)
         running |= vhost_user_ring_running(&vhost_user->ring[i]);
     return vhost_user->transfer.source.fd >= 0 ||
            vhost_user->transfer.verdict != VHOST_USER_TRANSFER_NONE ||
-           (vhost_user->loaded_nic != NULL && !running);
+           (vhost_user->loaded_nic != NULL && !running) ||
+           vhost_user->postcopy.stage != VHOST_USER_POSTCOPY_NONE;
 }
 
 int vhost_user_give(struct vhost_user *vhost_user, struct records_writer *writer,
@@ -181,6 +182,11 @@ int vhost_user_give(struct vhost_user *vhost_user, struct records_writer *writer
         return error_set(err, EBUSY,
                          "%s: its guest is just moving to another machine, or from one; try again "
                          "in a moment",
+                         coordinator_name(vhost_user->coordinator));
+    if (vhost_user->protocol_features & VHOST_USER_PROTOCOL_INBAND_NOTIFICATIONS)
+        return error_set(err, EBUSY,
+                         "%s: its front-end is told of interrupts by messages (in-band=on); end it "
+                         "first",
                          coordinator_name(vhost_user->coordinator));
     session_write(vhost_user, writer, fds);
     message_write(&vhost_user->peer, writer, fds);
@@ -240,6 +246,7 @@ static int session_read(struct vhost_user *vhost_user, const struct taking *taki
     struct record_reader reader;
     int result = saved_record(taking->records, SAVED_SESSION, &reader, taking->err);
     int connected = record_take_u8(&reader);
+    int channel_fd = -1;
 
     if (result == 0)
         result = same_place(vhost_user, &reader, taking->err);
@@ -249,20 +256,24 @@ static int session_read(struct vhost_user *vhost_user, const struct taking *taki
     vhost_user->features = record_take_u64(&reader);
     vhost_user->features_refused = record_take_u8(&reader) != 0;
     vhost_user->protocol_features = record_take_u64(&reader);
-    vhost_user->notice_due = record_take_u8(&reader) != 0;
+    vhost_user->channel.config_due = record_take_u8(&reader) != 0;
     vhost_user->sessions = record_take_u64(&reader);
     vhost_user->messages = record_take_u64(&reader);
     vhost_user->refused = record_take_u64(&reader);
     vhost_user->config_changes = record_take_u64(&reader);
-    vhost_user->notices = record_take_u64(&reader);
+    vhost_user->channel.config_notices = record_take_u64(&reader);
     if (fd_take_place(taking, &reader, &vhost_user->listener.fd) < 0 ||
         fd_take_place(taking, &reader, &vhost_user->peer.fd) < 0 ||
-        fd_take_place(taking, &reader, &vhost_user->backend_fd) < 0 || !record_is_done(&reader) ||
+        fd_take_place(taking, &reader, &channel_fd) < 0 || !record_is_done(&reader) ||
         connected != (vhost_user->peer.fd >= 0) ||
         (vhost_user->mode == VHOST_USER_SERVER) != (vhost_user->listener.fd >= 0))
-        return saved_refuse(SAVED_SESSION, "malformed", taking->err);
-    vhost_user->connection.fd = vhost_user->peer.fd;
-    return 0;
+        result = saved_refuse(SAVED_SESSION, "malformed", taking->err);
+    else if (channel_fd >= 0)
+        result = vhost_user_channel_open(vhost_user, &channel_fd, taking->err);
+    fd_close(&channel_fd);
+    if (result == 0)
+        vhost_user->connection.fd = vhost_user->peer.fd;
+    return result;
 }
 
 static int message_read(struct vhost_user_connection *peer, const struct taking *taking)
@@ -425,16 +436,16 @@ static int rings_read(struct vhost_user *vhost_user, const struct taking *taking
 {
     struct record_reader reader;
     int result = saved_record(taking->records, SAVED_RINGS, &reader, taking->err);
-    int notice_due = vhost_user->notice_due;
+    uint8_t config_due = vhost_user->channel.config_due;
 
     if (result < 0)
         return result;
     if (record_take_u16(&reader) != vhost_user->ring_count)
         return saved_refuse(SAVED_RINGS, "not as many as this card has", taking->err);
-    vhost_user->notice_due = 0; /* nothing is said before the session is ours */
+    vhost_user->channel.config_due = 0; /* nothing is said before the session is ours */
     for (unsigned i = 0; i < vhost_user->ring_count && result == 0; i++)
         result = ring_read(&vhost_user->ring[i], taking, &reader);
-    vhost_user->notice_due = notice_due;
+    vhost_user->channel.config_due = config_due;
     if (result == 0 && !record_is_done(&reader))
         result = saved_refuse(SAVED_RINGS, "malformed", taking->err);
     return result;

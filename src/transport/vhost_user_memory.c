@@ -72,6 +72,35 @@ static int region_map(struct vhost_user *vhost_user, struct guest_memory *memory
     return guest_memory_map(memory, &file, err);
 }
 
+/* Post-copy: the word that the front-end is ready, in the place of memory. */
+static int memory_go(struct vhost_user_call *call)
+{
+    struct guest_memory *next;
+    int result = vhost_user_postcopy_go(call, &next);
+
+    if (result == 0 && next != NULL)
+        memory_swap(call->vhost_user, next);
+    return result;
+}
+
+/* At once; or, while it is listened for, at the front-end's word. */
+static void memory_use(struct vhost_user_call *call, struct guest_memory *next,
+                       struct vhost_user_region *region, unsigned count)
+{
+    if (!vhost_user_postcopy_listening(call->vhost_user)) {
+        memory_swap(call->vhost_user, next);
+        return;
+    }
+    vhost_user_postcopy_locate(call, next, region, count);
+    vhost_user_postcopy_keep(call->vhost_user, next);
+}
+
+static int is_word(const struct vhost_user_call *call)
+{
+    return vhost_user_postcopy_listening(call->vhost_user) &&
+           call->size == sizeof(call->payload->u64) && call->vhost_user->peer.message.fd_count == 0;
+}
+
 int vhost_user_set_mem_table(struct vhost_user_call *call)
 {
     struct vhost_user *vhost_user = call->vhost_user;
@@ -79,6 +108,9 @@ int vhost_user_set_mem_table(struct vhost_user_call *call)
     uint32_t count = message->payload.memory.region_count;
     struct guest_memory *next;
     int result;
+
+    if (is_word(call))
+        return memory_go(call);
 
     if (count == 0 || count > VHOST_USER_REGIONS_MAX ||
         message->header.size < 8 + count * sizeof(struct vhost_user_region))
@@ -97,15 +129,16 @@ int vhost_user_set_mem_table(struct vhost_user_call *call)
         guest_memory_free(next);
         return result;
     }
-    memory_swap(vhost_user, next);
+    memory_use(call, next, message->payload.memory.region, count);
     return 0;
 }
 
 static int memory_clone(struct vhost_user *vhost_user, struct guest_memory **ret_next)
 {
-    if (vhost_user->memory == NULL)
-        return guest_memory_create(ret_next);
-    return guest_memory_copy(vhost_user->memory, ret_next);
+    const struct guest_memory *from =
+        vhost_user->postcopy.next != NULL ? vhost_user->postcopy.next : vhost_user->memory;
+
+    return from == NULL ? guest_memory_create(ret_next) : guest_memory_copy(from, ret_next);
 }
 
 int vhost_user_get_max_mem_slots(struct vhost_user_call *call)
@@ -117,16 +150,24 @@ int vhost_user_add_mem_reg(struct vhost_user_call *call)
 {
     struct vhost_user *vhost_user = call->vhost_user;
     struct vhost_user_message *message = &vhost_user->peer.message;
-    const struct vhost_user_region *region = &message->payload.mem_reg.region;
+    struct vhost_user_region *region = &message->payload.mem_reg.region;
     struct guest_memory *next;
     int result;
 
+    if (is_word(call))
+        return memory_go(call);
+    if (call->size < sizeof(message->payload.mem_reg))
+        return error_set(call->err, EPROTO, "%u bytes of payload, at least %zu are needed",
+                         call->size, sizeof(message->payload.mem_reg));
     if (message->fd_count != 1)
         return error_set(call->err, EINVAL, "a memory region came with %u file descriptors",
                          message->fd_count);
     if (vhost_user->memory != NULL &&
-        guest_memory_share(vhost_user->memory, region->gpa, region->uva, region->size) == 0)
+        guest_memory_share(vhost_user->memory, region->gpa, region->uva, region->size) == 0) {
+        if (vhost_user_postcopy_listening(vhost_user))
+            vhost_user_postcopy_locate(call, vhost_user->memory, region, 1);
         return 0;
+    }
     result = memory_clone(vhost_user, &next);
     if (result < 0)
         return result;
@@ -134,7 +175,7 @@ int vhost_user_add_mem_reg(struct vhost_user_call *call)
     if (result < 0)
         guest_memory_free(next);
     else
-        memory_swap(vhost_user, next);
+        memory_use(call, next, region, 1);
     return result;
 }
 
@@ -145,6 +186,8 @@ int vhost_user_rem_mem_reg(struct vhost_user_call *call)
     struct guest_memory *next;
     int result;
 
+    if (vhost_user->postcopy.next != NULL)
+        return error_set(call->err, EBUSY, "memory that has not come yet can't be taken away");
     if (vhost_user->memory != NULL &&
         guest_memory_unshare(vhost_user->memory, region->gpa, region->uva, region->size) == 0)
         return 0;

@@ -8,6 +8,8 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 #include "base/checked.h"
 
@@ -47,6 +49,23 @@ struct vhost_user_ring *vhost_user_ring_find(const struct vhost_user_call *call,
 int vhost_user_refuse_live(const struct vhost_user_call *call, const struct vhost_user_ring *ring)
 {
     return error_set(call->err, EBUSY, "ring %u is live: it has to be stopped first", ring->index);
+}
+
+/* Either end of a connection bears the path, as its own name or as its peer's. */
+int vhost_user_refuse_own_socket(const struct vhost_user_call *call, int fd)
+{
+    struct sockaddr_un own = {0}, peer = {0};
+    socklen_t own_len = sizeof(own) - 1, peer_len = sizeof(peer) - 1;
+    const char *path = call->vhost_user->path;
+
+    if (fd < 0 || getsockname(fd, (struct sockaddr *)&own, &own_len) < 0 ||
+        own.sun_family != AF_UNIX)
+        return 0;
+    if (getpeername(fd, (struct sockaddr *)&peer, &peer_len) < 0)
+        peer.sun_path[0] = '\0';
+    if (strcmp(own.sun_path, path) != 0 && strcmp(peer.sun_path, path) != 0)
+        return 0;
+    return error_set(call->err, EINVAL, "the file descriptor is this session's own socket");
 }
 
 /* ---- the table -------------------------------------------------------------------------- */
@@ -94,14 +113,20 @@ static const struct request {
     [VHOST_USER_GET_CONFIG] = {"GET_CONFIG", 0, 0, ANSWER_OWN, vhost_user_get_config},
     [VHOST_USER_SET_CONFIG] = {"SET_CONFIG", VHOST_USER_CONFIG_HEADER, 0, ANSWER_ACK,
                                vhost_user_set_config},
+    [VHOST_USER_POSTCOPY_ADVISE] = {"POSTCOPY_ADVISE", 0, 0, ANSWER_OWN,
+                                    vhost_user_postcopy_advise},
+    [VHOST_USER_POSTCOPY_LISTEN] = {"POSTCOPY_LISTEN", 0, 0, ANSWER_ACK,
+                                    vhost_user_postcopy_listen},
+    [VHOST_USER_POSTCOPY_END] = {"POSTCOPY_END", 0, 0, ANSWER_OWN, vhost_user_postcopy_end},
     [VHOST_USER_GET_INFLIGHT_FD] = {"GET_INFLIGHT_FD", 20, 0, ANSWER_OWN,
                                     vhost_user_get_inflight_fd},
     [VHOST_USER_SET_INFLIGHT_FD] = {"SET_INFLIGHT_FD", 20, 1, ANSWER_ACK,
                                     vhost_user_set_inflight_fd},
     [VHOST_USER_RESET_DEVICE] = {"RESET_DEVICE", 0, 0, ANSWER_ACK, vhost_user_reset_device},
+    [VHOST_USER_VRING_KICK] = {"VRING_KICK", 8, 0, ANSWER_ACK, vhost_user_vring_kick},
     [VHOST_USER_GET_MAX_MEM_SLOTS] = {"GET_MAX_MEM_SLOTS", 0, 0, ANSWER_OWN,
                                       vhost_user_get_max_mem_slots},
-    [VHOST_USER_ADD_MEM_REG] = {"ADD_MEM_REG", 40, 8, ANSWER_ACK, vhost_user_add_mem_reg},
+    [VHOST_USER_ADD_MEM_REG] = {"ADD_MEM_REG", 8, 8, ANSWER_ACK, vhost_user_add_mem_reg},
     [VHOST_USER_REM_MEM_REG] = {"REM_MEM_REG", 40, 1, ANSWER_ACK, vhost_user_rem_mem_reg},
     [VHOST_USER_SET_STATUS] = {"SET_STATUS", 8, 0, ANSWER_ACK, vhost_user_set_status},
     [VHOST_USER_GET_STATUS] = {"GET_STATUS", 0, 0, ANSWER_OWN, vhost_user_get_status},
@@ -168,7 +193,7 @@ int vhost_user_handle(struct vhost_user *vhost_user)
         refusal_note(vhost_user, &err);
     if (result == -EPROTO)
         return result;
-    if (result == 0 && request->answer != ANSWER_ACK)
+    if (result == 0 && (request->answer != ANSWER_ACK || call.answers))
         return vhost_user_connection_reply_with(&vhost_user->peer, call.reply_size, &call.reply_fd);
     if (!wants_ack && (request == NULL || request->answer != ANSWER_VERDICT))
         return request == NULL ? 0 : result; /* VU-HDR-06: the unknown is skipped */

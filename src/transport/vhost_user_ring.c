@@ -9,9 +9,12 @@
 /* The ring's way up: runs on the worker. */
 static void ring_fire(void *context)
 {
-    const struct vhost_user_ring *ring = context;
+    struct vhost_user_ring *ring = context;
 
-    fd_signal(ring->call_fd);
+    if (ring->call_fd < 0 && ring->in_band && !ring->call_given)
+        vhost_user_channel_tell_ring(ring, VHOST_USER_RING_CALL);
+    else
+        fd_signal(ring->call_fd);
 }
 
 static void ring_init(struct vhost_user *vhost_user, unsigned index)
@@ -30,16 +33,27 @@ void vhost_user_rings_reset(struct vhost_user *vhost_user)
 {
     coordinator_stop_all(vhost_user->coordinator);
     for (unsigned i = 0; i < vhost_user->ring_count; i++) {
+        struct vhost_user_ring before = vhost_user->ring[i];
         struct vhost_user_ring *ring = &vhost_user->ring[i];
 
-        fd_close(&ring->kick_fd);
-        fd_close(&ring->call_fd);
-        fd_close(&ring->err_fd);
+        fd_close(&before.kick_fd);
+        fd_close(&before.call_fd);
         ring_init(vhost_user, i);
+        ring->err_fd = before.err_fd;
+        ring->call_given = before.call_given;
+        ring->err_given = before.err_given;
         ring->left_at = coordinator_stop_queue(vhost_user->coordinator, i);
         ring->left = 1;
     }
     coordinator_reset(vhost_user->coordinator);
+}
+
+void vhost_user_rings_forget(struct vhost_user *vhost_user)
+{
+    vhost_user_rings_reset(vhost_user);
+    for (unsigned i = 0; i < vhost_user->ring_count; i++)
+        fd_close(&vhost_user->ring[i].err_fd);
+    vhost_user_rings_init(vhost_user);
 }
 
 int vhost_user_ring_running(struct vhost_user_ring *ring)
@@ -75,6 +89,7 @@ int vhost_user_ring_try_start(struct vhost_user_ring *ring, struct error *err)
         result = ring_address(ring, "available ring", ring->addr.avail, &config.driver_gpa, err);
     if (result == 0)
         result = ring_address(ring, "used ring", ring->addr.used, &config.device_gpa, err);
+    ring->in_band = (vhost_user->protocol_features & VHOST_USER_PROTOCOL_INBAND_NOTIFICATIONS) != 0;
     if (result == 0)
         config.record = vhost_user_inflight_region(ring, &config);
     if (result == 0)
@@ -88,8 +103,7 @@ int vhost_user_ring_try_start(struct vhost_user_ring *ring, struct error *err)
     if (!(vhost_user->features & VHOST_USER_F_PROTOCOL_FEATURES))
         vhost_user_ring_enable(ring, 1);
     fd_signal(ring->call_fd); /* a daemon that was killed may have shown buffers and not said so */
-    if (vhost_user->notice_due)
-        vhost_user_tell_config(vhost_user);
+    vhost_user_channel_look(vhost_user);
     return 0;
 }
 
@@ -121,6 +135,7 @@ void vhost_user_ring_set_call(struct vhost_user_ring *ring, int *fd)
 {
     coordinator_hold_queue(ring->owner->coordinator, ring->index);
     fd_replace(&ring->call_fd, fd);
+    ring->call_given = 1;
     coordinator_release_queue(ring->owner->coordinator, ring->index);
     if (vhost_user_ring_running(ring))
         fd_signal(ring->call_fd);
@@ -133,12 +148,21 @@ void vhost_user_ring_set_kick(struct vhost_user_ring *ring, int *fd)
     ring->has_kick = 1;
 }
 
+void vhost_user_ring_kick(struct vhost_user_ring *ring)
+{
+    fd_signal(ring->kick_fd);
+}
+
 void vhost_user_ring_set_err(struct vhost_user_ring *ring, int *fd)
 {
     fd_replace(&ring->err_fd, fd);
+    ring->err_given = 1;
 }
 
 void vhost_user_ring_broken(struct vhost_user_ring *ring)
 {
-    fd_signal(ring->err_fd);
+    if (ring->err_fd < 0 && ring->in_band && !ring->err_given)
+        vhost_user_channel_tell_ring(ring, VHOST_USER_RING_ERR);
+    else
+        fd_signal(ring->err_fd);
 }

@@ -3,6 +3,7 @@
 #include "transport/vhost_user_call.h"
 
 #include <errno.h>
+#include <sys/eventfd.h>
 
 #include "base/checked.h"
 #include "base/fd.h"
@@ -174,17 +175,24 @@ static int ring_fd(struct vhost_user_call *call, struct vhost_user_ring **ret_ri
                          (*ret_ring)->index, message->fd_count, expected);
     none = -1;
     *ret_fd = expected == 1 ? &message->fd[0] : &none;
-    return 0;
+    return vhost_user_refuse_own_socket(call, **ret_fd);
 }
 
-int vhost_user_set_vring_kick(struct vhost_user_call *call)
+/* What else there is can't be waited for, or may wait when it is written to (fd_signal). */
+static int bell_fd(struct vhost_user_call *call, struct vhost_user_ring **ret_ring, int **ret_fd)
 {
-    struct vhost_user_ring *ring;
-    int *fd;
-    int result = ring_fd(call, &ring, &fd);
+    int result = ring_fd(call, ret_ring, ret_fd);
 
-    if (result < 0)
-        return result;
+    if (result == 0 && **ret_fd >= 0 && !fd_is_bell(**ret_fd))
+        return error_set(call->err, EINVAL, "ring %u: its fd is no eventfd, pipe or socket",
+                         (*ret_ring)->index);
+    return result;
+}
+
+static int kick_take(struct vhost_user_call *call, struct vhost_user_ring *ring, int *fd)
+{
+    int result;
+
     vhost_user_ring_set_kick(ring, fd);
     result = vhost_user_ring_try_start(ring, call->err);
     if (result < 0) {
@@ -194,11 +202,43 @@ int vhost_user_set_vring_kick(struct vhost_user_call *call)
     return result;
 }
 
+int vhost_user_set_vring_kick(struct vhost_user_call *call)
+{
+    struct vhost_user_ring *ring;
+    int *fd;
+    int result = bell_fd(call, &ring, &fd);
+
+    return result < 0 ? result : kick_take(call, ring, fd);
+}
+
+/* A kick as a message. To the worker it is an eventfd like any other, but ours. */
+int vhost_user_vring_kick(struct vhost_user_call *call)
+{
+    struct vhost_user_ring *ring = vhost_user_ring_find(call, call->payload->state.index);
+    int result = 0;
+    int fd;
+
+    if (ring == NULL)
+        return -EINVAL;
+    if (!(call->vhost_user->protocol_features & VHOST_USER_PROTOCOL_INBAND_NOTIFICATIONS))
+        return error_set(call->err, EINVAL,
+                         "a kick by message needs the protocol feature INBAND_NOTIFICATIONS");
+    if (!ring->has_kick) {
+        fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (fd < 0)
+            return error_set(call->err, errno, "ring %u: no eventfd to kick it with", ring->index);
+        result = kick_take(call, ring, &fd);
+    }
+    if (result == 0)
+        vhost_user_ring_kick(ring);
+    return result;
+}
+
 int vhost_user_set_vring_call(struct vhost_user_call *call)
 {
     struct vhost_user_ring *ring;
     int *fd;
-    int result = ring_fd(call, &ring, &fd);
+    int result = bell_fd(call, &ring, &fd);
 
     if (result == 0)
         vhost_user_ring_set_call(ring, fd);
@@ -209,7 +249,7 @@ int vhost_user_set_vring_err(struct vhost_user_call *call)
 {
     struct vhost_user_ring *ring;
     int *fd;
-    int result = ring_fd(call, &ring, &fd);
+    int result = bell_fd(call, &ring, &fd);
 
     if (result == 0)
         vhost_user_ring_set_err(ring, fd);

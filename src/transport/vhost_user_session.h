@@ -2,10 +2,14 @@
 /* What the files of the vhost-user back-end share. Included by src/transport/vhost_user*.c only. */
 #pragma once
 
+#include <stdatomic.h>
+
 #include "base/log.h"
 #include "transport/vhost_user.h"
+#include "transport/vhost_user_channel.h"
 #include "transport/vhost_user_connection.h"
 #include "transport/vhost_user_inflight.h"
+#include "transport/vhost_user_share.h"
 
 /* A ring as the front-end set it up. Stopped, started and enabled are independent: it starts when
  * it has a kick, a size and addresses inside guest memory, and stops on GET_VRING_BASE. */
@@ -20,6 +24,11 @@ struct vhost_user_ring {
     uint8_t has_addr;
     uint8_t has_kick; /* a kick came, with an fd or with the word that there is none */
     uint8_t enabled;
+    uint8_t in_band; /* fixed while it runs: notices go over the channel if no fd was given */
+    /* The front-end spoke of its call or err fd in this session, if only to say that there is none.
+     * It would not understand notices in band. call_given changes only while the queue is held. */
+    uint8_t call_given, err_given;
+    _Atomic uint8_t notices; /* VHOST_USER_RING_…: due over the channel; or-ed by any thread */
     struct vhost_user_vring_addr addr;
     int kick_fd; /* owned */
     int call_fd; /* owned; changed only while the queue is held */
@@ -51,11 +60,25 @@ struct vhost_user_transfer {
     uint64_t saved, loaded, failed;
 };
 
+enum vhost_user_postcopy_stage {
+    VHOST_USER_POSTCOPY_NONE,
+    VHOST_USER_POSTCOPY_ADVISED,
+    VHOST_USER_POSTCOPY_LISTENING,
+};
+
+struct vhost_user_postcopy {
+    enum vhost_user_postcopy_stage stage;
+    int device_fd;             /* owned: /dev/userfaultfd; -1: the system call */
+    int uffd;                  /* owned; -1 once memory is registered */
+    struct guest_memory *next; /* owned: nobody may touch it yet */
+};
+
 struct vhost_user {
     char *path; /* owned */
     enum vhost_user_mode mode;
     enum vhost_user_queue_unit queue_unit;
     struct vhost_user_limits limits;
+    uint64_t protocol_features_more; /* offered beside the usual ones */
     struct coordinator *coordinator; /* borrowed */
     struct loop *loop;               /* borrowed */
 
@@ -63,15 +86,18 @@ struct vhost_user {
     int given;                     /* all of this belongs to another process */
     int owns_path;                 /* the socket's file is ours to remove */
     struct loop_source connection; /* the session's socket; -1: no session */
-    struct loop_timer again;       /* client: when to try to connect again */
+    struct loop_timer again;       /* what waits: to connect, to listen, to be read from */
+    struct loop_timer patience;    /* runs while a message has begun and is not whole */
     struct vhost_user_connection peer;
+    struct vhost_user_share share; /* outlives a session: who comes and goes takes time too */
+    uint8_t away;                  /* the connection is not read from until `again` */
 
     /* The session. */
-    uint64_t features;            /* acked, as on the wire */
-    int features_refused;         /* the last SET_FEATURES was */
-    uint64_t protocol_features;   /* acked */
-    int notice_due;               /* config space changed while all rings were stopped */
-    int backend_fd;               /* owned; socket or pipe to the front-end */
+    uint64_t features;          /* acked, as on the wire */
+    int features_refused;       /* the last SET_FEATURES was */
+    uint64_t protocol_features; /* acked */
+    struct vhost_user_channel channel;
+    struct vhost_user_postcopy postcopy;
     struct guest_memory *memory;  /* owned; the coordinator borrows it */
     struct vhost_user_ring *ring; /* owned, ring_count of them */
     unsigned ring_count;
@@ -87,16 +113,12 @@ struct vhost_user {
 
     /* For inspect. */
     uint64_t sessions, messages, refused;
-    uint64_t memory_refused;          /* regions that were more than the limits allow */
-    uint64_t config_changes, notices; /* that the driver could see; that were sent */
-    uint64_t logs, logs_lost;         /* shared; that were truncated while they were used */
+    uint64_t memory_refused;  /* regions that were more than the limits allow */
+    uint64_t config_changes;  /* that the driver could see */
+    uint64_t logs, logs_lost; /* shared; that were truncated while they were used */
     char last_error[ERROR_TEXT_LEN];
     struct log_limit limit;
 };
-
-/* ---- vhost_user.c ----------------------------------------------------------------------- */
-
-void vhost_user_tell_config(struct vhost_user *vhost_user);
 
 /* ---- vhost_user_requests.c -------------------------------------------------------------- */
 
@@ -106,8 +128,11 @@ int vhost_user_handle(struct vhost_user *vhost_user);
 /* ---- vhost_user_ring.c ------------------------------------------------------------------ */
 
 void vhost_user_rings_init(struct vhost_user *vhost_user);
-/* Stops all rings and forgets what was set up. */
+/* As after a reset of the device: stopped, not set up. What a front-end says only once stays: its
+ * err fds, and how it wants to be called. */
 void vhost_user_rings_reset(struct vhost_user *vhost_user);
+/* The front-end has gone. */
+void vhost_user_rings_forget(struct vhost_user *vhost_user);
 /* Starts the ring if it has all it needs and does not run; 0 also when it can't start yet. */
 int vhost_user_ring_try_start(struct vhost_user_ring *ring, struct error *err);
 void vhost_user_ring_stop(struct vhost_user_ring *ring);
@@ -117,6 +142,7 @@ int vhost_user_ring_running(struct vhost_user_ring *ring);
 void vhost_user_ring_set_call(struct vhost_user_ring *ring, int *fd);
 void vhost_user_ring_set_kick(struct vhost_user_ring *ring, int *fd);
 void vhost_user_ring_set_err(struct vhost_user_ring *ring, int *fd);
+void vhost_user_ring_kick(struct vhost_user_ring *ring);
 void vhost_user_ring_broken(struct vhost_user_ring *ring);
 
 /* ---- vhost_user_handover.c ----------------------------------------------------------- */
@@ -165,3 +191,11 @@ void vhost_user_state_ring(struct vhost_user_ring *ring);
 /* 0: a state was loaded, of a driver that agreed to other features. */
 int vhost_user_state_is_of(const struct vhost_user *vhost_user, const struct features *features);
 void vhost_user_state_inspect(const struct vhost_user *vhost_user, struct inspect *visitor);
+
+/* ---- vhost_user_postcopy.c -------------------------------------------------------------- */
+
+/* -errno and a sentence: it can't be done on this host. */
+int vhost_user_postcopy_open(struct vhost_user_postcopy *postcopy, struct error *err);
+void vhost_user_postcopy_close(struct vhost_user_postcopy *postcopy);
+/* It is over, or the session is. */
+void vhost_user_postcopy_forget(struct vhost_user_postcopy *postcopy);

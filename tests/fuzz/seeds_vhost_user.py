@@ -33,8 +33,9 @@ SET_LOG_BASE, SET_LOG_FD = 6, 7
 SEND_RARP = 19
 SET_DEVICE_STATE_FD, CHECK_DEVICE_STATE = 42, 43
 SET_BACKEND_REQ_FD, SET_VRING_ENDIAN, GET_CONFIG, SET_CONFIG = 21, 23, 24, 25
-RESET_DEVICE, GET_MAX_MEM_SLOTS, ADD_MEM_REG, REM_MEM_REG, SET_STATUS, GET_STATUS = (
+RESET_DEVICE, VRING_KICK, GET_MAX_MEM_SLOTS, ADD_MEM_REG, REM_MEM_REG, SET_STATUS, GET_STATUS = (
     34,
+    35,
     36,
     37,
     38,
@@ -53,7 +54,7 @@ VERSION_1, PROTOCOL, RING_PACKED, IN_ORDER, MRG_RXBUF, EVENT_BIT = (
     1 << 15,
     1 << 29,
 )
-LOG_ALL = 1 << 26
+LOG_ALL, IN_BAND = 1 << 26, 1 << 14
 PROTOCOL_OFFERED, LOG_SHMFD, RARP, DEVICE_STATE = 0x1A679, 1 << 1, 1 << 2, 1 << 19
 
 
@@ -90,13 +91,15 @@ def address(index, log=None):
     )
 
 
-def ring_words(index, size, base=0, enable=True):
+def ring_words(index, size, base=0, enable=True, files=True):
+    call_and_kick = message(SET_VRING_CALL, u64(index), (CALL_FILE,)) + message(
+        SET_VRING_KICK, u64(index), (KICK_FILE,)
+    )
     return (
         state(SET_VRING_NUM, index, size)
         + state(SET_VRING_BASE, index, base)
         + address(index)
-        + message(SET_VRING_CALL, u64(index), (CALL_FILE,))
-        + message(SET_VRING_KICK, u64(index), (KICK_FILE,))
+        + (call_and_kick if files else b"")
         + (state(SET_VRING_ENABLE, index, 1) if enable else b"")
     )
 
@@ -163,6 +166,20 @@ def vhost_user_seeds():
         + guest_write(0x10010, u64(0x18100) + u32(1) + u16(2) + u16(0))
         + guest_write(0x11000, u16(0) + u16(1) + u16(0))
         + u8(KICK, SETTLE, INSPECT),
+        "in_band": u8(16)
+        + hello(modern, PROTOCOL_OFFERED | IN_BAND)
+        + message(SET_BACKEND_REQ_FD, b"", (SOCKET,))
+        + whole
+        + ring_words(0, 64, enable=True, files=False)
+        + ring_words(1, 64, enable=True, files=False)
+        + room
+        + state(VRING_KICK, 0, 0)
+        + frame
+        + state(VRING_KICK, 1, 0)
+        + u8(SETTLE)
+        + message(SET_BACKEND_REQ_FD, b"", (PIPE_WRITE,))
+        + state(VRING_KICK, 1, 0)
+        + state(GET_VRING_BASE, 1, 0),
         "slots": u8(0)
         + hello(modern)
         + message(GET_MAX_MEM_SLOTS)

@@ -33,6 +33,7 @@ enum {
     TURNS = 64,
     SETTLE_MS = 1,
     SETTLE_MAX = 6,
+    LEFT_ALONE_MS = 100,
 
     GET_FEATURES = 1,
     VERSION = 1,
@@ -323,7 +324,7 @@ static void check_next_session(struct session *session)
     FUZZ_CHECK(send(session->fd, &request, sizeof(request), MSG_NOSIGNAL) == sizeof(request),
                "the next front-end can't speak");
     for (unsigned i = 0; i < TURNS && len < 0; i++) {
-        vionic_dispatch(vionic, 0);
+        vionic_dispatch(vionic, LEFT_ALONE_MS); /* the one before may have used up its share */
         len = recv(session->fd, &answer, sizeof(answer), MSG_DONTWAIT);
     }
     FUZZ_CHECK(len == (ssize_t)sizeof(answer) && answer.header.request == GET_FEATURES,
@@ -352,6 +353,7 @@ static void nic_add(uint8_t what)
                                     .queue_pairs = 1 + (what & 1),
                                     .queue_size = what & 2 ? 256 : 1024,
                                     .mtu = what & 4 ? 1500 : 0,
+                                    .offers = what & 16 ? VIONIC_OFFER_IN_BAND : 0,
                                     .endpoint = what & 8 ? "null" : "loopback"};
     struct vionic_error err;
 

@@ -287,17 +287,19 @@ void front_end_start_crosvm(struct front_end *fe, const struct front_end_setup *
 
 /* ---- User Mode Linux (lab.md A1): the request channel and the call fds are pipes ---- */
 
-static void give_pipe(struct front_end *fe, struct vu_message *message, int *keep_fd)
+int front_end_give_pipe(struct front_end *fe, struct vu_message *message, int *keep_fd)
 {
     int ends[2];
+    int err;
 
     check(pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0, "no pipe");
     if (*keep_fd >= 0)
         close(*keep_fd);
     *keep_fd = ends[0];
     vu_message_add_fd(message, ends[1]);
-    MUST(front_end_request(fe, message, 0));
+    err = front_end_request(fe, message, 0);
     close(ends[1]);
+    return err;
 }
 
 void front_end_start_uml(struct front_end *fe, const struct front_end_setup *setup)
@@ -310,7 +312,7 @@ void front_end_start_uml(struct front_end *fe, const struct front_end_setup *set
     agree_protocol(fe, setup);
     if (fe->pf & VU_PF_BACKEND_REQ) {
         message = vu_message(VU_SET_BACKEND_REQ_FD, NULL, 0);
-        give_pipe(fe, &message, &fe->backend_fd);
+        MUST(front_end_give_pipe(fe, &message, &fe->backend_fd));
     }
     if (fe->pf & VU_PF_CONFIG)
         check(front_end_get_config(fe, 0, sizeof(mac), mac) == sizeof(mac), "no config");
@@ -318,7 +320,7 @@ void front_end_start_uml(struct front_end *fe, const struct front_end_setup *set
     MUST(front_end_set_mem_table(fe, setup->ram));
     for (unsigned i = 0; i < setup->vring_count; i++) {
         message = vu_message_u64(VU_SET_VRING_CALL, i);
-        give_pipe(fe, &message, &fe->vring[i].call_fd);
+        MUST(front_end_give_pipe(fe, &message, &fe->vring[i].call_fd));
         number(fe, i, setup->vring[i]);
         base(fe, setup, i);
         MUST(front_end_set_ring_addr(fe, i, setup->vring[i]));

@@ -39,6 +39,8 @@ front_end_start_function front_end_start_cloud_hypervisor;
 front_end_start_function front_end_start_crosvm;
 front_end_start_function front_end_start_uml;
 
+/* Sends the message with a pipe's writing end; the other one is kept in *keep_fd. */
+int front_end_give_pipe(struct front_end *fe, struct vu_message *message, int *keep_fd);
 /* Makes agreement known to the rings: EVENT_IDX, kick and call fds. Every start does it. */
 void front_end_bind(struct front_end *fe, const struct front_end_setup *setup);
 /* One ring from nothing: NUM, BASE, ADDR, KICK, CALL, ERR; enabled if the session has that message.

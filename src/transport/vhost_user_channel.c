@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: MIT */
+#include "transport/vhost_user_channel.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/checked.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "transport/vhost_user_session.h"
+
+enum {
+    ANSWER_MS = 3000,       /* then the channel is given up */
+    MESSAGES_IN_A_ROW = 64, /* then others have their turn */
+};
+
+struct message {
+    struct vhost_user_header header;
+    struct vhost_user_vring_state state;
+};
+
+static void channel_shut(struct vhost_user *vhost_user)
+{
+    struct vhost_user_channel *channel = &vhost_user->channel;
+
+    loop_timer_stop(vhost_user->loop, &channel->patience);
+    if (channel->source.fd >= 0)
+        loop_remove(vhost_user->loop, &channel->source);
+    fd_close(&channel->source.fd);
+    channel->awaited = 0;
+    channel->answered = 0;
+}
+
+static void channel_give_up(struct vhost_user *vhost_user, const char *why)
+{
+    channel_shut(vhost_user);
+    vhost_user->channel.lost++;
+    if (log_limit_pass(&vhost_user->limit))
+        log_warning("%s: the front-end's channel for notices is given up: %s",
+                    coordinator_name(vhost_user->coordinator), why);
+}
+
+/* ---- what to say ------------------------------------------------------------------------ */
+
+/* VU-BR-02: while all rings are stopped, nothing is said. */
+static int any_ring_runs(struct vhost_user *vhost_user)
+{
+    for (unsigned i = 0; i < vhost_user->ring_count; i++) {
+        if (vhost_user_ring_running(&vhost_user->ring[i]))
+            return 1;
+    }
+    return 0;
+}
+
+static uint8_t notice_take(struct vhost_user_ring *ring, uint8_t notice)
+{
+    /* Pairs with tell_ring: what the worker did before is done. */
+    return atomic_fetch_and_explicit(&ring->notices, (uint8_t)~notice, memory_order_acquire) &
+           notice;
+}
+
+static void message_of_ring(const struct vhost_user *vhost_user, unsigned ring, uint32_t request,
+                            struct message *ret_message)
+{
+    int answer = vhost_user->channel.is_socket &&
+                 vhost_user->protocol_features & VHOST_USER_PROTOCOL_REPLY_ACK;
+
+    *ret_message = (struct message){
+        .header = {.request = request,
+                   .flags = VHOST_USER_VERSION | (answer ? VHOST_USER_NEED_REPLY : 0),
+                   .size = sizeof(ret_message->state)},
+        .state = {.index = ring},
+    };
+}
+
+/* Takes the next thing out of what is due. 0: nothing is. */
+static int message_next(struct vhost_user *vhost_user, struct message *ret_message)
+{
+    struct vhost_user_channel *channel = &vhost_user->channel;
+
+    if (channel->config_due && vhost_user->protocol_features & VHOST_USER_PROTOCOL_CONFIG) {
+        channel->config_due = 0;
+        *ret_message = (struct message){.header = {.request = VHOST_USER_BACKEND_CONFIG_CHANGE_MSG,
+                                                   .flags = VHOST_USER_VERSION}};
+        return 1;
+    }
+    for (unsigned i = 0; i < vhost_user->ring_count; i++) {
+        unsigned index = channel->next_ring++ % vhost_user->ring_count;
+        struct vhost_user_ring *ring = &vhost_user->ring[index];
+
+        if (notice_take(ring, VHOST_USER_RING_ERR))
+            message_of_ring(vhost_user, index, VHOST_USER_BACKEND_VRING_ERR, ret_message);
+        else if (notice_take(ring, VHOST_USER_RING_CALL))
+            message_of_ring(vhost_user, index, VHOST_USER_BACKEND_VRING_CALL, ret_message);
+        else
+            continue;
+        return 1;
+    }
+    return 0;
+}
+
+static void message_give_back(struct vhost_user *vhost_user, const struct message *message)
+{
+    struct vhost_user_ring *ring = &vhost_user->ring[message->state.index];
+
+    if (message->header.request == VHOST_USER_BACKEND_CONFIG_CHANGE_MSG)
+        vhost_user->channel.config_due = 1;
+    else if (message->header.request == VHOST_USER_BACKEND_VRING_CALL)
+        atomic_fetch_or(&ring->notices, VHOST_USER_RING_CALL);
+    else
+        atomic_fetch_or(&ring->notices, VHOST_USER_RING_ERR);
+}
+
+/* ---- saying it -------------------------------------------------------------------------- */
+
+static int message_send(const struct vhost_user_channel *channel, const struct message *message)
+{
+    size_t len = sizeof(message->header) + message->header.size;
+    ssize_t sent = channel->is_socket
+                       ? send(channel->source.fd, message, len, MSG_DONTWAIT | MSG_NOSIGNAL)
+                       : fd_write_now(channel->source.fd, message, len);
+
+    if (sent < 0)
+        return -errno;
+    return (size_t)sent == len ? 0 : -EPIPE; /* half of one: nobody could go on from there */
+}
+
+static void message_sent(struct vhost_user *vhost_user, const struct message *message)
+{
+    struct vhost_user_channel *channel = &vhost_user->channel;
+
+    if (message->header.request == VHOST_USER_BACKEND_CONFIG_CHANGE_MSG)
+        channel->config_notices++;
+    else
+        channel->ring_notices++;
+    if (!(message->header.flags & VHOST_USER_NEED_REPLY))
+        return;
+    channel->awaited = message->header.request;
+    channel->answered = 0;
+    loop_timer_start(vhost_user->loop, &channel->patience, ANSWER_MS * CLOCK_MILLISECOND_NS);
+}
+
+static void channel_watch(struct vhost_user *vhost_user, uint32_t wanted)
+{
+    struct vhost_user_channel *channel = &vhost_user->channel;
+
+    if (channel->source.fd < 0 || channel->watched == wanted)
+        return;
+    if (loop_modify(vhost_user->loop, &channel->source, wanted) == 0)
+        channel->watched = wanted;
+}
+
+void vhost_user_channel_look(struct vhost_user *vhost_user)
+{
+    struct vhost_user_channel *channel = &vhost_user->channel;
+    struct message message;
+
+    for (unsigned i = 0; i < MESSAGES_IN_A_ROW; i++) {
+        int result;
+
+        if (channel->source.fd < 0 || channel->awaited != 0 || !any_ring_runs(vhost_user) ||
+            !message_next(vhost_user, &message)) {
+            channel_watch(vhost_user, channel->awaited != 0 ? EPOLLIN : 0);
+            return;
+        }
+        result = message_send(channel, &message);
+        if (result == 0) {
+            message_sent(vhost_user, &message);
+            continue;
+        }
+        message_give_back(vhost_user, &message);
+        if (result != -EAGAIN) {
+            channel_give_up(vhost_user, strerror(-result));
+            return;
+        }
+        break;
+    }
+    channel_watch(vhost_user, EPOLLOUT);
+}
+
+void vhost_user_channel_tell_config(struct vhost_user *vhost_user)
+{
+    vhost_user->channel.config_due = 1;
+    vhost_user_channel_look(vhost_user);
+}
+
+/* Pairs with notice_take. Whoever finds the notice there already knows that it will be looked at.
+ */
+void vhost_user_channel_tell_ring(struct vhost_user_ring *ring, enum vhost_user_ring_notice notice)
+{
+    uint8_t before =
+        atomic_fetch_or_explicit(&ring->notices, (uint8_t)notice, memory_order_release);
+
+    if (!(before & notice))
+        event_bits_raise(&ring->owner->channel.due, 1);
+}
+
+/* ---- answers ---------------------------------------------------------------------------- */
+
+/* NULL: all is well so far. */
+static const char *answer_receive(struct vhost_user_channel *channel)
+{
+    struct vhost_user_header header;
+    ssize_t len = recv(channel->source.fd, channel->answer + channel->answered,
+                       sizeof(channel->answer) - channel->answered, MSG_DONTWAIT);
+
+    if (len < 0)
+        return errno == EAGAIN || errno == EINTR ? NULL : strerror(errno);
+    if (len == 0)
+        return "it was closed";
+    channel->answered += (size_t)len;
+    if (channel->answered < sizeof(channel->answer))
+        return NULL;
+    memcpy(&header, channel->answer, sizeof(header));
+    if (header.request != channel->awaited || header.size != sizeof(uint64_t) ||
+        header.flags != (VHOST_USER_VERSION | VHOST_USER_REPLY))
+        return "what came is not the answer";
+    channel->awaited = 0;
+    return NULL;
+}
+
+static void channel_ready(struct loop_source *source, uint32_t events)
+{
+    struct vhost_user *vhost_user = CONTAINER_OF(source, struct vhost_user, channel.source);
+    const char *wrong = NULL;
+
+    if (vhost_user->channel.awaited != 0 && events & EPOLLIN)
+        wrong = answer_receive(&vhost_user->channel);
+    else if (events & (EPOLLHUP | EPOLLERR))
+        wrong = "it was closed";
+    if (wrong != NULL) {
+        channel_give_up(vhost_user, wrong);
+        return;
+    }
+    if (vhost_user->channel.awaited == 0)
+        loop_timer_stop(vhost_user->loop, &vhost_user->channel.patience);
+    vhost_user_channel_look(vhost_user);
+}
+
+static void patience_ends(struct loop_timer *timer)
+{
+    struct vhost_user *vhost_user = CONTAINER_OF(timer, struct vhost_user, channel.patience);
+
+    channel_give_up(vhost_user, "no answer came in time");
+}
+
+static void due_ready(struct loop_source *source, uint32_t events)
+{
+    struct vhost_user *vhost_user = CONTAINER_OF(source, struct vhost_user, channel.due_source);
+
+    (void)events;
+    event_bits_take(&vhost_user->channel.due);
+    vhost_user_channel_look(vhost_user);
+}
+
+/* ---- life ------------------------------------------------------------------------------- */
+
+void vhost_user_channel_init(struct vhost_user *vhost_user)
+{
+    vhost_user->channel = (struct vhost_user_channel){
+        .source = {.fd = -1, .ready = channel_ready},
+        .due.fd = -1,
+        .due_source = {.fd = -1, .ready = due_ready},
+        .patience.fire = patience_ends,
+    };
+}
+
+void vhost_user_channel_close(struct vhost_user *vhost_user)
+{
+    struct vhost_user_channel *channel = &vhost_user->channel;
+
+    channel_shut(vhost_user);
+    channel->config_due = 0;
+    if (channel->due_source.fd >= 0)
+        loop_remove(vhost_user->loop, &channel->due_source);
+    channel->due_source.fd = -1;
+    event_bits_free(&channel->due);
+}
+
+int vhost_user_channel_open(struct vhost_user *vhost_user, int *fd, struct error *err)
+{
+    struct vhost_user_channel *channel = &vhost_user->channel;
+    struct stat status;
+
+    if (fstat(*fd, &status) < 0 || (!S_ISSOCK(status.st_mode) && !S_ISFIFO(status.st_mode)))
+        return error_set(err, EINVAL, "a back-end channel is a socket or a pipe");
+    channel_shut(vhost_user);
+    channel->is_socket = S_ISSOCK(status.st_mode);
+    channel->source.fd = fd_take(fd);
+    channel->watched = 0;
+    if (loop_add(vhost_user->loop, &channel->source, 0) < 0) {
+        fd_close(&channel->source.fd);
+        return error_set(err, EINVAL, "the back-end channel can't be waited for");
+    }
+    vhost_user_channel_look(vhost_user);
+    return 0;
+}
+
+int vhost_user_channel_prepare(struct vhost_user *vhost_user, struct error *err)
+{
+    struct vhost_user_channel *channel = &vhost_user->channel;
+
+    if (channel->due.fd >= 0)
+        return 0;
+    if (event_bits_init(&channel->due) < 0)
+        return error_set(err, EMFILE, "no eventfd for notices in band");
+    channel->due_source.fd = channel->due.fd;
+    if (loop_add(vhost_user->loop, &channel->due_source, EPOLLIN) == 0)
+        return 0;
+    channel->due_source.fd = -1;
+    event_bits_free(&channel->due);
+    return error_set(err, ENOMEM, "no room for notices in band");
+}
