@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Sessions: every known front-end's order of messages, reconnects, client mode, several NICs. */
+/* Sessions: odd bring-ups (test_front_ends.c has the usual ones), reconnects, client mode, several
+ * NICs. */
 #include <string.h>
 #include <unistd.h>
 
@@ -21,17 +22,6 @@ static void brings_up(void **state, struct testbed_options options)
     testbed_finish(bed);
 }
 
-static void QEMU_01_QEMU_02_bring_up(void **state)
-{
-    brings_up(state, (struct testbed_options){.start = front_end_start_qemu, .pairs = 2});
-}
-
-/* With CONFIGURE_MEM_SLOTS QEMU adds region by region (QEMU-04). */
-static void QEMU_04_bring_up_by_memory_slots(void **state)
-{
-    brings_up(state, (struct testbed_options){.start = front_end_start_qemu, .pf = ~VU_PF_INBAND});
-}
-
 static void QEMU_04_the_same_regions_come_with_each_pair(void **state)
 {
     brings_up(state, (struct testbed_options){
@@ -42,64 +32,6 @@ static void QEMU_04_the_same_regions_come_with_each_pair(void **state)
 static void QEMU_02_bring_up_without_acknowledgements(void **state)
 {
     brings_up(state, (struct testbed_options){.start = front_end_start_qemu, .pf = VU_PF_MQ});
-}
-
-static void DPK_03_dpdk_bring_up(void **state)
-{
-    brings_up(state, (struct testbed_options){
-                         .start = front_end_start_dpdk,
-                         .pairs = 2,
-                         .pf = VU_PF_MQ | VU_PF_REPLY_ACK | VU_PF_STATUS,
-                     });
-}
-
-static void CH_01_cloud_hypervisor_bring_up(void **state)
-{
-    brings_up(state, (struct testbed_options){
-                         .start = front_end_start_cloud_hypervisor,
-                         .pairs = 2,
-                         .pf = VU_PF_MQ | VU_PF_REPLY_ACK | VU_PF_BACKEND_REQ | VU_PF_CONFIG,
-                     });
-}
-
-/* CH-01: reset is ENABLE 0 and GET_VRING_BASE for each ring, then everything anew on the same
- * socket. */
-static void CH_01_cloud_hypervisor_reset(void **state)
-{
-    struct testbed_options options = {.start = front_end_start_cloud_hypervisor, .pairs = 2};
-    struct testbed *bed = testbed_start(state, &options);
-    struct testbed_nic *nic = &bed->nic[VICTIM];
-
-    for (unsigned round = 0; round < 5; round++) {
-        testbed_exchange(nic, 0, 100);
-        testbed_exchange(nic, 1, 100);
-        for (unsigned i = 0; i < 4; i++) {
-            assert_int_equal(front_end_vring_state(&nic->fe, VU_SET_VRING_ENABLE, i, 0), 0);
-            front_end_stop_vring(&nic->fe, i);
-        }
-        testbed_restart_rings(nic, 0);
-        front_end_start_cloud_hypervisor(&nic->fe, &nic->setup);
-        net_driver_post(&nic->net[0], 64);
-        net_driver_post(&nic->net[1], 64);
-    }
-    testbed_finish(bed);
-}
-
-static void CRO_01_crosvm_bring_up(void **state)
-{
-    brings_up(state, (struct testbed_options){
-                         .start = front_end_start_crosvm,
-                         .pf = VU_PF_MQ | VU_PF_REPLY_ACK | VU_PF_CONFIG,
-                     });
-}
-
-/* lab.md A1: call fds and the back-end channel are pipes. */
-static void UML_bring_up(void **state)
-{
-    brings_up(state, (struct testbed_options){
-                         .start = front_end_start_uml,
-                         .pf = VU_PF_REPLY_ACK | VU_PF_BACKEND_REQ | VU_PF_CONFIG,
-                     });
 }
 
 /* lab.md A1, 5: a driver re-bind disables the rings and sets them up again without GET_VRING_BASE.
@@ -333,15 +265,8 @@ static void INV_06_eight_pairs_and_a_bystander(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TESTBED_TEST(QEMU_01_QEMU_02_bring_up),
         TESTBED_TEST(QEMU_02_bring_up_without_acknowledgements),
-        TESTBED_TEST(QEMU_04_bring_up_by_memory_slots),
         TESTBED_TEST(QEMU_04_the_same_regions_come_with_each_pair),
-        TESTBED_TEST(DPK_03_dpdk_bring_up),
-        TESTBED_TEST(CH_01_cloud_hypervisor_bring_up),
-        TESTBED_TEST(CH_01_cloud_hypervisor_reset),
-        TESTBED_TEST(CRO_01_crosvm_bring_up),
-        TESTBED_TEST(UML_bring_up),
         TESTBED_TEST(UML_rebind_without_stopping_the_rings),
         TESTBED_TEST(UML_rebind_touches_no_ring_of_the_driver_before),
         TESTBED_TEST(UML_features_twice_the_second_without_bit_30),

@@ -11,7 +11,7 @@
 #include <sys/types.h>
 
 enum {
-    DAEMON_NICS_MAX = 4,
+    DAEMON_NICS_MAX = 24,
     DAEMON_FDS_ENOUGH = 4096, /* daemon_limit_fds: no limit to speak of */
     DAEMON_PATH_LEN = 96
 };

@@ -218,8 +218,8 @@ struct driver_split *testbed_tx(struct testbed_nic *nic, unsigned pair)
 
 void testbed_exchange(struct testbed_nic *nic, unsigned pair, uint32_t len)
 {
-    static uint8_t sent[NET_FRAME_MAX];
-    static uint8_t got[NET_FRAME_MAX];
+    static _Thread_local uint8_t sent[NET_FRAME_MAX];
+    static _Thread_local uint8_t got[NET_FRAME_MAX];
     int got_len;
 
     net_frame_make(sent, len, nic->mac, ++nic->seed);
