@@ -166,6 +166,8 @@ static int area_map(const struct vhost_user_call *call, const struct vhost_user_
                                .size = given->mmap_size};
     uint64_t least = given->num_queues * (uint64_t)inflight_region_len(
                                              format_agreed(call->vhost_user), given->queue_size);
+    uint64_t most =
+        given->num_queues * (uint64_t)inflight_region_len(INFLIGHT_PACKED, given->queue_size);
     int result;
 
     if (given->mmap_size < least || given->mmap_offset % INFLIGHT_ALIGN != 0)
@@ -177,6 +179,7 @@ static int area_map(const struct vhost_user_call *call, const struct vhost_user_
     result = memory_part_check(&part, call->err);
     if (result < 0)
         return result;
+    part.size = MIN(part.size, most); /* the rest would only take address space */
     *ret_area = (struct vhost_user_area){
         .len = part.size, .queues = given->num_queues, .queue_size = given->queue_size};
     result = memory_mapping_create(&part, &ret_area->mapping, &ret_area->first);

@@ -175,6 +175,20 @@ static void VU_RC_05_memory_that_is_too_small(void **state)
     testbed_finish_anew(bed);
 }
 
+/* A file without blocks, longer than any process has addresses: what rings need of it is taken. */
+static void sparse_memory_takes_no_address_space(void **state)
+{
+    struct testbed *bed = session(state, 0);
+    struct vu_inflight area = area_of(2, SIZE);
+
+    area.size = 1ull << 60;
+    area.fd = memfd_create("area", MFD_CLOEXEC);
+    assert_int_equal(ftruncate(area.fd, (off_t)area.size), 0);
+    assert_int_equal(front_end_set_inflight(&bed->nic[VICTIM].fe, &area, VU_INFLIGHT_LEN), 0);
+    close(area.fd);
+    testbed_finish_anew(bed);
+}
+
 static void VU_SEC_08_areas_that_come_at_the_wrong_time(void **state)
 {
     struct testbed_options options = {.queue_size = SIZE};
@@ -384,6 +398,7 @@ int main(void)
         TESTBED_TEST(VU_HDR_04_both_lengths_of_a_description),
         TESTBED_TEST(VU_SEC_05_VU_RC_05_areas_that_can_not_be),
         TESTBED_TEST(VU_RC_05_memory_that_is_too_small),
+        TESTBED_TEST(sparse_memory_takes_no_address_space),
         TESTBED_TEST(VU_SEC_08_areas_that_come_at_the_wrong_time),
         TESTBED_TEST(V01_V04_areas_do_not_pile_up),
         TESTBED_TEST(VU_RC_04_records_are_bounded),
