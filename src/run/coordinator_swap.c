@@ -125,6 +125,8 @@ static int give_way(struct coordinator *coordinator, struct swap *swap, struct e
     coordinator_resume_all(coordinator);
     if (coordinator->endpoint == NULL)
         coordinator_endpoint_lost(coordinator);
+    else if (result < 0)
+        coordinator_update_link(coordinator);
     return result;
 }
 
