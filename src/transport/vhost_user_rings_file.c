@@ -69,8 +69,8 @@ static int file_open(const char *path)
         return -errno;
     if (fstat(fd, &status) < 0)
         result = -errno;
-    else if (!S_ISREG(status.st_mode) || status.st_uid != geteuid())
-        result = -EPERM;
+    else if (!S_ISREG(status.st_mode) || status.st_uid != geteuid() || status.st_nlink != 1)
+        result = -EPERM; /* a second name: of a file of ours that is something else */
     else if (flock(fd, LOCK_EX | LOCK_NB) < 0)
         result = -EBUSY;
     if (result < 0) {

@@ -390,6 +390,31 @@ static void VU_RC_04_records_of_another_life(void **state)
     testbed_finish(bed);
 }
 
+/* Where others may make files, as in /tmp, a link of theirs may lead to any file of ours. */
+static void rings_file_with_a_second_name_is_left_alone(void **state)
+{
+    static const char precious[] = "precious";
+    struct testbed_options options = {.features = PACKED, .queue_size = SIZE};
+    struct testbed *bed = *state;
+    char path[DAEMON_PATH_LEN], link_path[DAEMON_PATH_LEN + 8], text[16] = "";
+    int fd;
+
+    snprintf(path, sizeof(path), "%.40s/precious", bed->daemon.directory);
+    daemon_socket(&bed->daemon, VICTIM, link_path);
+    strcat(link_path, ".rings");
+    fd = open(path, O_RDWR | O_CREAT, 0600);
+    assert_int_equal(write(fd, precious, sizeof(precious)), sizeof(precious));
+    assert_int_equal(link(path, link_path), 0);
+    bed = testbed_start(state, &options);
+    testbed_exchange(&bed->nic[VICTIM], 0, 100);
+    assert_int_equal(pread(fd, text, sizeof(text), 0), sizeof(precious));
+    assert_string_equal(text, precious);
+    close(fd);
+    unlink(path);
+    unlink(link_path);
+    testbed_finish(bed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -407,6 +432,7 @@ int main(void)
         TESTBED_TEST(VU_RC_07_split_ring_from_an_old_base),
         TESTBED_TEST(VU_RC_07_packed_ring_from_an_old_base),
         TESTBED_TEST(VU_RC_04_records_of_another_life),
+        TESTBED_TEST(rings_file_with_a_second_name_is_left_alone),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
