@@ -103,6 +103,33 @@ static void full_stream_holds_the_other_guest_back(void **state)
     finish(bed);
 }
 
+/* A frame that can't be read any more lies behind one that can: that one is sent, and once. */
+static void VU_MEM_06_frame_in_front_of_truncated_memory_is_sent_once(void **state)
+{
+    struct testbed *bed = start_two(state, &(struct testbed_options){0});
+    struct testbed_nic *near = &bed->nic[NEAR], *far = &bed->nic[FAR];
+    uint64_t header = guest_ram_alloc(&near->ram, 0, NET_HEADER_MODERN, 64);
+    struct driver_buffer buffer[2] = {
+        {header, NET_HEADER_MODERN, DEVICE_READS},
+        {TESTBED_BORDER_GPA, 1000, DEVICE_READS},
+    };
+    struct driver_chain chain = {buffer, 2, CHAIN_DIRECT};
+    struct driver_ring *tx = near->net[0].tx;
+    unsigned copies = 0;
+
+    net_frame_make(sent, 1000, far->mac, 1);
+    net_driver_queue(&near->net[0], sent, 1000);
+    tx->ops->add(tx, &chain);
+    assert_int_equal(ftruncate(near->ram.region[1].fd, 0), 0);
+    driver_ring_flush(tx);
+    while (net_driver_receive(&far->net[0], got, sizeof(got), WAIT_QUIET_MS) >= 0) {
+        copies += memcmp(got, sent, 1000) == 0;
+        check(copies <= 1, "the frame came again");
+    }
+    assert_int_equal(copies, 1);
+    finish(bed);
+}
+
 /* ---- a peer that comes and goes -----------------------------------------------------------------
  */
 
@@ -193,6 +220,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TESTBED_TEST(two_nics_are_each_others_network),
         TESTBED_TEST(full_stream_holds_the_other_guest_back),
+        TESTBED_TEST(VU_MEM_06_frame_in_front_of_truncated_memory_is_sent_once),
         TESTBED_TEST(link_follows_the_peer),
     };
 

@@ -111,7 +111,7 @@ static unsigned flow_gather(struct stream_flow *flow, const struct frame *frames
     return taken;
 }
 
-/* Copies what the kernel did not take of a frame, of which `done` bytes (length included) are out.
+/* Copies a frame of which `done` bytes (length included) are out: the kernel did not take the rest.
  */
 static void flow_keep_rest(struct stream_flow *flow, const struct frame *frame, size_t done)
 {
@@ -119,6 +119,7 @@ static void flow_keep_rest(struct stream_flow *flow, const struct frame *frame, 
     span_copy_out(flow->rest + STREAM_PREFIX_LEN, frame->iov, frame->len);
     flow->rest_at = (uint32_t)done;
     flow->rest_len = STREAM_PREFIX_LEN + frame->len - (uint32_t)done;
+    flow->begun_len = frame->len;
 }
 
 /* The kernel took n bytes of these frames: how many frames that is. Of a frame in the middle the
@@ -132,7 +133,6 @@ static unsigned flow_split(struct stream_flow *flow, const struct frame *frames,
     if (n != 0) {
         counter_add(&flow->tx_cut, 1);
         flow_keep_rest(flow, &frames[done], n);
-        flow->begun_len = frames[done].len;
     }
     return done;
 }
@@ -168,6 +168,14 @@ static int flow_send_batch(struct stream *stream, const struct frame *frames, un
     return 0;
 }
 
+/* Is it the one that was begun? Another may be offered: the ring was made new, or the guest's link
+ * was down, or others send by this queue too. */
+static int flow_has_begun(const struct stream_flow *flow, const struct frame *frame)
+{
+    return flow->begun_len == frame->len &&
+           span_equal(flow->rest + STREAM_PREFIX_LEN, frame->iov, frame->len);
+}
+
 /* What is half out is finished before anything else. -EAGAIN: the socket is full. */
 static int flow_resume(struct stream *stream, const struct frame *frames, unsigned *ret_done)
 {
@@ -176,8 +184,7 @@ static int flow_resume(struct stream *stream, const struct frame *frames, unsign
 
     if (rc == -EAGAIN)
         return rc;
-    /* Another length: the ring was made new meanwhile, and this is another frame. */
-    *ret_done = rc == 0 && flow->begun_len == frames->len;
+    *ret_done = rc == 0 && flow_has_begun(flow, frames);
     flow->begun_len = 0;
     return 0;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A stream that goes on in another process: its sockets, the part of a frame that is still to be
- * sent, and the bytes that were read and not delivered. */
+/* A stream that goes on in another process: its sockets, the frame that was begun, and the bytes
+ * that were read and not delivered. */
 #include <errno.h>
 #include <string.h>
 
@@ -55,9 +55,10 @@ static void flow_write(const struct stream *stream, struct records_writer *write
     records_put_u64(writer, counter_get(&flow->rx_bad_length));
     records_put_u64(writer, counter_get(&flow->rx_cut));
     records_put_u32(writer, begun ? flow->begun_len : 0);
+    records_put_u32(writer, begun ? flow->rest_at : 0);
     records_put_u32(writer, begun ? flow->rest_len : 0);
     if (begun)
-        records_put_bytes(writer, flow->rest + flow->rest_at, flow->rest_len);
+        records_put_bytes(writer, flow->rest, flow->rest_at + flow->rest_len);
     records_put_u32(writer, begun ? flow->have_len : 0);
     if (begun)
         records_put_bytes(writer, flow->have + flow->have_at, flow->have_len);
@@ -109,10 +110,12 @@ static int flow_read(struct stream_flow *flow, struct record_reader *reader)
     counter_set(&flow->rx_bad_length, record_take_u64(reader));
     counter_set(&flow->rx_cut, record_take_u64(reader));
     flow->begun_len = record_take_u32(reader);
+    flow->rest_at = record_take_u32(reader);
     flow->rest_len = record_take_u32(reader);
-    if (flow->rest_len > sizeof(flow->rest) || flow->begun_len > FRAME_LEN_MAX)
+    if (flow->rest_at > sizeof(flow->rest) || flow->rest_len > sizeof(flow->rest) - flow->rest_at ||
+        flow->begun_len > FRAME_LEN_MAX)
         return -EINVAL;
-    record_take_bytes(reader, flow->rest, flow->rest_len);
+    record_take_bytes(reader, flow->rest, flow->rest_at + flow->rest_len);
     flow->have_len = record_take_u32(reader);
     if (flow->have_len > sizeof(flow->have))
         return -EINVAL;
