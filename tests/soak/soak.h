@@ -55,7 +55,9 @@ struct soak_card {
     uint64_t look_ms;  /* when the world is looked at again */
     uint64_t ask_ms;   /* when the gateway is asked again */
     uint32_t echo_at, echo_len;
-    uint8_t echo[SOAK_ECHO_LEN]; /* bytes of the stream that go back */
+    uint32_t echo_prefix, echo_prefix_len; /* of the length in front of the frame that goes back */
+    uint32_t echo_left;                    /* bytes of that frame */
+    uint8_t echo[SOAK_ECHO_LEN];           /* bytes of the stream that go back */
 };
 
 struct soak {
@@ -102,6 +104,8 @@ void soak_expect_moving(struct soak *soak, struct soak_card *card);
 void soak_place_text(const struct soak *soak, const struct soak_card *card, enum soak_place place,
                      char *ret_text, size_t len);
 void soak_card_arrive(struct soak_card *card, enum soak_place place);
+/* 1: what went back over the stream ends with a whole frame. */
+int soak_card_between_frames(const struct soak_card *card);
 /* `vionic set NIC.NAME=VALUE` while frames move on all cards: 1 if it was done. */
 int soak_set(struct soak *soak, struct soak_card *card, const char *name, const char *value,
              char ret_refusal[512]);

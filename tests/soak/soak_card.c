@@ -20,6 +20,7 @@ enum {
     TAP_FRAMES = 32,  /* that the host echoes in one turn */
     LOOK_MS = 5,      /* between two looks whether the world's end is still there */
     ASK_MS = 20,      /* between two questions to the gateway */
+    STREAM_PREFIX = 4,
 };
 
 static const uint8_t null_source[6] = {0x02, 0, 0, 0, 0, 1};
@@ -142,6 +143,35 @@ static void stream_end(struct soak_card *card)
         close(card->peer);
     card->peer = -1;
     card->echo_at = card->echo_len = 0;
+    card->echo_prefix_len = card->echo_left = 0;
+}
+
+/* Follows the frames in the next n bytes that went back. */
+static void stream_follow(struct soak_card *card, uint32_t n)
+{
+    const uint8_t *byte = card->echo + card->echo_at;
+
+    while (n > 0) {
+        uint32_t part = n < card->echo_left ? n : card->echo_left;
+
+        if (part == 0) {
+            part = 1;
+            card->echo_prefix = card->echo_prefix << 8 | *byte;
+            if (++card->echo_prefix_len == STREAM_PREFIX) {
+                card->echo_left = card->echo_prefix;
+                card->echo_prefix_len = 0;
+            }
+        } else {
+            card->echo_left -= part;
+        }
+        byte += part;
+        n -= part;
+    }
+}
+
+int soak_card_between_frames(const struct soak_card *card)
+{
+    return card->echo_left == 0 && card->echo_prefix_len == 0;
 }
 
 /* What comes goes back, byte for byte. */
@@ -166,6 +196,7 @@ static void stream_turn(struct soak_card *card)
     if (n < 0 && errno != EAGAIN) {
         stream_end(card);
     } else if (n > 0) {
+        stream_follow(card, (uint32_t)n);
         card->echo_at += (uint32_t)n;
         card->echo_len -= (uint32_t)n;
     }
