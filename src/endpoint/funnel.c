@@ -38,6 +38,8 @@ struct funnel_main {
     int wait_fd;     /* owned: an epoll over the next and the inner queue's */
     int news_fd;     /* owned: an eventfd, written when a lane gets frames */
     atomic_int news; /* it was written and not yet read. Partner: main_receive */
+    /* Wakes the pair also while its guest has no buffers, and wait_fd is not looked at. */
+    _Atomic(struct endpoint_waker *) waker;
     atomic_int open; /* written by the control thread; there is somebody to carry to */
     int inner_fd;    /* borrowed from the inner queue; -1: none */
     /* A frame that the inner queue did not take is offered next, whatever others have: it may have
@@ -187,8 +189,12 @@ static unsigned lane_send(struct funnel_queue *queue, const struct frame *frames
         taken++;
     counter_add(&lane->tx_carried, taken);
     counter_add(&lane->tx_full, taken < count);
-    if (taken != 0 && !atomic_exchange_explicit(&main->news, 1, memory_order_seq_cst))
+    if (taken != 0 && !atomic_exchange_explicit(&main->news, 1, memory_order_seq_cst)) {
+        struct endpoint_waker *waker = atomic_load_explicit(&main->waker, memory_order_relaxed);
+
         fd_signal(main->news_fd);
+        waker->wake(waker);
+    }
     return taken;
 }
 
@@ -251,6 +257,7 @@ static int main_open(struct funnel_queue *queue, struct endpoint_rx *rx, struct 
     main->first = NOBODY;
     main_wait(main, EPOLLIN);
     lanes_clear(funnel, queue->index);
+    atomic_store_explicit(&main->waker, rx->waker, memory_order_relaxed);
     atomic_store_explicit(&main->open, 1, memory_order_release);
     return 0;
 }

@@ -136,6 +136,35 @@ static void pairs_that_an_endpoint_lacks_send_by_those_it_has(void **state)
     testbed_finish(bed);
 }
 
+/* … also while the guest takes nothing by the pair that sends for the others. */
+static void pair_without_buffers_sends_for_the_others(void **state)
+{
+    struct testbed_options options = {
+        .nic = "queues=2,endpoint=loopback", .pairs = 2, .rx_unposted = 1};
+    const struct swap_place *stream = &swap_places[SWAP_STREAM];
+    struct testbed *bed = start(state, &options);
+    uint8_t wire[4 + 100] = {0, 0, 0, 100}, frame[777], got[20 * (4 + sizeof(frame))];
+    struct swap_bed swap;
+    char text[512];
+
+    swap_bed_init(&swap, bed);
+    swap_place_text(&swap, stream, text, sizeof(text));
+    assert_true(daemon_set_end(daemon_set_begin(&bed->daemon, "nic0.endpoint", text), text));
+    stream->begin(&swap);
+    net_frame_make(wire + 4, 100, bed->nic[VICTIM].mac, 1);
+    assert_int_equal(send(swap.peer, wire, sizeof(wire), 0), sizeof(wire));
+    daemon_wait_number(&bed->daemon, "nic0/queues/0/rx_starved", 1);
+    daemon_check_idle(&bed->daemon);
+    net_frame_make(frame, sizeof(frame), bed->nic[VICTIM].mac, 2);
+    for (unsigned i = 0; i < 20; i++)
+        net_driver_send(&bed->nic[VICTIM].net[1], frame, sizeof(frame));
+    for (size_t have = 0; have < sizeof(got); have += (size_t)recv(swap.peer, got, sizeof(got), 0))
+        check(wait_readable(swap.peer, WAIT_LONG_MS), "only %zu bytes come", have);
+    assert_true(daemon_set_end(daemon_set_begin(&bed->daemon, "nic0.endpoint", "loopback"), text));
+    swap_bed_free(&swap);
+    testbed_finish(bed);
+}
+
 /* ---- what is refused changes nothing ------------------------------------------------------ */
 
 static void expect_refusal(struct swap_bed *swap, const char *endpoint, const char *words)
@@ -543,6 +572,7 @@ int main(void)
         TESTBED_TEST(every_kind_takes_the_place_of_every_kind_split),
         TESTBED_TEST(every_kind_takes_the_place_of_every_kind_packed),
         TESTBED_TEST(pairs_that_an_endpoint_lacks_send_by_those_it_has),
+        TESTBED_TEST(pair_without_buffers_sends_for_the_others),
         TESTBED_TEST(what_is_refused_changes_nothing),
         TESTBED_TEST(what_the_sandbox_has_no_room_for_is_refused),
         TESTBED_TEST(a_queue_that_can_not_be_opened_brings_the_old_endpoint_back),
