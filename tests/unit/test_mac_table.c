@@ -57,6 +57,7 @@ static void learns_and_moves(void **state)
     assert_int_equal(mac_table_find(table, BASE_MAC, NOW_S), 2047);
     assert_int_equal(mac_table_find(table, BASE_MAC + 1, NOW_S), MAC_TABLE_NONE);
     assert_int_equal(mac_table_find(table, 0, NOW_S), MAC_TABLE_NONE);
+    assert_int_equal(table->aged, 0);
     assert_int_equal(table->learned, 1);
     assert_int_equal(table->moved, 1);
     assert_int_equal(known(table, NOW_S), 1);

@@ -134,8 +134,8 @@ static void wait_announce(struct sender *sender, struct lan_queue *to)
 {
     atomic_store_explicit(&sender->queue->blocked, 1, memory_order_relaxed);
     atomic_fetch_or_explicit(&to->waiters[sender->port / 64], 1ull << sender->port % 64,
-                             memory_order_relaxed);
-    atomic_store_explicit(&to->wanted, 1, memory_order_relaxed);
+                             memory_order_release);
+    atomic_store_explicit(&to->wanted, 1, memory_order_release);
     atomic_thread_fence(memory_order_seq_cst); /* partner: lan_wake_waiters */
 }
 
@@ -419,10 +419,10 @@ void lan_wake_waiters(struct lan_queue *queue)
 {
     struct lan *lan = queue->port->lan;
 
-    atomic_thread_fence(memory_order_seq_cst); /* partner: wait_for */
+    atomic_thread_fence(memory_order_seq_cst); /* partner: wait_announce */
     if (atomic_load_explicit(&queue->wanted, memory_order_relaxed) == 0)
         return;
-    atomic_store_explicit(&queue->wanted, 0, memory_order_relaxed);
+    atomic_exchange_explicit(&queue->wanted, 0, memory_order_acq_rel);
     for (unsigned i = 0; i < LAN_PORT_WORDS; i++) {
         uint64_t left = atomic_exchange_explicit(&queue->waiters[i], 0, memory_order_acq_rel);
 

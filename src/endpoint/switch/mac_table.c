@@ -81,7 +81,7 @@ int mac_table_find(struct mac_table *table, uint64_t mac, uint32_t now_s)
     int way = way_of(table, set, mac);
     uint64_t entry;
 
-    if (way == MAC_TABLE_NONE)
+    if (way == MAC_TABLE_NONE || mac == 0) /* a free place looks like 0's */
         return MAC_TABLE_NONE;
     entry = entry_get(table, set, (unsigned)way);
     if (entry >> ENTRY_MAC_SHIFT != mac)
