@@ -92,7 +92,8 @@ static int messages_handle(struct vhost_user *vhost_user)
 static void session_over(struct vhost_user *vhost_user, int result)
 {
     if (result == -ENOTCONN || result == -ECONNRESET) {
-        log_info("%s: the front-end has gone", nic_name(vhost_user));
+        if (log_limit_pass(&vhost_user->limit))
+            log_info("%s: the front-end has gone", nic_name(vhost_user));
         session_end(vhost_user);
         return;
     }
@@ -166,7 +167,8 @@ static void session_begin(struct vhost_user *vhost_user, int fd)
     }
     coordinator_renew(vhost_user->coordinator);
     vhost_user->sessions++;
-    log_info("%s: a front-end has connected", nic_name(vhost_user));
+    if (log_limit_pass(&vhost_user->limit))
+        log_info("%s: a front-end has connected", nic_name(vhost_user));
 }
 
 /* ---- server and client ------------------------------------------------------------------ */

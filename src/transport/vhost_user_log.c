@@ -143,10 +143,10 @@ void vhost_user_log_check(struct vhost_user *vhost_user)
     if (vhost_user->log == NULL || !dirty_log_lost(vhost_user->log))
         return;
     vhost_user->logs_lost++;
-    log_error(
-        "%s: the front-end truncated its log of dirty pages; a migration that goes on with it "
-        "would lose what the guest receives now: cancel it and begin anew",
-        coordinator_name(vhost_user->coordinator));
+    if (log_limit_pass(&vhost_user->limit))
+        log_error("%s: the front-end truncated its log of dirty pages; a migration that goes on "
+                  "with it would lose what the guest receives now: cancel it and begin anew",
+                  coordinator_name(vhost_user->coordinator));
     log_swap(vhost_user, NULL);
 }
 

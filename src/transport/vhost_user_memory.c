@@ -210,9 +210,10 @@ void vhost_user_check_memory(struct vhost_user *vhost_user)
     vhost_user_log_check(vhost_user);
     if (vhost_user->memory == NULL || !guest_memory_lost(vhost_user->memory))
         return;
-    log_error("%s: the front-end truncated the memory that it shared; the NIC rests until it shares"
-              " memory anew",
-              coordinator_name(vhost_user->coordinator));
+    if (log_limit_pass(&vhost_user->limit))
+        log_error("%s: the front-end truncated the memory that it shared; the NIC rests until it "
+                  "shares memory anew",
+                  coordinator_name(vhost_user->coordinator));
     nic_needs_reset(coordinator_nic(vhost_user->coordinator));
     for (unsigned i = 0; i < vhost_user->ring_count; i++) {
         if (vhost_user_ring_running(&vhost_user->ring[i]))

@@ -54,6 +54,19 @@ def test_it_rests():
         vionic.check_idle()
 
 
+def test_front_ends_that_come_and_go_do_not_fill_the_log():
+    with Place() as place, Daemon(place, *nic(place)) as vionic:
+        for _ in range(200):
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(place.at("0.sock"))
+        until = time.monotonic() + PATIENCE
+        while vionic.ask({"command": "inspect", "path": "nic0/vhost_user"})["result"]["sessions"] < 200:
+            expect(time.monotonic() < until, "not all of them came in")
+            time.sleep(0.05)
+        lines = vionic.log().count("front-end")
+        expect(0 < lines < 100, f"{lines} lines about 200 sessions")
+
+
 def test_it_may_open_as_many_files_as_the_system_allows():
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 
