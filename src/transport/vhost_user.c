@@ -189,10 +189,12 @@ static void listener_ready(struct loop_source *source, uint32_t events)
     int fd = accept4(source->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
     (void)events;
-    if (fd < 0)
-        return;
     loop_remove(vhost_user->loop, source); /* the next front-end waits in the backlog */
-    session_begin(vhost_user, fd);
+    if (fd >= 0)
+        session_begin(vhost_user, fd);
+    else /* no files are left, say: it waits there too, and the socket stays readable */
+        loop_timer_start(vhost_user->loop, &vhost_user->again,
+                         CONNECT_AGAIN_MS * CLOCK_MILLISECOND_NS);
 }
 
 static int name_free(const struct sockaddr_un *address, struct error *err)

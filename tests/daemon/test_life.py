@@ -67,6 +67,20 @@ def test_front_ends_that_come_and_go_do_not_fill_the_log():
         expect(0 < lines < 100, f"{lines} lines about 200 sessions")
 
 
+def test_a_front_end_that_finds_no_files_left_waits():
+    with Place() as place, Daemon(place, *nic(place)) as vionic:
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.prlimit(vionic.process.pid, resource.RLIMIT_NOFILE, (3, hard))
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(place.at("0.sock"))
+            vionic.check_idle()
+            resource.prlimit(vionic.process.pid, resource.RLIMIT_NOFILE, (hard, hard))
+            until = time.monotonic() + PATIENCE
+            while not vionic.ask({"command": "inspect", "path": "nic0/vhost_user"})["result"]["connected"]:
+                expect(time.monotonic() < until, "it was not let in afterwards")
+                time.sleep(0.05)
+
+
 def test_it_may_open_as_many_files_as_the_system_allows():
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 
