@@ -7,7 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-static jmp_buf back; /* where the running test or fixture ends when it fails */
+static jmp_buf back; /* where the running test or fixture ends when it fails, or skips itself */
+
+enum {
+    BACK_FAILED = 1,
+    BACK_SKIPPED,
+};
 
 void cross_fail(const char *file, int line, const char *format, ...)
 {
@@ -18,7 +23,12 @@ void cross_fail(const char *file, int line, const char *format, ...)
     vprintf(format, args);
     va_end(args);
     putchar('\n');
-    longjmp(back, 1);
+    longjmp(back, BACK_FAILED);
+}
+
+void cross_skip(void)
+{
+    longjmp(back, BACK_SKIPPED);
 }
 
 void cross_equal(const char *file, int line, unsigned long long a, unsigned long long b)
@@ -49,13 +59,20 @@ static int fixture_run(cross_fixture_fn fixture, void **state)
 
 static int test_run(const struct CMUnitTest *test, void **state)
 {
-    int good;
+    volatile int good = 1;
 
     if (!fixture_run(test->setup, state))
         return 0;
-    good = setjmp(back) == 0;
-    if (good)
+    switch (setjmp(back)) {
+    case 0:
         test->test(state);
+        break;
+    case BACK_FAILED:
+        good = 0;
+        break;
+    default: /* skipped */
+        break;
+    }
     return fixture_run(test->teardown, state) && good;
 }
 

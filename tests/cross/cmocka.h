@@ -36,21 +36,29 @@ int cross_run(const struct CMUnitTest *tests, size_t count, cross_fixture_fn set
 /* Ends the running test. */
 _Noreturn void cross_fail(const char *file, int line, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* Ends it too, and it counts as passed: it says why it can't be tried on an emulator. */
+_Noreturn void cross_skip(void);
 void cross_equal(const char *file, int line, unsigned long long a, unsigned long long b);
 void cross_memory_equal(const char *file, int line, const void *a, const void *b, size_t len);
 void cross_string_equal(const char *file, int line, const char *a, const char *b);
 
 #define fail_msg(...) cross_fail(__FILE__, __LINE__, __VA_ARGS__)
 #define fail()        cross_fail(__FILE__, __LINE__, "failed")
+#define skip()        cross_skip()
 #define assert_true(c)                                                                             \
     do {                                                                                           \
         if (!(c))                                                                                  \
             cross_fail(__FILE__, __LINE__, "%s", #c);                                              \
     } while (0)
-#define assert_false(c)        assert_true(!(c))
-#define assert_null(p)         assert_true((p) == NULL)
-#define assert_non_null(p)     assert_true((p) != NULL)
-#define assert_ptr_equal(a, b) assert_true((const void *)(a) == (const void *)(b))
+#define assert_false(c)            assert_true(!(c))
+#define assert_null(p)             assert_true((p) == NULL)
+#define assert_non_null(p)         assert_true((p) != NULL)
+#define assert_ptr_equal(a, b)     assert_true((const void *)(a) == (const void *)(b))
+#define assert_ptr_not_equal(a, b) assert_true((const void *)(a) != (const void *)(b))
+#define assert_in_range(v, least, most)                                                            \
+    assert_true((unsigned long long)(v) >= (unsigned long long)(least) &&                          \
+                (unsigned long long)(v) <= (unsigned long long)(most))
+#define assert_return_code(code, error) assert_true((code) >= 0)
 #define assert_int_equal(a, b)                                                                     \
     cross_equal(__FILE__, __LINE__, (unsigned long long)(a), (unsigned long long)(b))
 #define assert_int_not_equal(a, b)   assert_true((unsigned long long)(a) != (unsigned long long)(b))

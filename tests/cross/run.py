@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Builds base, memory, ring and nic for machines with other words (s390x: big-endian; i686: 32
+"""Builds base, memory, ring, nic and the switch for machines with other words (s390x: big-endian; i686: 32
 bits), with their unit tests, the property test of the rings and the fuzz corpora, and runs them
 there.
 
@@ -25,7 +25,8 @@ TARGETS = {
 }
 
 SOURCES = ["src/base/*.c", "src/memory/*.c", "src/ring/*.c", "src/nic/*.c",
-           "src/run/worker_poll.c"]
+           "src/endpoint/lane.c", "src/endpoint/spec.c", "src/endpoint/switch/*.c",
+           "src/run/worker_bell.c", "src/run/worker_poll.c"]
 TEST_LIB = ["tests/cross/cmocka.c", "tests/lib/clockwork.c", "tests/lib/driver_*.c",
             "tests/lib/guest_ram.c", "tests/lib/control_*.c", "tests/lib/packet.c",
             "tests/lib/tunnel_frame.c",
