@@ -189,7 +189,6 @@ static struct bed *bed_start(const struct path *path, uint32_t features)
     bed->pair.rules = (struct pair_rules){.header_len = HEADER_LEN,
                                           .mergeable = 1,
                                           .link_up = 1,
-                                          .in_order = (features & VIRTQUEUE_BATCH_USED) != 0,
                                           .frame_max = 1514 + 4};
     return bed;
 }

@@ -2,7 +2,6 @@
 /* NICs come and go: from the public config to a coordinator and its transport. */
 #include "api/vionic_parts.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +11,7 @@
 #include "api/endpoint_choice.h"
 #include "api/placement.h"
 #include "api/sized.h"
+#include "base/name_text.h"
 
 enum {
     NIC_NAME_MAX = 31,
@@ -27,20 +27,6 @@ static struct vionic_nic **nic_find(struct vionic *vionic, const char *name)
     while (*at != NULL && strcmp(coordinator_name((*at)->coordinator), name) != 0)
         at = &(*at)->next;
     return at;
-}
-
-static int name_check(const char *name, struct error *err)
-{
-    size_t len = strlen(name);
-
-    for (size_t i = 0; i < len; i++) {
-        if (!isalnum((unsigned char)name[i]) && name[i] != '-' && name[i] != '_')
-            return error_set(err, EINVAL, "NIC name %s: only letters, digits, - and _", name);
-    }
-    if (len == 0 || len > NIC_NAME_MAX)
-        return error_set(err, EINVAL, "NIC name %s is not 1 to %d characters long", name,
-                         NIC_NAME_MAX);
-    return 0;
 }
 
 static int mac_choose(const uint8_t wanted[6], uint8_t ret_mac[6], struct error *err)
@@ -204,7 +190,7 @@ int nic_add(struct vionic *vionic, const struct vionic_nic_config *config,
     snprintf(automatic, sizeof(automatic), "nic%u", vionic->added);
     if (name == NULL)
         name = automatic;
-    result = name_check(name, err);
+    result = name_text_check("NIC", name, NIC_NAME_MAX, err);
     if (result == 0)
         result = transport_check(config, name, err);
     if (result < 0)

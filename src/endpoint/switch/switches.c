@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "endpoint/switch/switches.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
+#include "base/name_text.h"
 #include "endpoint/spec.h"
 #include "endpoint/switch/lan.h"
 
@@ -31,26 +31,12 @@ static struct lan **lan_find(struct switches *switches, const char *name)
     return at;
 }
 
-static int name_check(const char *name, struct error *err)
-{
-    size_t len = strlen(name);
-
-    for (size_t i = 0; i < len; i++) {
-        if (!isalnum((unsigned char)name[i]) && name[i] != '-' && name[i] != '_')
-            return error_set(err, EINVAL, "switch name %s: only letters, digits, - and _", name);
-    }
-    if (len == 0 || len > LAN_NAME_MAX)
-        return error_set(err, EINVAL, "switch name %s is not 1 to %d characters long", name,
-                         LAN_NAME_MAX);
-    return 0;
-}
-
 static int lan_create(struct switches *switches, const char *name, uint32_t ageing_s,
                       struct lan **ret_lan, struct error *err)
 {
     struct lan *lan;
     uint64_t secret = 0;
-    int result = name_check(name, err);
+    int result = name_text_check("switch", name, LAN_NAME_MAX, err);
 
     if (result < 0)
         return result;
