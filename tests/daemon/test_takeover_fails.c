@@ -20,6 +20,7 @@ enum {
     FILES_LEAST = 6, /* open files: too few to begin with */
     FILES_STEP = 3,
     FILES_MOST = 400,
+    ENDING_MS = 400, /* that a daemon under a sanitizer takes to end, and more */
 };
 
 static uint32_t seed = 1;
@@ -195,6 +196,23 @@ static void the_new_one_runs_out_of_files(void **state)
     daemon_kill(&failing.bed->daemon); /* it has too few files for a leak check as well */
 }
 
+/* 1: the old daemon has ended, or is about to: what it gave away it does not take back. */
+static int has_ended(struct daemon *daemon)
+{
+    uint64_t end = now_ms() + ENDING_MS;
+
+    do {
+        int status;
+
+        sleep_ms(5);
+        if (waitpid(daemon->pid, &status, WNOHANG) != 0) {
+            daemon->pid = 0;
+            return 1;
+        }
+    } while (now_ms() < end);
+    return 0;
+}
+
 /* The real one, killed while it is at it; where that came too late there is nothing to see. */
 static void the_new_one_is_killed(void **state)
 {
@@ -210,11 +228,8 @@ static void the_new_one_is_killed(void **state)
             counted_run(failing.pairs, failing.count, 1);
         kill(next, SIGKILL);
         waitpid(next, &status, 0);
-        sleep_ms(20);
-        if (waitpid(failing.bed->daemon.pid, &status, WNOHANG) != 0) {
-            failing.bed->daemon.pid = 0;
+        if (has_ended(&failing.bed->daemon))
             break;
-        }
         killed++;
         goes_on(failing.bed, failing.pairs, failing.count);
     }
