@@ -14,7 +14,7 @@
 #include "guest_ram.h"
 
 enum {
-    CARDS = DAEMON_NICS_MAX,
+    CARDS = 4,
     CARD_PAIRS = 2,
     CARD_RINGS = 2 * CARD_PAIRS,
     RING_SIZE = 64,
