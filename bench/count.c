@@ -186,10 +186,8 @@ static struct bed *bed_start(const struct path *path, uint32_t features)
     /* Receive completions carry lengths: they are never batched, with IN_ORDER or not. */
     side_start(bed, &bed->rx, &bed->pair.rx, features & VIRTQUEUE_PACKED);
     side_start(bed, &bed->tx, &bed->pair.tx, features);
-    bed->pair.rules = (struct pair_rules){.header_len = HEADER_LEN,
-                                          .mergeable = 1,
-                                          .link_up = 1,
-                                          .frame_max = 1514 + 4};
+    bed->pair.rules = (struct pair_rules){
+        .header_len = HEADER_LEN, .mergeable = 1, .link_up = 1, .frame_max = 1514 + 4};
     return bed;
 }
 
