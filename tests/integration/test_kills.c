@@ -233,22 +233,6 @@ static void VU_RC_03_VU_RC_06_killed_again_and_again(void **state)
 
 /* ---- front-ends that die ---- */
 
-static unsigned maps_of(const struct daemon *daemon)
-{
-    char path[64];
-    unsigned lines = 0;
-    FILE *file;
-    int byte;
-
-    snprintf(path, sizeof(path), "/proc/%d/maps", (int)daemon->pid);
-    file = fopen(path, "r");
-    assert_non_null(file);
-    while ((byte = fgetc(file)) != EOF)
-        lines += byte == '\n';
-    fclose(file);
-    return lines;
-}
-
 /* A front-end that is a new machine each time: brought up, some frames, and gone in their midst. */
 static void live_and_die(struct card *card, unsigned round)
 {
@@ -303,19 +287,20 @@ static void VU_RC_01_a_thousand_front_ends_die(void **state)
         }
         if (round == FRONT_ENDS_WARM) {
             fds = daemon_fd_count_settled(&bed->daemon);
-            maps = maps_of(&bed->daemon);
+            maps = daemon_map_count(&bed->daemon);
             rss = daemon_rss_kib(&bed->daemon);
         }
     }
     daemon_check_fds(&bed->daemon, fds + CLIENT_CARDS); /* clients may be connected, or not yet */
-    assert_in_range(maps_of(&bed->daemon), 0, maps + 16);
+    assert_in_range(daemon_map_count(&bed->daemon), 0, maps + 16);
     assert_in_range(daemon_rss_kib(&bed->daemon), 0, rss + 8192);
     assert_true(clients >= 10);
     print_message(
         "%d front-ends died, and %u that were connected to: %u fds, %u maps, %lld KiB more "
         "than after %d\n",
-        FRONT_ENDS, clients, daemon_fd_count(&bed->daemon) - fds, maps_of(&bed->daemon) - maps,
-        (long long)(daemon_rss_kib(&bed->daemon) - rss), FRONT_ENDS_WARM);
+        FRONT_ENDS, clients, daemon_fd_count(&bed->daemon) - fds,
+        daemon_map_count(&bed->daemon) - maps, (long long)(daemon_rss_kib(&bed->daemon) - rss),
+        FRONT_ENDS_WARM);
     daemon_stop(&bed->daemon);
     for (unsigned i = 0; i < CLIENT_CARDS; i++) {
         close(listener[i]);

@@ -466,6 +466,22 @@ void daemon_limit_fds(struct daemon *daemon, unsigned more)
     check(prlimit(daemon->pid, RLIMIT_NOFILE, &limit, NULL) == 0, "the limit can't be set");
 }
 
+unsigned daemon_map_count(const struct daemon *daemon)
+{
+    char path[64];
+    unsigned count = 0;
+    FILE *file;
+    int byte;
+
+    snprintf(path, sizeof(path), "/proc/%d/maps", (int)daemon->pid);
+    file = fopen(path, "r");
+    check(file != NULL, "no %s", path);
+    while ((byte = fgetc(file)) != EOF)
+        count += byte == '\n';
+    fclose(file);
+    return count;
+}
+
 uint64_t daemon_rss_kib(const struct daemon *daemon)
 {
     char text[4096];

@@ -80,6 +80,8 @@ unsigned daemon_fd_count(const struct daemon *daemon);
 unsigned daemon_fd_count_settled(const struct daemon *daemon);
 /* From now on it can open `more` fds beside those that it has. */
 void daemon_limit_fds(struct daemon *daemon, unsigned more);
+/* Its mappings. */
+unsigned daemon_map_count(const struct daemon *daemon);
 uint64_t daemon_rss_kib(const struct daemon *daemon);
 /* Nanoseconds of CPU that all its threads used up to now. */
 uint64_t daemon_cpu_ns(const struct daemon *daemon);

@@ -72,22 +72,6 @@ void soak_forget_counters(struct soak *soak)
 
 /* ---- what may not grow -------------------------------------------------------------------- */
 
-static unsigned count_maps(const struct daemon *daemon)
-{
-    char path[64];
-    unsigned count = 0;
-    FILE *file;
-    int c;
-
-    snprintf(path, sizeof(path), "/proc/%d/maps", (int)daemon->pid);
-    file = fopen(path, "r");
-    check(file != NULL, "no %s", path);
-    while ((c = fgetc(file)) != EOF)
-        count += c == '\n';
-    fclose(file);
-    return count;
-}
-
 /* All cards are on a loopback; front-ends that begin anew have given as many files as the first. */
 static void check_leaks(struct soak *soak)
 {
@@ -99,7 +83,7 @@ static void check_leaks(struct soak *soak)
         soak_card_unplug(soak, &soak->card[i]);
         soak_card_plug(&soak->card[i]);
     }
-    maps = count_maps(daemon);
+    maps = daemon_map_count(daemon);
     rss_kib = daemon_rss_kib(daemon);
     if (soak->checks == 0) {
         soak->fds = daemon_fd_count_settled(daemon);
