@@ -7,13 +7,16 @@ override SHELL := /bin/bash
 
 BUILD ?= build
 
-.PHONY: all setup demo check fuzz soak coverage bench count format clean
+.PHONY: all install setup demo check fuzz soak coverage bench count format clean
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
 
 $(BUILD)/build.ninja:
 	meson setup $(BUILD) --buildtype=release -Db_lto=true -Dtests=false
+
+install: all
+	@meson install -C $(BUILD) --no-rebuild --quiet
 
 setup:
 	@tools/setup.sh

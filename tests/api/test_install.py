@@ -69,9 +69,15 @@ def needed(program):
 
 def test_meson_install_puts_everything_in_its_place():
     run("meson", "install", "-C", BUILD, "--no-rebuild", "--destdir", ROOT)
-    for name in ("vionic.h", "vionic_endpoint.h", "vionic.pc", "libvionic.so", "libvionic.so.0", "libvionic.a", "vionic", "vionic.1",
-                 "vionic.h.3", "vionic_endpoint.h.3"):
+    for name in ("vionic.h", "vionic_endpoint.h", "vionic.pc", "libvionic.so", "libvionic.so.0", "libvionic.a",
+                 "vionic", "vionic.1", "vionic.h.3", "vionic_endpoint.h.3", "vionic.socket"):
         installed(name)
+
+
+def test_the_unit_starts_the_daemon_that_was_installed():
+    unit = installed("vionic.service").read_text()
+    program = "/" + str(installed("vionic").relative_to(ROOT))
+    expect(f"ExecStart={program} run" in unit and f"ExecReload={program} run" in unit, unit)
 
 
 def test_the_shared_library_is_called_libvionic_so_0():

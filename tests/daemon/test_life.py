@@ -300,10 +300,10 @@ def test_units():
     """systemd understands the units that we ship."""
     dist = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../dist")
     with Place() as place:
-        for name in ("vionic.service", "vionic.socket"):
-            with open(os.path.join(dist, name), encoding="utf-8") as unit:
-                text = unit.read().replace("/usr/bin/vionic", os.path.abspath(VIONIC))
-            place.write(name, re.sub("Documentation=.*", "", text))
+        for source in ("vionic.service.in", "vionic.socket"):
+            with open(os.path.join(dist, source), encoding="utf-8") as unit:
+                text = unit.read().replace("@bindir@/vionic", os.path.abspath(VIONIC))
+            place.write(source.removesuffix(".in"), re.sub("Documentation=.*", "", text))
         done = subprocess.run(["systemd-analyze", "verify", place.at("vionic.service"),
                                place.at("vionic.socket")], stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, timeout=PATIENCE, check=False)

@@ -7,8 +7,9 @@ A fenced block that is to be run has a comment on the line before it:
     <!-- test: qemu -->     a guest: it must get a DHCP lease and ping the gateway
     <!-- test: dpdk -->     testpmd: what it sends must come back
 
-Only this is changed: /tmp is a folder of the test's own, `vionic` is the one under test, and a guest
-that would boot the reader's own disk boots the tests' image, its console where the test can use it.
+Only this is changed: /tmp is a folder of the test's own, `vionic` is the one under test and its control
+socket lies there too, and a guest that would boot the reader's own disk boots the tests' image, its console
+where the test can use it.
 """
 
 import contextlib
@@ -41,7 +42,7 @@ def main(test):
             daemon_text = text
             continue
         with test.case(f"the {kind} command of README.md works"), Folder() as folder:
-            with daemon(words_of(daemon_text, folder)):
+            with daemon(words_of(daemon_text, folder), folder / "control.sock"):
                 RUNNERS[kind](words_of(text, folder))
 
 
@@ -54,9 +55,9 @@ def words_of(text, folder):
 
 
 @contextlib.contextmanager
-def daemon(words):
+def daemon(words, control):
     cases.expect(os.path.basename(words[0]) == "vionic", f"not the daemon: {words}")
-    process = subprocess.Popen([executable(), *words[1:]], stdin=subprocess.DEVNULL,
+    process = subprocess.Popen([executable(), *words[1:], "--control", control], stdin=subprocess.DEVNULL,
                                preexec_fn=die_with_parent, env=sanitizer_environment())
     try:
         wait_for_socket(SOCKET.search(" ".join(words)).group(1))
