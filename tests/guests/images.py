@@ -6,6 +6,8 @@ An image lies in .cache/guests/ and is built again when anything that it is made
     python3 tests/guests/images.py [qemu|uml]      builds one and prints its path
 """
 
+import contextlib
+import fcntl
 import glob
 import hashlib
 import lzma
@@ -39,11 +41,21 @@ class Missing(Exception):
 
 def image(kind):
     """Path of the image for `kind` of guest: "qemu" or "uml"."""
-    inputs = _inputs(kind)
-    path = os.path.join(CACHE, "guests", f"{kind}-{_digest(inputs)}.cpio")
-    if not os.path.exists(path):
-        _build(kind, inputs, path)
+    with _one_at_a_time():
+        inputs = _inputs(kind)
+        path = os.path.join(CACHE, "guests", f"{kind}-{_digest(inputs)}.cpio")
+        if not os.path.exists(path):
+            _build(kind, inputs, path)
     return path
+
+
+@contextlib.contextmanager
+def _one_at_a_time():
+    """Tests run side by side: one builds what they share, the others wait for it."""
+    os.makedirs(os.path.join(CACHE, "guests"), exist_ok=True)
+    with open(os.path.join(CACHE, "guests", "lock"), "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _inputs(kind):
@@ -68,7 +80,6 @@ def _frames():
     source = os.path.join(HERE, "frames.c")
     path = os.path.join(CACHE, "guests", "frames")
     if not os.path.exists(path) or os.stat(path).st_mtime < os.stat(source).st_mtime:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
         scratch = f"{path}.{os.getpid()}"
         subprocess.run(["cc", "-O2", "-static", "-o", scratch, source], check=True)
         os.rename(scratch, path)
@@ -142,10 +153,8 @@ def _read_module(path):
 
 
 def _write_atomically(path, content):
-    """Several tests may build the same image at the same time."""
-    folder = os.path.dirname(path)
-    os.makedirs(folder, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as scratch:
+    """Whoever is killed in the midst of it leaves no half of an image."""
+    with tempfile.NamedTemporaryFile(dir=os.path.dirname(path), delete=False) as scratch:
         scratch.write(content)
     os.chmod(scratch.name, 0o644)
     os.rename(scratch.name, path)

@@ -60,7 +60,7 @@ def use_variant(socket, network, folder, daemon, properties, wanted, unwanted):
         cases.expect(not any(name in agreed for name in unwanted), agreed)
         with traffic.iperf_server(network):
             for way in ("", "-R"):
-                traffic.expect_tcp(guest, way, seconds=1)
+                traffic.expect_tcp(guest, way)
         traffic.download(guest, network, folder, 4)
         traffic.upload(guest, network, folder, 4)
         after = daemon.pair("n")

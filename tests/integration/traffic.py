@@ -67,14 +67,14 @@ def iperf_server(network):
         yield
 
 
-def iperf(guest, arguments, seconds=2, server=HOST):
+def iperf(guest, arguments, seconds=1, server=HOST):
     """The summary that iperf3 gives: bits_per_second, lost_percent and so on, as received."""
     output = guest.check(f"iperf3 -J -c {server} -t {seconds} {arguments}", seconds + 40)
     end = json.loads(output)["end"]
     return end["sum"] if "-u" in arguments.split() else end["sum_received"]
 
 
-def expect_tcp(guest, arguments="", seconds=2, megabits=1):
+def expect_tcp(guest, arguments="", seconds=1, megabits=1):
     result = iperf(guest, arguments, seconds)
     rate = result["bits_per_second"] / 1e6
     cases.expect(rate >= megabits, f"only {rate:.1f} Mbit/s")
