@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "check.h"
 #include "clockwork.h"
 
 static const uint8_t bed_mac[6] = {0x52, 0x54, 0, 0, 0, 1};
@@ -36,6 +35,18 @@ int register_bed_teardown(void **state)
     return 0;
 }
 
+int register_bed_run_both(const struct CMUnitTest *tests, size_t count,
+                          enum device_transport *ret_transport)
+{
+    int failed = 0;
+
+    *ret_transport = DEVICE_MMIO;
+    failed += _cmocka_run_group_tests("virtio-mmio", tests, count, NULL, NULL);
+    *ret_transport = DEVICE_PCI;
+    failed += _cmocka_run_group_tests("virtio-pci", tests, count, NULL, NULL);
+    return failed;
+}
+
 static uint64_t port_read(void *context, enum register_space space, uint64_t offset, unsigned width)
 {
     return register_device_read(context, space, offset, width);
@@ -45,6 +56,28 @@ static void port_write(void *context, enum register_space space, uint64_t offset
                        uint64_t value)
 {
     register_device_write(context, space, offset, width, value);
+}
+
+void register_bed_find_device(struct register_driver *driver, struct register_device *device)
+{
+    struct register_port port = {port_read, port_write, device};
+
+    if (device->options.transport == DEVICE_MMIO)
+        register_driver_init_mmio(driver, &port);
+    else
+        register_driver_init_pci(driver, &port);
+}
+
+void register_bed_kick(struct register_driver *driver, struct register_device *device,
+                       struct driver_ring *const *ring, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (ring[i]->kick_count == 0)
+            continue;
+        ring[i]->kick_count = 0;
+        driver->ops->notify(driver, i, i);
+    }
+    register_device_dispatch(device);
 }
 
 struct register_bed *register_bed_open(void **state, const struct bed_options *options)
@@ -58,7 +91,6 @@ struct register_bed *register_bed_open(void **state, const struct bed_options *o
         .endpoint = options->endpoint == NULL ? "loopback" : options->endpoint,
     };
     struct device_memory memory = {.gpa = BED_RAM_GPA, .len = BED_RAM_LEN};
-    struct register_port port = {port_read, port_write, &bed->device};
 
     bed->pairs = device.pairs;
     bed->ring_size = 64;
@@ -66,10 +98,7 @@ struct register_bed *register_bed_open(void **state, const struct bed_options *o
     guest_ram_add(&bed->ram, BED_RAM_GPA, BED_RAM_LEN, 0);
     memory.map = bed->ram.region[0].map;
     register_device_open(&bed->device, &device, &memory);
-    if (options->transport == DEVICE_MMIO)
-        register_driver_init_mmio(&bed->driver, &port);
-    else
-        register_driver_init_pci(&bed->driver, &port);
+    register_bed_find_device(&bed->driver, &bed->device);
     return bed;
 }
 
@@ -79,13 +108,7 @@ static void rings_kick(void *context)
 {
     struct register_bed *bed = context;
 
-    for (unsigned i = 0; i < bed->ring_count; i++) {
-        if (bed->ring[i]->kick_count == 0)
-            continue;
-        bed->ring[i]->kick_count = 0;
-        bed->driver.ops->notify(&bed->driver, i, i);
-    }
-    register_device_dispatch(&bed->device);
+    register_bed_kick(&bed->driver, &bed->device, bed->ring, bed->ring_count);
 }
 
 static void ring_make(struct register_bed *bed, unsigned i, unsigned size)

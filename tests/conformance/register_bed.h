@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "check.h"
 #include "driver_packed.h"
 #include "driver_split.h"
 #include "guest_ram.h"
@@ -62,6 +63,12 @@ int register_bed_teardown(void **state);
 /* The device, and the driver having found its registers. */
 struct register_bed *register_bed_open(void **state, const struct bed_options *options);
 
+/* For beds of another shape: the driver finds the device's registers; … and tells of each ring that
+ * has something new, then the control plane does what there is to do. */
+void register_bed_find_device(struct register_driver *driver, struct register_device *device);
+void register_bed_kick(struct register_driver *driver, struct register_device *device,
+                       struct driver_ring *const *ring, unsigned count);
+
 /* Rings as new in fresh memory, and receive buffers' books, for these features. */
 void register_bed_make_rings(struct register_bed *bed, uint64_t features);
 /* Both rings of a pair with another size, and new books. */
@@ -94,6 +101,12 @@ static inline void bed_write_status(struct register_bed *bed, uint8_t value)
 {
     bed->driver.ops->write_status(&bed->driver, value);
 }
+
+/* Runs the tests with virtio-mmio and then with virtio-pci; *ret_transport says which it is. */
+int register_bed_run_both(const struct CMUnitTest *tests, size_t count,
+                          enum device_transport *ret_transport);
+#define BED_RUN_BOTH(tests, ret_transport)                                                         \
+    register_bed_run_both(tests, sizeof(tests) / sizeof((tests)[0]), ret_transport)
 
 #define BED_TEST(name)                                                                             \
     cmocka_unit_test_setup_teardown(name, register_bed_setup, register_bed_teardown)

@@ -8,6 +8,7 @@
 #include "clockwork.h"
 #include "control_driver.h"
 #include "control_sample.h"
+#include "inet_words.h"
 #include "packet.h"
 #include "testbed.h"
 
@@ -51,30 +52,10 @@ static void start(struct effect_test *test, void **state, uint64_t features)
 
 /* ---- receive offloads ---- */
 
-static uint32_t sum_add(uint32_t sum, const uint8_t *bytes, uint32_t len)
-{
-    for (uint32_t i = 0; i < len; i++)
-        sum += i % 2 == 0 ? (uint32_t)bytes[i] << 8 : bytes[i];
-    return sum;
-}
-
-static uint16_t sum_fold(uint32_t sum)
-{
-    while (sum >> 16 != 0)
-        sum = (sum & 0xffff) + (sum >> 16);
-    return (uint16_t)sum;
-}
-
 /* The pseudo header's sum of a TCP segment with this many bytes of header and payload. */
 static uint32_t sum_pseudo(const uint8_t *frame, uint32_t tcp_len)
 {
-    return sum_add(PACKET_TCP + tcp_len, frame + PACKET_ETHERNET_LEN + 12, 8);
-}
-
-static void put16(uint8_t *at, unsigned value)
-{
-    at[0] = (uint8_t)(value >> 8);
-    at[1] = (uint8_t)value;
+    return inet_sum(frame + PACKET_ETHERNET_LEN + 12, 8, PACKET_TCP + tcp_len);
 }
 
 /* A TCP frame of four segments whose checksum is begun, as a driver with TSO makes it. */
@@ -87,11 +68,11 @@ static void frame_make(uint8_t frame[FRAME_LEN], const uint8_t mac[6])
     packet_put_ip(&packet, PACKET_TCP, "10.0.0.1", "10.0.0.2");
     packet_put_ports(&packet, 1000, 2000);
     memcpy(frame, packet.bytes, HEADERS);
-    put16(frame + PACKET_ETHERNET_LEN + 2, FRAME_LEN - PACKET_ETHERNET_LEN);
+    put_be16(frame + PACKET_ETHERNET_LEN + 2, FRAME_LEN - PACKET_ETHERNET_LEN);
     frame[CSUM_START + 12] = 5 << 4; /* no options */
     for (uint32_t i = HEADERS; i < FRAME_LEN; i++)
         frame[i] = (uint8_t)(i * 7);
-    put16(frame + CSUM_START + CSUM_OFFSET, sum_fold(sum_pseudo(frame, tcp_len)));
+    put_be16(frame + CSUM_START + CSUM_OFFSET, sum_pseudo(frame, tcp_len));
 }
 
 static void send_gso(struct effect_test *test)
@@ -121,8 +102,7 @@ static void expect_frame(struct effect_test *test, int len, unsigned flags, unsi
     if (flags == 0) {
         uint32_t tcp_len = (uint32_t)len - CSUM_START;
 
-        assert_int_equal(sum_fold(sum_add(sum_pseudo(got, tcp_len), got + CSUM_START, tcp_len)),
-                         0xffff);
+        assert_int_equal(inet_sum(got + CSUM_START, tcp_len, sum_pseudo(got, tcp_len)), 0xffff);
     }
 }
 

@@ -6,6 +6,7 @@
 
 #include "check.h"
 #include "clockwork.h"
+#include "inet_words.h"
 #include "testbed.h"
 
 #define NET_CSUM       (1ull << 0)
@@ -186,22 +187,6 @@ static void NET_TX_06_NET_TX_07_gso_types_that_are_none(void **state)
     testbed_finish(bed);
 }
 
-/* Ones' complement sum over the bytes, by the book (RFC 1071). */
-static uint16_t sum_of(const uint8_t *bytes, uint32_t len, uint32_t sum)
-{
-    for (uint32_t i = 0; i < len; i++)
-        sum += i % 2 == 0 ? (uint32_t)bytes[i] << 8 : bytes[i];
-    while (sum >> 16)
-        sum = (sum & 0xffff) + (sum >> 16);
-    return (uint16_t)sum;
-}
-
-static void put_be16(uint8_t *at, uint16_t value)
-{
-    at[0] = (uint8_t)(value >> 8);
-    at[1] = (uint8_t)value;
-}
-
 /* An IPv4 UDP frame whose checksum field holds the pseudo header's sum. */
 static void udp_frame(uint8_t *frame, uint32_t len, const uint8_t mac[6], uint32_t seed)
 {
@@ -218,10 +203,10 @@ static void udp_frame(uint8_t *frame, uint32_t len, const uint8_t mac[6], uint32
     ip[8] = 64;
     ip[9] = 17;
     memcpy(ip + 12, pseudo, 8);
-    put_be16(ip + 10, (uint16_t)~sum_of(ip, IPV4, 0));
+    put_be16(ip + 10, (uint16_t)~inet_sum(ip, IPV4, 0));
     put_be16(udp + 4, udp_len);
     put_be16(pseudo + 10, udp_len);
-    put_be16(udp + 6, sum_of(pseudo, sizeof(pseudo), 0));
+    put_be16(udp + 6, inet_sum(pseudo, sizeof(pseudo), 0));
 }
 
 static void NET_TX_03_NET_RX_05_partial_checksum_is_completed(void **state)
@@ -243,9 +228,9 @@ static void NET_TX_03_NET_RX_05_partial_checksum_is_completed(void **state)
         assert_int_equal(nic->net[0].last_header.flags, 0);
         put_be16(pseudo + 10, (uint16_t)(len - ETHERNET - IPV4));
         /* over the pseudo header and all of UDP, checksum included, the sum is all ones */
-        assert_int_equal(
-            sum_of(got + ETHERNET + IPV4, len - ETHERNET - IPV4, sum_of(pseudo, sizeof(pseudo), 0)),
-            0xffff);
+        assert_int_equal(inet_sum(got + ETHERNET + IPV4, len - ETHERNET - IPV4,
+                                  inet_sum(pseudo, sizeof(pseudo), 0)),
+                         0xffff);
         got[40] = frame[40];
         got[41] = frame[41];
         assert_memory_equal(got, frame, len);

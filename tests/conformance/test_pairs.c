@@ -63,17 +63,6 @@ static int bed_teardown(void **state)
     return 0;
 }
 
-static uint64_t port_read(void *context, enum register_space space, uint64_t offset, unsigned width)
-{
-    return register_device_read(context, space, offset, width);
-}
-
-static void port_write(void *context, enum register_space space, uint64_t offset, unsigned width,
-                       uint64_t value)
-{
-    register_device_write(context, space, offset, width, value);
-}
-
 static struct pairs_bed *open_bed(void **state)
 {
     struct pairs_bed *bed = *state;
@@ -84,16 +73,12 @@ static struct pairs_bed *open_bed(void **state)
                                      .workers = 3,
                                      .endpoint = "loopback"};
     struct device_memory memory = {.gpa = BED_RAM_GPA, .len = BED_RAM_LEN};
-    struct register_port port = {port_read, port_write, &bed->device};
 
     guest_ram_init(&bed->ram);
     guest_ram_add(&bed->ram, BED_RAM_GPA, BED_RAM_LEN, 0);
     memory.map = bed->ram.region[0].map;
     register_device_open(&bed->device, &options, &memory);
-    if (transport == DEVICE_MMIO)
-        register_driver_init_mmio(&bed->driver, &port);
-    else
-        register_driver_init_pci(&bed->driver, &port);
+    register_bed_find_device(&bed->driver, &bed->device);
     return bed;
 }
 
@@ -101,13 +86,7 @@ static void rings_kick(void *context)
 {
     struct pairs_bed *bed = context;
 
-    for (unsigned i = 0; i < QUEUES; i++) {
-        if (bed->ring[i]->kick_count == 0)
-            continue;
-        bed->ring[i]->kick_count = 0;
-        bed->driver.ops->notify(&bed->driver, i, i);
-    }
-    register_device_dispatch(&bed->device);
+    register_bed_kick(&bed->driver, &bed->device, bed->ring, QUEUES);
 }
 
 static void ring_make(struct pairs_bed *bed, unsigned i, uint64_t features)
@@ -347,12 +326,7 @@ int main(void)
     const struct CMUnitTest pci_tests[] = {
         PAIRS_TEST(PCI_09_queues_share_vectors),
     };
-    int failed = 0;
+    int failed = BED_RUN_BOTH(tests, &transport);
 
-    transport = DEVICE_MMIO;
-    failed += cmocka_run_group_tests_name("virtio-mmio", tests, NULL, NULL);
-    transport = DEVICE_PCI;
-    failed += cmocka_run_group_tests_name("virtio-pci", tests, NULL, NULL);
-    failed += cmocka_run_group_tests_name("virtio-pci only", pci_tests, NULL, NULL);
-    return failed;
+    return failed + cmocka_run_group_tests_name("virtio-pci only", pci_tests, NULL, NULL);
 }

@@ -500,11 +500,6 @@ int main(void)
         BED_TEST(GEN_CFG_05_a_change_is_told_to_a_driver_that_is_there),
         BED_TEST(registers_are_shown),
     };
-    int failed = 0;
 
-    transport = DEVICE_MMIO;
-    failed += cmocka_run_group_tests_name("virtio-mmio", tests, NULL, NULL);
-    transport = DEVICE_PCI;
-    failed += cmocka_run_group_tests_name("virtio-pci", tests, NULL, NULL);
-    return failed;
+    return BED_RUN_BOTH(tests, &transport);
 }

@@ -603,11 +603,6 @@ int main(void)
         BED_TEST(GEN_QR_06_control_queue_is_reset),
         BED_TEST(memory_is_taken_and_given_back),
     };
-    int failed = 0;
 
-    transport = DEVICE_MMIO;
-    failed += cmocka_run_group_tests_name("virtio-mmio", tests, NULL, NULL);
-    transport = DEVICE_PCI;
-    failed += cmocka_run_group_tests_name("virtio-pci", tests, NULL, NULL);
-    return failed;
+    return BED_RUN_BOTH(tests, &transport);
 }

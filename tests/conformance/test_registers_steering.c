@@ -150,11 +150,6 @@ int main(void)
         BED_TEST(GEN_QR_04_rss_target_is_reset_packed),
         BED_TEST(GEN_QR_04_reset_under_traffic),
     };
-    int failed = 0;
 
-    transport = DEVICE_MMIO;
-    failed += cmocka_run_group_tests_name("virtio-mmio", tests, NULL, NULL);
-    transport = DEVICE_PCI;
-    failed += cmocka_run_group_tests_name("virtio-pci", tests, NULL, NULL);
-    return failed;
+    return BED_RUN_BOTH(tests, &transport);
 }

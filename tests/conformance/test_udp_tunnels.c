@@ -308,11 +308,6 @@ int main(void)
         BED_TEST(NET_TX_11_NET_TX_12_headers_that_lie),
         BED_TEST(CTL_OFF_01_tunnels_go_off_and_on),
     };
-    int failed = 0;
 
-    transport = DEVICE_MMIO;
-    failed += cmocka_run_group_tests_name("virtio-mmio", tests, NULL, NULL);
-    transport = DEVICE_PCI;
-    failed += cmocka_run_group_tests_name("virtio-pci", tests, NULL, NULL);
-    return failed;
+    return BED_RUN_BOTH(tests, &transport);
 }

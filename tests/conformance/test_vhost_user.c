@@ -205,24 +205,6 @@ static void VU_MQ_01_queue_num_counts_rings_or_pairs(void **state)
 
 /* ---- the state of a ring ---- */
 
-static void send_one(struct testbed_nic *nic, uint32_t len)
-{
-    uint8_t frame[1500];
-
-    net_frame_make(frame, len, nic->mac, len);
-    net_driver_send(&nic->net[0], frame, len);
-}
-
-static void receive_one(struct testbed_nic *nic, uint32_t len)
-{
-    uint8_t frame[1500];
-    uint8_t got[NET_FRAME_MAX];
-
-    net_frame_make(frame, len, nic->mac, len);
-    assert_int_equal(net_driver_receive(&nic->net[0], got, sizeof(got), WAIT_LONG_MS), len);
-    assert_memory_equal(got, frame, len);
-}
-
 static void enable(struct testbed_nic *nic, uint32_t ring, uint32_t value)
 {
     assert_int_equal(front_end_vring_state(&nic->fe, VU_SET_VRING_ENABLE, ring, value), 0);
@@ -239,7 +221,7 @@ static void VU_ST_02_get_vring_base_finishes_and_lets_go(void **state)
     assert_int_equal(front_end_stop_vring(&nic->fe, TX), 7);
     used = driver_split_used_idx(testbed_tx(nic, 0));
     assert_int_equal(used, 7);
-    send_one(nic, 100); /* its kick goes nowhere */
+    testbed_send(nic, 100); /* its kick goes nowhere */
     testbed_expect_silence(nic, 0);
     assert_int_equal(driver_split_used_idx(testbed_tx(nic, 0)), used);
     assert_int_equal(front_end_stop_vring(&nic->fe, TX), 7); /* VU-SEC-08: a second stop */
@@ -260,17 +242,17 @@ static void VU_ST_03_disabled_rings(void **state)
     used = driver_split_used_idx(tx);
     event = driver_split_avail_event(tx);
     for (unsigned i = 0; i < 5; i++)
-        send_one(nic, 100);
+        testbed_send(nic, 100);
     testbed_expect_silence(nic, 0);
     assert_int_equal(driver_split_used_idx(tx), used);
     assert_int_equal(driver_split_avail_event(tx), event);
     enable(nic, TX, 1);
     net_driver_drain(&nic->net[0]);
     for (unsigned i = 0; i < 5; i++)
-        receive_one(nic, 100);
+        testbed_receive(nic, 100);
     testbed_exchange(nic, 0, 100);
     enable(nic, RX, 0);
-    send_one(nic, 100);
+    testbed_send(nic, 100);
     net_driver_drain(&nic->net[0]);
     testbed_expect_silence(nic, 0);
     enable(nic, RX, 1);
@@ -325,7 +307,7 @@ static void VU_ST_06_frames_published_before_the_start_are_not_lost(void **state
         tx->ring.ops->publish(&tx->ring);
     }
     front_end_start_vring(&nic->fe, TX, tx); /* no kick follows */
-    receive_one(nic, 100);
+    testbed_receive(nic, 100);
     net_driver_drain(&nic->net[0]);
     testbed_finish(bed);
 }
@@ -343,9 +325,9 @@ static void VU_ST_07_call_and_err_fds_change_on_a_live_ring(void **state)
         rx->ring.call_fd = nic->fe.vring[RX].call_fd;
         wait_eventfd(rx->ring.call_fd, 0);
         rx->ring.ops->interrupts(&rx->ring, INTERRUPTS_ON);
-        send_one(nic, 100);
+        testbed_send(nic, 100);
         assert_true(wait_eventfd(rx->ring.call_fd, WAIT_LONG_MS) > 0);
-        receive_one(nic, 100);
+        testbed_receive(nic, 100);
         net_driver_drain(&nic->net[0]);
     }
     testbed_finish(bed);
@@ -424,7 +406,7 @@ static void VU_ST_01_ring_without_a_kick_fd_is_polled(void **state)
         net_frame_make(frame, sizeof(frame), nic->mac, 100);
         net_driver_queue(&nic->net[0], frame, sizeof(frame));
         tx->ring.ops->publish(&tx->ring);
-        receive_one(nic, 100);
+        testbed_receive(nic, 100);
         net_driver_drain(&nic->net[0]);
         sleep_ms(5 * i);
     }
@@ -443,7 +425,7 @@ static void VU_ST_11_reset_device_keeps_connection_and_memory(void **state)
     assert_int_equal(front_end_simple(&nic->fe, VU_RESET_DEVICE), 0);
     assert_int_equal(front_end_get_status(&nic->fe, &status), 0);
     assert_int_equal(status, 0);
-    send_one(nic, 100);
+    testbed_send(nic, 100);
     testbed_expect_silence(nic, 0);
     testbed_restart_rings(nic, 0);
     assert_int_equal(front_end_set_features(&nic->fe, nic->fe.features), 0);

@@ -7,24 +7,6 @@
 #include "clockwork.h"
 #include "testbed.h"
 
-static void send_one(struct testbed_nic *nic, uint32_t len)
-{
-    uint8_t frame[1500];
-
-    net_frame_make(frame, len, nic->mac, len);
-    net_driver_send(&nic->net[0], frame, len);
-}
-
-static void receive_one(struct testbed_nic *nic, uint32_t len)
-{
-    uint8_t frame[1500];
-    uint8_t got[NET_FRAME_MAX];
-
-    net_frame_make(frame, len, nic->mac, len);
-    assert_int_equal(net_driver_receive(&nic->net[0], got, sizeof(got), WAIT_LONG_MS), len);
-    assert_memory_equal(got, frame, len);
-}
-
 static void VU_MEM_04_whole_table_replaced_under_traffic(void **state)
 {
     struct testbed *bed = testbed_start(state, NULL);
@@ -32,9 +14,9 @@ static void VU_MEM_04_whole_table_replaced_under_traffic(void **state)
     unsigned fds = 0;
 
     for (unsigned i = 0; i < 100; i++) {
-        send_one(nic, 100);
+        testbed_send(nic, 100);
         assert_int_equal(front_end_set_mem_table(&nic->fe, &nic->ram), 0);
-        receive_one(nic, 100);
+        testbed_receive(nic, 100);
         net_driver_drain(&nic->net[0]);
         if (i == 10)
             fds = daemon_fd_count(&bed->daemon);

@@ -10,30 +10,9 @@
 #include "base/clock.h"
 #include "check.h"
 #include "host.h"
+#include "inet_words.h"
 
 static const uint8_t peer_mac[6] = {0x52, 0x54, 0, 0, 0, 1};
-
-static void put16(uint8_t *at, uint32_t value)
-{
-    at[0] = (uint8_t)(value >> 8);
-    at[1] = (uint8_t)value;
-}
-
-static void put32(uint8_t *at, uint32_t value)
-{
-    put16(at, value >> 16);
-    put16(at + 2, value);
-}
-
-static uint32_t get16(const uint8_t *at)
-{
-    return (uint32_t)at[0] << 8 | at[1];
-}
-
-static uint32_t get32(const uint8_t *at)
-{
-    return get16(at) << 16 | get16(at + 2);
-}
 
 void peer_open(struct peer *peer, const char *spec)
 {
@@ -60,25 +39,26 @@ void peer_send(struct peer *peer, const void *frame, uint32_t len)
 
 static uint32_t transport_header(const struct peer_packet *packet, uint8_t *at)
 {
-    put16(at, packet->source_port);
-    put16(at + 2, packet->destination_port);
+    put_be16(at, packet->source_port);
+    put_be16(at + 2, packet->destination_port);
     if (packet->protocol == IPPROTO_UDP) {
-        put16(at + 4, 8 + packet->data_len);
+        put_be16(at + 4, 8 + packet->data_len);
         return 8;
     }
     if (packet->protocol == IPPROTO_ICMP)
         return 0;
-    put32(at + 4, packet->seq);
-    put32(at + 8, packet->ack);
+    put_be32(at + 4, packet->seq);
+    put_be32(at + 8, packet->ack);
     at[12] = 0x50;
     at[13] = packet->tcp_flags;
-    put16(at + 14, 65535);
+    put_be16(at + 14, 65535);
     return 20;
 }
 
 static uint32_t pseudo_header_sum(const uint8_t *ip, uint32_t len)
 {
-    return get16(ip + 12) + get16(ip + 14) + get16(ip + 16) + get16(ip + 18) + ip[9] + len;
+    return get_be16(ip + 12) + get_be16(ip + 14) + get_be16(ip + 16) + get_be16(ip + 18) + ip[9] +
+           len;
 }
 
 void peer_send_packet(struct peer *peer, const struct peer_packet *packet)
@@ -89,20 +69,20 @@ void peer_send_packet(struct peer *peer, const struct peer_packet *packet)
     uint32_t l4_len = header_len + packet->data_len;
 
     memcpy(frame + 6, peer_mac, 6);
-    put16(frame + 12, 0x0800);
+    put_be16(frame + 12, 0x0800);
     ip[0] = 0x45;
-    put16(ip + 2, 20 + l4_len);
+    put_be16(ip + 2, 20 + l4_len);
     ip[8] = 64;
     ip[9] = packet->protocol;
-    put32(ip + 12, packet->source != 0 ? packet->source : peer->ip);
-    put32(ip + 16, packet->destination);
-    put16(ip + 10, internet_checksum(ip, 20, 0));
+    put_be32(ip + 12, packet->source != 0 ? packet->source : peer->ip);
+    put_be32(ip + 16, packet->destination);
+    put_be16(ip + 10, internet_checksum(ip, 20, 0));
     if (packet->data_len > 0)
         memcpy(l4 + header_len, packet->data, packet->data_len);
     if (packet->protocol == IPPROTO_TCP)
-        put16(l4 + 16, internet_checksum(l4, l4_len, pseudo_header_sum(ip, l4_len)));
+        put_be16(l4 + 16, internet_checksum(l4, l4_len, pseudo_header_sum(ip, l4_len)));
     if (packet->protocol == IPPROTO_UDP)
-        put16(l4 + 6, internet_checksum(l4, l4_len, pseudo_header_sum(ip, l4_len)));
+        put_be16(l4 + 6, internet_checksum(l4, l4_len, pseudo_header_sum(ip, l4_len)));
     peer_send(peer, frame, 14 + 20 + l4_len);
 }
 
@@ -113,7 +93,7 @@ static void answer_arp(struct peer *peer, const struct guest_frame *request)
 {
     uint8_t answer[60];
 
-    if (get16(request->bytes + 20) != 1 || get32(request->bytes + 38) != peer->ip)
+    if (get_be16(request->bytes + 20) != 1 || get_be32(request->bytes + 38) != peer->ip)
         return;
     memcpy(answer, request->bytes, 42);
     memset(answer + 42, 0, sizeof(answer) - 42);
@@ -136,9 +116,9 @@ const struct guest_frame *peer_wait_frame(struct peer *peer, uint16_t ethertype,
 
         if (peer->next < peer->guest.frame_count) {
             peer->next++;
-            if (get16(frame->bytes + 12) == 0x0806)
+            if (get_be16(frame->bytes + 12) == 0x0806)
                 answer_arp(peer, frame);
-            if (get16(frame->bytes + 12) == ethertype)
+            if (get_be16(frame->bytes + 12) == ethertype)
                 return frame;
             continue;
         }
@@ -164,7 +144,7 @@ static void check_large_segment(const struct frame_offload *offload, const uint8
     assert_true(offload->gso_size <= 1460 && offload->gso_size < l4_len);
     assert_int_equal(offload->csum_start, 14 + ip_len);
     assert_int_equal(offload->csum_offset, 16);
-    assert_int_equal(get16(ip + ip_len + 16), sum);
+    assert_int_equal(get_be16(ip + ip_len + 16), sum);
 }
 
 static void parse(const struct guest_frame *frame, struct peer_packet *ret)
@@ -172,12 +152,12 @@ static void parse(const struct guest_frame *frame, struct peer_packet *ret)
     const uint8_t *ip = frame->bytes + 14;
     uint32_t ip_len = (ip[0] & 15u) * 4, header_len;
     const uint8_t *l4 = ip + ip_len;
-    uint32_t l4_len = get16(ip + 2) - ip_len;
+    uint32_t l4_len = get_be16(ip + 2) - ip_len;
 
     assert_int_equal(internet_checksum(ip, ip_len, 0), 0);
     *ret = (struct peer_packet){.protocol = ip[9]};
-    ret->source = get32(ip + 12);
-    ret->destination = get32(ip + 16);
+    ret->source = get_be32(ip + 12);
+    ret->destination = get_be32(ip + 16);
     header_len = ip[9] == IPPROTO_UDP ? 8 : ip[9] == IPPROTO_TCP ? (l4[12] >> 4) * 4u : 0;
     ret->data = l4 + header_len;
     ret->data_len = l4_len - header_len;
@@ -187,16 +167,16 @@ static void parse(const struct guest_frame *frame, struct peer_packet *ret)
     }
     if (frame->offload.gso_type != FRAME_GSO_NONE)
         check_large_segment(&frame->offload, ip, ip_len, l4_len);
-    else if (ip[9] == IPPROTO_TCP || get16(l4 + 6) != 0)
+    else if (ip[9] == IPPROTO_TCP || get_be16(l4 + 6) != 0)
         assert_int_equal(internet_checksum(l4, l4_len, pseudo_header_sum(ip, l4_len)), 0);
-    ret->source_port = (uint16_t)get16(l4);
-    ret->destination_port = (uint16_t)get16(l4 + 2);
+    ret->source_port = (uint16_t)get_be16(l4);
+    ret->destination_port = (uint16_t)get_be16(l4 + 2);
     if (ip[9] != IPPROTO_TCP)
         return;
-    ret->seq = get32(l4 + 4);
-    ret->ack = get32(l4 + 8);
+    ret->seq = get_be32(l4 + 4);
+    ret->ack = get_be32(l4 + 8);
     ret->tcp_flags = l4[13];
-    ret->window = (uint16_t)get16(l4 + 14);
+    ret->window = (uint16_t)get_be16(l4 + 14);
 }
 
 int peer_wait(struct peer *peer, uint8_t protocol, int timeout_ms, struct peer_packet *ret_packet)

@@ -11,6 +11,7 @@
 
 #include "base/checked.h"
 #include "base/checksum.h"
+#include "inet_words.h"
 #include "nic/offload.h"
 #include "pair_bed.h"
 
@@ -58,36 +59,11 @@ static uint8_t stream_byte(uint32_t at)
     return (uint8_t)(at * 7 + at / 256 * 3 + 1);
 }
 
-static void put16(uint8_t *at, uint32_t value)
-{
-    at[0] = (uint8_t)(value >> 8);
-    at[1] = (uint8_t)value;
-}
-
-static uint32_t get16(const uint8_t *at)
-{
-    return (uint32_t)at[0] << 8 | at[1];
-}
-
-static uint32_t get32(const uint8_t *at)
-{
-    return get16(at) << 16 | get16(at + 2);
-}
-
 /* ---- what arrives -------------------------------------------------------------------------- */
-
-static uint32_t plain_sum(const uint8_t *bytes, uint32_t len, uint32_t sum)
-{
-    for (uint32_t i = 0; i < len; i++)
-        sum += i % 2 == 0 ? (uint32_t)bytes[i] << 8 : bytes[i];
-    while (sum >> 16 != 0)
-        sum = (sum & 0xffff) + (sum >> 16);
-    return sum;
-}
 
 static uint32_t pseudo_of(const struct stream *stream, const uint8_t *ip, uint32_t tcp_len)
 {
-    return stream->v6 ? plain_sum(ip + 8, 32, 6 + tcp_len) : plain_sum(ip + 12, 8, 6 + tcp_len);
+    return stream->v6 ? inet_sum(ip + 8, 32, 6 + tcp_len) : inet_sum(ip + 12, 8, 6 + tcp_len);
 }
 
 /* Segments that did not fit into the guest's buffers by themselves may be missing anywhere. */
@@ -116,20 +92,20 @@ static void check_segment(struct stream *stream, const uint8_t *frame, uint32_t 
     uint32_t at;
 
     FUZZ_CHECK(len > tcp_at + 20, "%u bytes are no segment", len);
-    FUZZ_CHECK(stream->v6 ? get16(ip + 4) == tcp_len : get16(ip + 2) == tcp_len + 20,
+    FUZZ_CHECK(stream->v6 ? get_be16(ip + 4) == tcp_len : get_be16(ip + 2) == tcp_len + 20,
                "the IP packet has another length than the frame");
-    FUZZ_CHECK(stream->v6 || plain_sum(ip, 20, 0) == 0xffff, "IP checksum");
-    at = get32(tcp + 4);
+    FUZZ_CHECK(stream->v6 || inet_sum(ip, 20, 0) == 0xffff, "IP checksum");
+    at = get_be32(tcp + 4);
     check_place(stream, at);
     for (uint32_t i = 20; i < tcp_len; i++)
         FUZZ_CHECK(tcp[i] == stream_byte(at + i - 20), "byte %u arrived wrong", at + i - 20);
     stream->expected = at + tcp_len - 20;
     if (offload->flags & FRAME_NEEDS_CSUM)
         FUZZ_CHECK(offload->csum_start == tcp_at && offload->csum_offset == 16 &&
-                       get16(tcp + 16) == pseudo_of(stream, ip, tcp_len),
+                       get_be16(tcp + 16) == pseudo_of(stream, ip, tcp_len),
                    "a checksum begun wrong");
     else
-        FUZZ_CHECK(plain_sum(tcp, tcp_len, pseudo_of(stream, ip, tcp_len)) == 0xffff,
+        FUZZ_CHECK(inet_sum(tcp, tcp_len, pseudo_of(stream, ip, tcp_len)) == 0xffff,
                    "a wrong checksum");
 }
 
@@ -249,29 +225,29 @@ static uint32_t frame_write(struct stream *stream, uint8_t *frame, uint32_t payl
 
     memset(frame, 0, NET_LEN + ip_len + 20);
     frame[0] = 2;
-    put16(frame + 12, stream->v6 ? 0x86dd : 0x0800);
+    put_be16(frame + 12, stream->v6 ? 0x86dd : 0x0800);
     ip[0] = stream->v6 ? 0x60 : 0x45;
     if (stream->v6) {
-        put16(ip + 4, 20 + payload);
+        put_be16(ip + 4, 20 + payload);
         ip[6] = 6;
         ip[39] = 9;
     } else {
-        put16(ip + 2, 40 + payload);
-        put16(ip + 4, stream->frames);
+        put_be16(ip + 2, 40 + payload);
+        put_be16(ip + 4, stream->frames);
         ip[6] = 0x40;
         ip[9] = 6;
         ip[19] = 9;
-        put16(ip + 10, ~plain_sum(ip, 20, 0));
+        put_be16(ip + 10, ~inet_sum(ip, 20, 0));
     }
-    put16(tcp, 1000);
-    put16(tcp + 2, 2000);
-    put16(tcp + 4, stream->sent >> 16);
-    put16(tcp + 6, stream->sent);
+    put_be16(tcp, 1000);
+    put_be16(tcp + 2, 2000);
+    put_be16(tcp + 4, stream->sent >> 16);
+    put_be16(tcp + 6, stream->sent);
     tcp[12] = 0x50;
     tcp[13] = 0x10;
     for (uint32_t i = 0; i < payload; i++)
         tcp[20 + i] = stream_byte(stream->sent + i);
-    put16(tcp + 16, pseudo_of(stream, ip, 20 + payload));
+    put_be16(tcp + 16, pseudo_of(stream, ip, 20 + payload));
     return NET_LEN + ip_len + 20 + payload;
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/checked.h"
 #include "fuzz.h"
+#include "inet_words.h"
 #include "nic/merge.h"
 #include "nic/offload.h"
 #include "nic/segment.h"
@@ -40,34 +41,14 @@ static uint8_t again[FRAME_LEN_MAX];
 /* ---- a parser of its own, for frames without tags, options and extension headers --------------
  */
 
-static uint32_t word16(const uint8_t *at)
-{
-    return (uint32_t)at[0] << 8 | at[1];
-}
-
-static void put16(uint8_t *at, uint32_t value)
-{
-    at[0] = (uint8_t)(value >> 8);
-    at[1] = (uint8_t)value;
-}
-
-static uint32_t sum_of(const uint8_t *bytes, uint32_t len, uint32_t sum)
-{
-    for (uint32_t i = 0; i < len; i++) {
-        sum += i % 2 == 0 ? (uint32_t)bytes[i] << 8 : bytes[i];
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    return sum;
-}
-
 /* Where TCP begins; 0 in what is no such frame. */
 static uint32_t tcp_at(const struct car *from)
 {
     uint32_t at = 0;
 
-    if (from->len >= 54 && word16(from->bytes + 12) == 0x0800 && from->bytes[14] == 0x45)
+    if (from->len >= 54 && get_be16(from->bytes + 12) == 0x0800 && from->bytes[14] == 0x45)
         at = 34;
-    else if (from->len >= 74 && word16(from->bytes + 12) == 0x86dd && from->bytes[20] == 6)
+    else if (from->len >= 74 && get_be16(from->bytes + 12) == 0x86dd && from->bytes[20] == 6)
         at = 54;
     return at;
 }
@@ -90,18 +71,18 @@ static void mend(struct car *of)
     if (tcp == 0)
         return;
     if (tcp == 34) {
-        put16(ip + 2, of->len - 14);
-        put16(ip + 10, 0);
-        put16(ip + 10, ~sum_of(ip, 20, 0));
-        sum = sum_of(ip + 12, 8, 6);
+        put_be16(ip + 2, of->len - 14);
+        put_be16(ip + 10, 0);
+        put_be16(ip + 10, ~inet_sum(ip, 20, 0));
+        sum = inet_sum(ip + 12, 8, 6);
     } else {
-        put16(ip + 4, of->len - 54);
-        sum = sum_of(ip + 8, 32, 6);
+        put_be16(ip + 4, of->len - 54);
+        sum = inet_sum(ip + 8, 32, 6);
     }
     sum += len;
     sum = (sum & 0xffff) + (sum >> 16);
-    put16(field, 0);
-    put16(field, of->how & CAR_PARTIAL ? sum : ~sum_of(of->bytes + tcp, len, sum));
+    put_be16(field, 0);
+    put_be16(field, of->how & CAR_PARTIAL ? sum : ~inet_sum(of->bytes + tcp, len, sum));
 }
 
 /* ---- the train ------------------------------------------------------------------------------- */
@@ -113,12 +94,12 @@ static void follow(struct car *next, const struct car *before)
 
     if (tcp == 0 || payload_at(before) > before->len)
         return;
-    sequence = (word16(before->bytes + tcp + 4) << 16 | word16(before->bytes + tcp + 6)) +
+    sequence = (get_be16(before->bytes + tcp + 4) << 16 | get_be16(before->bytes + tcp + 6)) +
                before->len - payload_at(before);
-    put16(next->bytes + tcp + 4, sequence >> 16);
-    put16(next->bytes + tcp + 6, sequence);
+    put_be16(next->bytes + tcp + 4, sequence >> 16);
+    put_be16(next->bytes + tcp + 6, sequence);
     if (tcp == 34)
-        put16(next->bytes + 18, word16(next->bytes + 18) + 1);
+        put_be16(next->bytes + 18, get_be16(next->bytes + 18) + 1);
 }
 
 static void car_read(struct fuzz_input *input, unsigned index)
@@ -200,7 +181,7 @@ static void check_segment(const struct frame *made, unsigned index)
     }
     /* 0 and 0xffff are the same sum. */
     if (from->how & (CAR_PARTIAL | CAR_VERIFIED) ||
-        word16(again + tcp + 16) % 0xffff == word16(from->bytes + tcp + 16) % 0xffff)
+        get_be16(again + tcp + 16) % 0xffff == get_be16(from->bytes + tcp + 16) % 0xffff)
         memcpy(again + tcp + 16, from->bytes + tcp + 16, 2);
     FUZZ_CHECK(memcmp(again, from->bytes, made->len) == 0, "segment %u has other bytes", index);
 }

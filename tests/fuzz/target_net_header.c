@@ -11,6 +11,7 @@
 
 #include "base/checked.h"
 #include "base/checksum.h"
+#include "inet_words.h"
 #include "nic/offload.h"
 #include "pair_bed.h"
 
@@ -91,17 +92,6 @@ static void scatter_free(struct iovec *iov, uint32_t count)
 
 /* ---- plain references ----------------------------------------------------------------------- */
 
-static uint32_t plain_sum(const uint8_t *bytes, uint32_t len)
-{
-    uint32_t sum = 0;
-
-    for (uint32_t i = 0; i < len; i++)
-        sum += i % 2 == 0 ? (uint32_t)bytes[i] << 8 : bytes[i];
-    while (sum >> 16 != 0)
-        sum = (sum & 0xffff) + (sum >> 16);
-    return sum;
-}
-
 /* Returns whether the field lies inside; completes it in place then. */
 static int plain_complete(uint8_t *bytes, uint32_t len, uint32_t start, uint32_t offset)
 {
@@ -109,7 +99,7 @@ static int plain_complete(uint8_t *bytes, uint32_t len, uint32_t start, uint32_t
 
     if (start >= len || (uint64_t)start + offset + 2 > len)
         return 0;
-    sum = ~plain_sum(bytes + start, len - start) & 0xffff;
+    sum = ~inet_sum(bytes + start, len - start, 0) & 0xffff;
     if (sum == 0)
         sum = 0xffff;
     bytes[start + offset] = (uint8_t)(sum >> 8);

@@ -11,6 +11,7 @@
 
 #include "base/checked.h"
 #include "fuzz.h"
+#include "inet_words.h"
 #include "nic/offload.h"
 #include "nic/segment.h"
 
@@ -101,32 +102,18 @@ static uint32_t flatten(const struct frame *frame, uint8_t *bytes)
 
 /* ---- what a receiver looks at ------------------------------------------------------------- */
 
-static uint32_t plain_sum(const uint8_t *bytes, uint32_t len, uint32_t sum)
-{
-    for (uint32_t i = 0; i < len; i++) {
-        sum += i % 2 == 0 ? (uint32_t)bytes[i] << 8 : bytes[i];
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    return sum;
-}
-
-static uint32_t word16(const uint8_t *at)
-{
-    return (uint32_t)at[0] << 8 | at[1];
-}
-
 static uint32_t network_of(const uint8_t *bytes)
 {
     uint32_t at = 12;
 
-    while (word16(bytes + at) == 0x8100 || word16(bytes + at) == 0x88a8)
+    while (get_be16(bytes + at) == 0x8100 || get_be16(bytes + at) == 0x88a8)
         at += 4;
     return at + 2;
 }
 
 static uint32_t pseudo(const uint8_t *ip, uint32_t protocol, uint32_t len)
 {
-    uint32_t sum = ip[0] >> 4 == 4 ? plain_sum(ip + 12, 8, 0) : plain_sum(ip + 8, 32, 0);
+    uint32_t sum = ip[0] >> 4 == 4 ? inet_sum(ip + 12, 8, 0) : inet_sum(ip + 8, 32, 0);
 
     sum += protocol + len;
     return (sum & 0xffff) + (sum >> 16);
@@ -138,10 +125,10 @@ static void check_ip(const uint8_t *bytes, uint32_t len)
     uint32_t ip_len = (uint32_t)(bytes + len - ip);
 
     if (ip[0] >> 4 == 4) {
-        FUZZ_CHECK(word16(ip + 2) == ip_len, "total length");
-        FUZZ_CHECK(plain_sum(ip, (ip[0] & 15u) * 4, 0) == 0xffff, "IPv4 checksum");
+        FUZZ_CHECK(get_be16(ip + 2) == ip_len, "total length");
+        FUZZ_CHECK(inet_sum(ip, (ip[0] & 15u) * 4, 0) == 0xffff, "IPv4 checksum");
     } else {
-        FUZZ_CHECK(word16(ip + 4) == ip_len - 40, "payload length");
+        FUZZ_CHECK(get_be16(ip + 4) == ip_len - 40, "payload length");
     }
 }
 
@@ -155,16 +142,16 @@ static void check_transport(const uint8_t *bytes, uint32_t len, const struct fra
     uint32_t sum = pseudo(ip, protocol, transport_len);
 
     if (protocol == 17)
-        FUZZ_CHECK(word16(transport + 4) == transport_len, "UDP length");
+        FUZZ_CHECK(get_be16(transport + 4) == transport_len, "UDP length");
     if (offload->flags == 0) {
-        FUZZ_CHECK(plain_sum(transport, transport_len, sum) == 0xffff, "checksum");
+        FUZZ_CHECK(inet_sum(transport, transport_len, sum) == 0xffff, "checksum");
         return;
     }
     FUZZ_CHECK(offload->flags == FRAME_NEEDS_CSUM && offload->gso_type == FRAME_GSO_NONE &&
                    offload->csum_start == asked->csum_start &&
                    offload->csum_offset == asked->csum_offset,
                "offload of a segment");
-    FUZZ_CHECK(word16(transport + asked->csum_offset) % 0xffff == sum % 0xffff, "pseudo header");
+    FUZZ_CHECK(get_be16(transport + asked->csum_offset) % 0xffff == sum % 0xffff, "pseudo header");
 }
 
 /* ---- all that comes out ------------------------------------------------------------------- */
@@ -177,12 +164,12 @@ static void check_complete(const struct frame *frame)
     const struct frame_offload *offload = &frame->offload;
     uint32_t field = (uint32_t)offload->csum_start + offload->csum_offset;
     uint32_t sum =
-        ~plain_sum(cut_case.bytes + offload->csum_start, cut_case.len - offload->csum_start, 0) &
+        ~inet_sum(cut_case.bytes + offload->csum_start, cut_case.len - offload->csum_start, 0) &
         0xffff;
 
     FUZZ_CHECK(segmenter_next(&segmenter) == 1, "one frame");
     FUZZ_CHECK(flatten(&segmenter.frame[0], made) == cut_case.len, "its length");
-    FUZZ_CHECK(word16(made + field) == (sum == 0 ? 0xffff : sum), "its checksum");
+    FUZZ_CHECK(get_be16(made + field) == (sum == 0 ? 0xffff : sum), "its checksum");
     memcpy(made + field, cut_case.bytes + field, 2);
     FUZZ_CHECK(memcmp(made, cut_case.bytes, cut_case.len) == 0, "its bytes");
     FUZZ_CHECK(segmenter_next(&segmenter) == 0, "one frame");
@@ -232,9 +219,9 @@ static void check_fragments(const struct frame *frame, uint32_t split)
             FUZZ_CHECK(segmenter.frame[i].offload.flags == 0, "a fragment with an offload");
             FUZZ_CHECK(len > split && len - split <= size && done == total * size, "its size");
             if (made[network] >> 4 == 4)
-                FUZZ_CHECK((word16(made + network + 6) & 0x1fff) * 8 == done, "its place");
+                FUZZ_CHECK((get_be16(made + network + 6) & 0x1fff) * 8 == done, "its place");
             else
-                FUZZ_CHECK((word16(made + split - 6) & ~7u) == done, "its place");
+                FUZZ_CHECK((get_be16(made + split - 6) & ~7u) == done, "its place");
             memcpy(datagram + done, made + split, len - split);
             done += len - split;
         }
@@ -247,8 +234,8 @@ static void check_fragments(const struct frame *frame, uint32_t split)
     FUZZ_CHECK(memcmp(datagram + transport + 8, cut_case.bytes + frame->offload.csum_start + 8,
                       done - transport - 8) == 0,
                "payload");
-    FUZZ_CHECK(plain_sum(datagram + transport, done - transport,
-                         pseudo(made + network_of(made), 17, done - transport)) == 0xffff,
+    FUZZ_CHECK(inet_sum(datagram + transport, done - transport,
+                        pseudo(made + network_of(made), 17, done - transport)) == 0xffff,
                "checksum of the datagram");
 }
 

@@ -6,6 +6,7 @@
 
 #include "check.h"
 #include "clockwork.h"
+#include "inet_words.h"
 
 enum {
     ETHERNET = 14,
@@ -13,37 +14,6 @@ enum {
     PROTOCOL_UDP = 17,
     WINDOW = 65535,
 };
-
-static void put16(uint8_t *at, uint32_t value)
-{
-    at[0] = (uint8_t)(value >> 8);
-    at[1] = (uint8_t)value;
-}
-
-static void put32(uint8_t *at, uint32_t value)
-{
-    put16(at, value >> 16);
-    put16(at + 2, value);
-}
-
-static uint32_t get16(const uint8_t *at)
-{
-    return (uint32_t)at[0] << 8 | at[1];
-}
-
-static uint32_t get32(const uint8_t *at)
-{
-    return get16(at) << 16 | get16(at + 2);
-}
-
-static uint32_t sum_of(const uint8_t *bytes, uint32_t len, uint32_t sum)
-{
-    for (uint32_t i = 0; i < len; i++) {
-        sum += i % 2 == 0 ? (uint32_t)bytes[i] << 8 : bytes[i];
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    return sum;
-}
 
 static uint32_t ip_header_len(const struct offload_peer *peer)
 {
@@ -58,9 +28,9 @@ static uint32_t address_len(const struct offload_peer *peer)
 /* Of the addresses in a packet, either way round. */
 static uint32_t pseudo_of(const struct offload_peer *peer, uint32_t protocol, uint32_t len)
 {
-    uint32_t sum = sum_of(peer->ip, address_len(peer), protocol);
+    uint32_t sum = inet_sum(peer->ip, address_len(peer), protocol);
 
-    sum = sum_of(peer->host_ip, address_len(peer), sum) + len;
+    sum = inet_sum(peer->host_ip, address_len(peer), sum) + len;
     return (sum & 0xffff) + (sum >> 16);
 }
 
@@ -84,20 +54,20 @@ static uint32_t make_headers(const struct offload_peer *peer, uint8_t protocol, 
 
     memcpy(frame, peer->host_mac, 6);
     memcpy(frame + 6, peer->mac, 6);
-    put16(frame + 12, peer->version == 4 ? 0x0800 : 0x86dd);
+    put_be16(frame + 12, peer->version == 4 ? 0x0800 : 0x86dd);
     memset(ip, 0, ip_header_len(peer));
     if (peer->version == 4) {
         ip[0] = 0x45;
-        put16(ip + 2, 20 + len);
+        put_be16(ip + 2, 20 + len);
         ip[4] = 0x77;
         ip[8] = 64;
         ip[9] = protocol;
         memcpy(ip + 12, peer->ip, 4);
         memcpy(ip + 16, peer->host_ip, 4);
-        put16(ip + 10, ~sum_of(ip, 20, 0));
+        put_be16(ip + 10, ~inet_sum(ip, 20, 0));
     } else {
         ip[0] = 0x60;
-        put16(ip + 4, len);
+        put_be16(ip + 4, len);
         ip[6] = protocol;
         ip[7] = 64;
         memcpy(ip + 8, peer->ip, 16);
@@ -118,10 +88,10 @@ uint32_t peer_make_udp(const struct offload_peer *peer, const uint8_t *payload, 
     uint32_t start = make_headers(peer, PROTOCOL_UDP, 8 + len, ret_frame);
     uint8_t *udp = ret_frame + start;
 
-    put16(udp, peer->port);
-    put16(udp + 2, peer->host_port);
-    put16(udp + 4, 8 + len);
-    put16(udp + 6, pseudo_of(peer, PROTOCOL_UDP, 8 + len));
+    put_be16(udp, peer->port);
+    put_be16(udp + 2, peer->host_port);
+    put_be16(udp + 4, 8 + len);
+    put_be16(udp + 6, pseudo_of(peer, PROTOCOL_UDP, 8 + len));
     memcpy(udp + 8, payload, len);
     ask_checksum(ret_header, start, 6);
     ret_header->hdr_len = (uint16_t)(start + 8);
@@ -136,16 +106,16 @@ uint32_t peer_make_tcp(struct offload_peer *peer, uint8_t flags, const uint8_t *
     uint8_t *tcp = ret_frame + start;
 
     memset(tcp, 0, 24);
-    put16(tcp, peer->port);
-    put16(tcp + 2, peer->host_port);
-    put32(tcp + 4, peer->seq);
-    put32(tcp + 8, flags & TCP_ACK ? peer->ack : 0);
+    put_be16(tcp, peer->port);
+    put_be16(tcp + 2, peer->host_port);
+    put_be32(tcp + 4, peer->seq);
+    put_be32(tcp + 8, flags & TCP_ACK ? peer->ack : 0);
     tcp[12] = (uint8_t)((20 + options) << 2);
     tcp[13] = flags;
-    put16(tcp + 14, WINDOW);
-    put16(tcp + 16, pseudo_of(peer, PROTOCOL_TCP, 20 + options + len));
+    put_be16(tcp + 14, WINDOW);
+    put_be16(tcp + 16, pseudo_of(peer, PROTOCOL_TCP, 20 + options + len));
     if (options != 0)
-        put32(tcp + 20, 0x02040000u | PEER_MSS);
+        put_be32(tcp + 20, 0x02040000u | PEER_MSS);
     if (len != 0)
         memcpy(tcp + 20 + options, payload, len);
     ask_checksum(ret_header, start, 16);
@@ -183,9 +153,9 @@ static void check_transport(const struct offload_peer *peer, const struct peer_p
     if (packet->header.flags & NEEDS_CSUM) {
         assert_int_equal(packet->header.csum_start, start);
         assert_int_equal(packet->header.csum_offset, field);
-        assert_int_equal(get16(transport + field), sum);
+        assert_int_equal(get_be16(transport + field), sum);
     } else {
-        assert_int_equal(sum_of(transport, len, sum), 0xffff);
+        assert_int_equal(inet_sum(transport, len, sum), 0xffff);
     }
 }
 
@@ -210,24 +180,24 @@ static int dissect(const struct offload_peer *peer, struct peer_packet *packet)
     const uint8_t *transport = packet->bytes + start;
     uint32_t ip_len, header_len = 8;
 
-    if (get16(packet->bytes + 12) != (peer->version == 4 ? 0x0800 : 0x86dd))
+    if (get_be16(packet->bytes + 12) != (peer->version == 4 ? 0x0800 : 0x86dd))
         return 0;
     packet->protocol = peer->version == 4 ? ip[9] : ip[6];
-    ip_len = peer->version == 4 ? get16(ip + 2) : 40 + get16(ip + 4);
+    ip_len = peer->version == 4 ? get_be16(ip + 2) : 40 + get_be16(ip + 4);
     if (memcmp(ip + (peer->version == 4 ? 16 : 24), peer->ip, address_len(peer)) != 0 ||
         (packet->protocol != PROTOCOL_TCP && packet->protocol != PROTOCOL_UDP) ||
-        get16(transport) != peer->host_port || get16(transport + 2) != peer->port)
+        get_be16(transport) != peer->host_port || get_be16(transport + 2) != peer->port)
         return 0;
     assert_true(ip_len <= packet->len - ETHERNET);
     if (peer->version == 4)
-        assert_int_equal(sum_of(ip, 20, 0), 0xffff);
+        assert_int_equal(inet_sum(ip, 20, 0), 0xffff);
     if (packet->protocol == PROTOCOL_TCP) {
         header_len = (transport[12] >> 4) * 4u;
-        packet->seq = get32(transport + 4);
-        packet->ack = get32(transport + 8);
+        packet->seq = get_be32(transport + 4);
+        packet->ack = get_be32(transport + 8);
         packet->tcp_flags = transport[13];
     } else {
-        assert_int_equal(get16(transport + 4), ip_len - ip_header_len(peer));
+        assert_int_equal(get_be16(transport + 4), ip_len - ip_header_len(peer));
     }
     packet->payload = transport + header_len;
     packet->payload_len = ip_len - ip_header_len(peer) - header_len;
@@ -242,7 +212,7 @@ static void answer_arp(struct offload_peer *peer, const struct peer_packet *pack
     struct net_header header = {0};
     uint8_t answer[42];
 
-    if (get16(packet->bytes + 12) != 0x0806 || get16(packet->bytes + 20) != 1 ||
+    if (get_be16(packet->bytes + 12) != 0x0806 || get_be16(packet->bytes + 20) != 1 ||
         memcmp(packet->bytes + 38, peer->ip, 4) != 0)
         return;
     memcpy(answer, packet->bytes, sizeof(answer));
@@ -291,7 +261,7 @@ void peer_resolve(struct offload_peer *peer)
     do {
         len = net_driver_receive(peer->net, got, sizeof(got), WAIT_LONG_MS);
         check(len >= 0, "nobody answers ARP");
-    } while (len < 42 || get16(got + 12) != 0x0806 || get16(got + 20) != 2);
+    } while (len < 42 || get_be16(got + 12) != 0x0806 || get_be16(got + 20) != 2);
     memcpy(peer->host_mac, got + 22, 6);
 }
 

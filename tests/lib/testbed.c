@@ -232,6 +232,24 @@ void testbed_exchange(struct testbed_nic *nic, unsigned pair, uint32_t len)
     net_driver_drain(&nic->net[pair]);
 }
 
+void testbed_send(struct testbed_nic *nic, uint32_t len)
+{
+    uint8_t frame[1500];
+
+    net_frame_make(frame, len, nic->mac, len);
+    net_driver_send(&nic->net[0], frame, len);
+}
+
+void testbed_receive(struct testbed_nic *nic, uint32_t len)
+{
+    uint8_t frame[1500];
+    uint8_t got[NET_FRAME_MAX];
+
+    net_frame_make(frame, len, nic->mac, len);
+    assert_int_equal(net_driver_receive(&nic->net[0], got, sizeof(got), WAIT_LONG_MS), len);
+    assert_memory_equal(got, frame, len);
+}
+
 void testbed_exchange_fresh(struct testbed_nic *nic, unsigned pair)
 {
     net_driver_post(&nic->net[pair], nic->net[pair].rx_slots);

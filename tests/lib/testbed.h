@@ -96,6 +96,9 @@ struct driver_split *testbed_rx(struct testbed_nic *nic, unsigned pair);
 struct driver_split *testbed_tx(struct testbed_nic *nic, unsigned pair);
 /* A frame goes out of a pair and comes back by its loopback, byte for byte. */
 void testbed_exchange(struct testbed_nic *nic, unsigned pair, uint32_t len);
+/* The two halves of that on pair 0, with a frame that its length names. */
+void testbed_send(struct testbed_nic *nic, uint32_t len);
+void testbed_receive(struct testbed_nic *nic, uint32_t len);
 /* Posts receive buffers first, for rings that have none. */
 void testbed_exchange_fresh(struct testbed_nic *nic, unsigned pair);
 /* Nothing may arrive at a pair. */

@@ -4,31 +4,10 @@
 #include <string.h>
 
 #include "check.h"
+#include "inet_words.h"
 
 static const uint8_t usual_to[6] = {0x52, 0x54, 0, 0, 0, 1};
 static const uint8_t usual_inner_to[6] = {0x52, 0x54, 0, 0, 0, 0x11};
-
-static void put16(uint8_t *at, uint32_t value)
-{
-    at[0] = (uint8_t)(value >> 8);
-    at[1] = (uint8_t)value;
-}
-
-static uint32_t sum16(const uint8_t *at, uint32_t len)
-{
-    uint32_t sum = 0;
-
-    for (uint32_t i = 0; i < len; i += 2)
-        sum += (uint32_t)at[i] << 8 | at[i + 1];
-    return sum;
-}
-
-static uint16_t fold(uint32_t sum)
-{
-    while (sum >> 16 != 0)
-        sum = (sum & 0xffff) + (sum >> 16);
-    return (uint16_t)sum;
-}
 
 uint8_t tunnel_frame_payload_byte(uint32_t at)
 {
@@ -119,19 +98,19 @@ void tunnel_frame_make(const struct tunnel_shape *shape, struct tunnel_frame *re
 static void ip_finish(uint8_t *ip, unsigned version, uint32_t len)
 {
     if (version == 6) {
-        put16(ip + 4, len - PACKET_IPV6_LEN);
+        put_be16(ip + 4, len - PACKET_IPV6_LEN);
         return;
     }
-    put16(ip + 2, len);
-    put16(ip + 10, 0);
-    put16(ip + 10, (uint16_t)~fold(sum16(ip, PACKET_IPV4_LEN)));
+    put_be16(ip + 2, len);
+    put_be16(ip + 10, 0);
+    put_be16(ip + 10, ~inet_sum(ip, PACKET_IPV4_LEN, 0));
 }
 
 static uint16_t pseudo_sum(const uint8_t *ip, unsigned version, uint8_t protocol, uint32_t len)
 {
     const uint8_t *addresses = ip + (version == 4 ? 12 : 8);
 
-    return fold(sum16(addresses, version == 4 ? 8 : 32) + protocol + len);
+    return (uint16_t)inet_sum(addresses, version == 4 ? 8 : 32, protocol + len);
 }
 
 void tunnel_frame_finish(struct tunnel_frame *frame)
@@ -143,16 +122,16 @@ void tunnel_frame_finish(struct tunnel_frame *frame)
     uint16_t pseudo = pseudo_sum(inner, shape->inner, shape->protocol, len);
 
     ip_finish(frame->bytes + frame->outer_nh, shape->outer, frame->len - frame->outer_nh);
-    put16(frame->bytes + frame->outer_th + 4, frame->len - frame->outer_th);
+    put_be16(frame->bytes + frame->outer_th + 4, frame->len - frame->outer_th);
     ip_finish(inner, shape->inner, frame->len - frame->inner_nh);
     if (shape->protocol == PACKET_UDP)
-        put16(transport + 4, len);
-    put16(transport + (shape->protocol == PACKET_UDP ? 6 : 16), pseudo);
+        put_be16(transport + 4, len);
+    put_be16(transport + (shape->protocol == PACKET_UDP ? 6 : 16), pseudo);
 }
 
 void tunnel_frame_begin_outer_checksum(struct tunnel_frame *frame)
 {
-    put16(frame->bytes + frame->outer_th + 6,
-          pseudo_sum(frame->bytes + frame->outer_nh, frame->shape.outer, PACKET_UDP,
-                     frame->len - frame->outer_th));
+    put_be16(frame->bytes + frame->outer_th + 6,
+             pseudo_sum(frame->bytes + frame->outer_nh, frame->shape.outer, PACKET_UDP,
+                        frame->len - frame->outer_th));
 }

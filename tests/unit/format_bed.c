@@ -227,28 +227,6 @@ void format_bed_expect_no_used(struct format_bed *bed)
     assert_int_equal(bed->ring->ops->take(bed->ring, &used), 0);
 }
 
-void format_bed_expect_spans(struct format_bed *bed, const struct chain *chain,
-                             const struct driver_buffer *buffer, unsigned count)
-{
-    const struct iovec *iov = chain->iov;
-    size_t at = 0;
-
-    assert_int_equal(chain->fault, CHAIN_FAULT_NONE);
-    for (unsigned i = 0; i < count; i++) {
-        for (uint32_t byte = 0; byte < buffer[i].len; byte++) {
-            if (at == iov->iov_len) {
-                iov++;
-                at = 0;
-            }
-            assert_true((uint8_t *)iov->iov_base + at ==
-                        guest_ram_at(&bed->ram, buffer[i].gpa + byte, 1));
-            at++;
-        }
-    }
-    assert_int_equal(iov - chain->iov + 1, chain->readable_count + chain->writable_count);
-    assert_int_equal(at, iov->iov_len);
-}
-
 void format_bed_round_trip(struct format_bed *bed)
 {
     struct driver_buffer buffer[2] = {

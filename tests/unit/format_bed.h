@@ -75,9 +75,6 @@ void format_bed_complete(struct format_bed *bed, uint32_t token, uint32_t len);
 void format_bed_expect_used(struct format_bed *bed, uint32_t id, uint32_t len);
 /* The device has nothing more for the driver. */
 void format_bed_expect_no_used(struct format_bed *bed);
-/* The spans of a chain are exactly these buffers' bytes. */
-void format_bed_expect_spans(struct format_bed *bed, const struct chain *chain,
-                             const struct driver_buffer *buffer, unsigned count);
 /* A plain chain goes there and back: the ring is healthy. */
 void format_bed_round_trip(struct format_bed *bed);
 

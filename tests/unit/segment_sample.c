@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "inet_words.h"
 
 static uint64_t seed = 20260917;
 
@@ -36,17 +37,6 @@ static void put16(struct sample *sample, unsigned value)
 
     at[0] = (uint8_t)(value >> 8);
     at[1] = (uint8_t)value;
-}
-
-static void set16(uint8_t *at, uint32_t value)
-{
-    at[0] = (uint8_t)(value >> 8);
-    at[1] = (uint8_t)value;
-}
-
-static uint32_t get16(const uint8_t *at)
-{
-    return (uint32_t)at[0] << 8 | at[1];
 }
 
 /* One of hop-by-hop (only the first), destination options, routing: random inside. */
@@ -129,8 +119,8 @@ void sample_make(struct sample *sample, const struct sample_wish *wish)
     put_transport(sample);
     put(sample, MIN(wish->payload_len, sample->network + 65535 - sample->len));
     ip = sample->bytes + sample->network;
-    set16(ip + (wish->version == 4 ? 2 : 4),
-          sample->len - sample->network - (wish->version == 4 ? 0 : 40));
+    put_be16(ip + (wish->version == 4 ? 2 : 4),
+             sample->len - sample->network - (wish->version == 4 ? 0 : 40));
     sample->offload = (struct frame_offload){.flags = FRAME_NEEDS_CSUM,
                                              .gso_type = wish->gso_type,
                                              .hdr_len = (uint16_t)sample_random(),
@@ -196,12 +186,12 @@ static void reference_checksum(const struct sample *sample, uint32_t csum, uint8
     uint16_t sum = reference_pseudo(sample, bytes + sample->network, transport_len);
 
     if (csum != 0) {
-        set16(field, sum);
+        put_be16(field, sum);
         return;
     }
-    set16(field, 0);
+    put_be16(field, 0);
     sum = (uint16_t)~reference_sum(transport, transport_len, sum);
-    set16(field, sum == 0 ? 0xffff : sum);
+    put_be16(field, sum == 0 ? 0xffff : sum);
 }
 
 static void reference_ip(const struct sample *sample, uint8_t *bytes, uint32_t len)
@@ -209,12 +199,12 @@ static void reference_ip(const struct sample *sample, uint8_t *bytes, uint32_t l
     uint8_t *ip = bytes + sample->network;
 
     if (sample->version == 6) {
-        set16(ip + 4, len - sample->network - 40);
+        put_be16(ip + 4, len - sample->network - 40);
         return;
     }
-    set16(ip + 2, len - sample->network);
-    set16(ip + 10, 0);
-    set16(ip + 10, (uint16_t)~reference_sum(ip, (ip[0] & 15u) * 4, 0));
+    put_be16(ip + 2, len - sample->network);
+    put_be16(ip + 10, 0);
+    put_be16(ip + 10, (uint16_t)~reference_sum(ip, (ip[0] & 15u) * 4, 0));
 }
 
 static int is_fragmented(const struct sample *sample)
@@ -249,17 +239,17 @@ static uint32_t reference_fragment(const struct sample *sample, unsigned index, 
     uint32_t len = sample->fragmentable;
 
     memcpy(whole, sample->bytes, sample->len);
-    set16(whole + sample->transport + 4, sample->len - sample->transport);
+    put_be16(whole + sample->transport + 4, sample->len - sample->transport);
     reference_checksum(sample, 0, whole, sample->len);
     memcpy(bytes, whole, len);
     if (sample->version == 6) {
         memset(bytes + len, 0, 8);
         bytes[len] = whole[sample->next_header];
         bytes[sample->next_header] = 44;
-        set16(bytes + len + 2, index * size | (last ? 0 : 1));
+        put_be16(bytes + len + 2, index * size | (last ? 0 : 1));
         len += 8;
     } else {
-        set16(bytes + sample->network + 6, index * size / 8 | (last ? 0 : 0x2000));
+        put_be16(bytes + sample->network + 6, index * size / 8 | (last ? 0 : 0x2000));
     }
     memcpy(bytes + len, whole + start, part);
     reference_ip(sample, bytes, len + part);
@@ -282,15 +272,16 @@ uint32_t reference_frame(const struct sample *sample, uint32_t csum, unsigned in
     memcpy(ret_bytes, sample->bytes, sample->header_len);
     memcpy(ret_bytes + sample->header_len, sample->bytes + start, part);
     if (sample->version == 4)
-        set16(ret_bytes + sample->network + 4, get16(ret_bytes + sample->network + 4) + index);
+        put_be16(ret_bytes + sample->network + 4,
+                 get_be16(ret_bytes + sample->network + 4) + index);
     reference_ip(sample, ret_bytes, len);
     if (sample->protocol == 17) {
-        set16(transport + 4, 8 + part);
+        put_be16(transport + 4, 8 + part);
     } else {
-        uint32_t seq = (get16(transport + 4) << 16 | get16(transport + 6)) + index * size;
+        uint32_t seq = (get_be16(transport + 4) << 16 | get_be16(transport + 6)) + index * size;
 
-        set16(transport + 4, seq >> 16);
-        set16(transport + 6, seq);
+        put_be16(transport + 4, seq >> 16);
+        put_be16(transport + 6, seq);
         if (index != 0)
             transport[13] &= 0x7f;
         if (index + 1 != reference_count(sample))

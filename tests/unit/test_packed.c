@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <string.h>
 
+#include "chain_spans.h"
 #include "check.h"
 #include "clockwork.h"
 #include "format_bed.h"
@@ -32,7 +33,7 @@ static void run_laps(struct format_bed *bed, unsigned size, unsigned lists)
         uint32_t id = format_bed_offer(bed, list, count, CHAIN_DIRECT);
         struct chain *chain = format_bed_pop(bed);
 
-        format_bed_expect_spans(bed, chain, list, count);
+        chain_expect_spans(&bed->ram, chain, list, count);
         format_bed_complete(bed, chain->token, n % 31);
         format_bed_expect_used(bed, id, n % 31);
     }
@@ -236,7 +237,7 @@ static void PKD_07_shapes_and_order_of_a_list(void **state)
         assert_int_equal(chain->writable_len, 701);
         assert_int_equal(chain->readable_count, 4);
         assert_int_equal(chain->writable_count, 2);
-        format_bed_expect_spans(bed, chain, buffer, 5);
+        chain_expect_spans(&bed->ram, chain, buffer, 5);
         format_bed_complete(bed, chain->token, 701);
         format_bed_expect_used(bed, id, 701);
     }
@@ -266,7 +267,7 @@ static void PKD_08_flags_and_ids_in_a_table_are_ignored(void **state)
             driver_packed_write_at(&bed->packed, table + 16 * i, &entry);
         }
         driver_packed_offer(&bed->packed, &slot, 1);
-        format_bed_expect_spans(bed, format_bed_pop(bed), buffer, 4);
+        chain_expect_spans(&bed->ram, format_bed_pop(bed), buffer, 4);
         format_bed_complete(bed, bed->batch.chain[0].token, 13);
         format_bed_expect_used(bed, 1, 13);
     }
@@ -286,7 +287,7 @@ static void PKD_13_list_over_the_end_of_the_ring(void **state)
 
             format_bed_start_packed_at(bed, 5, (uint16_t)(start | (wrap ? PACKED_WRAP : 0)), ALL);
             id = format_bed_offer(bed, buffer, 4, CHAIN_DIRECT);
-            format_bed_expect_spans(bed, format_bed_pop(bed), buffer, 4);
+            chain_expect_spans(&bed->ram, format_bed_pop(bed), buffer, 4);
             format_bed_complete(bed, bed->batch.chain[0].token, 7);
             format_bed_expect_used(bed, id, 7);
             format_bed_round_trip(bed);

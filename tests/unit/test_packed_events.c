@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The packed ring: who wants to be told of what, and where a ring goes on. */
+#include "chain_spans.h"
 #include "check.h"
 #include "format_bed.h"
 
@@ -248,7 +249,7 @@ static void unpop_across_the_wrap(void **state)
         }
         for (unsigned i = 0; i < 3; i++) {
             assert_int_equal(format_bed_pop_many(bed, 8), 3 - i);
-            format_bed_expect_spans(bed, &bed->batch.chain[0], buffer + i, 3 - i);
+            chain_expect_spans(&bed->ram, &bed->batch.chain[0], buffer + i, 3 - i);
             virtqueue_push(&bed->queue, bed->batch.chain[0].token, 0);
             virtqueue_unpop(&bed->queue, &bed->batch, 1);
         }

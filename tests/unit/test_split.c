@@ -6,6 +6,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "chain_spans.h"
 #include "check.h"
 #include "clockwork.h"
 #include "ring_bed.h"
@@ -26,29 +27,6 @@ static struct driver_buffer writes(uint64_t gpa, uint32_t len)
     return (struct driver_buffer){gpa, len, DEVICE_WRITES};
 }
 
-/* The spans of a chain are exactly these buffers' bytes. */
-static void expect_spans(struct ring_bed *bed, const struct chain *chain,
-                         const struct driver_buffer *buffer, unsigned count)
-{
-    const struct iovec *iov = chain->iov;
-    size_t at = 0;
-
-    assert_int_equal(chain->fault, CHAIN_FAULT_NONE);
-    for (unsigned i = 0; i < count; i++) {
-        for (uint32_t byte = 0; byte < buffer[i].len; byte++) {
-            if (at == iov->iov_len) {
-                iov++;
-                at = 0;
-            }
-            assert_true((uint8_t *)iov->iov_base + at ==
-                        guest_ram_at(&bed->ram, buffer[i].gpa + byte, 1));
-            at++;
-        }
-    }
-    assert_int_equal(iov - chain->iov + 1, chain->readable_count + chain->writable_count);
-    assert_int_equal(at, iov->iov_len);
-}
-
 static void SPL_03_shapes(void **state)
 {
     static const enum chain_shape shape[] = {CHAIN_DIRECT, CHAIN_INDIRECT, CHAIN_MIXED};
@@ -67,7 +45,7 @@ static void SPL_03_shapes(void **state)
         assert_int_equal(chain->writable_len, 701);
         assert_int_equal(chain->readable_count, 3);
         assert_int_equal(chain->writable_count, 2);
-        expect_spans(bed, chain, buffer, 5);
+        chain_expect_spans(&bed->ram, chain, buffer, 5);
         ring_bed_complete(bed, head, 701);
     }
     assert_int_equal(driver_split_used_entry(&bed->split, 2).len, 701);
@@ -159,7 +137,7 @@ static void SPL_04_chain_of_the_whole_ring_and_of_the_longest_table(void **state
     for (unsigned i = 0; i < 64; i++)
         buffer[i] = reads(DATA + 8 * i, 1);
     head = ring_bed_offer(bed, buffer, 64, CHAIN_DIRECT);
-    expect_spans(bed, ring_bed_pop(bed), buffer, 64);
+    chain_expect_spans(&bed->ram, ring_bed_pop(bed), buffer, 64);
     ring_bed_complete(bed, head, 0);
     head = (uint16_t)(head == 0);
     driver_split_write_desc(&bed->split, head, &desc);
@@ -184,7 +162,7 @@ static void SPL_BAD_11_buffer_over_adjacent_regions_is_split(void **state)
     ring_bed_offer(bed, &buffer, 1, CHAIN_DIRECT);
     chain = ring_bed_pop(bed);
     assert_int_equal(chain->readable_count, 2);
-    expect_spans(bed, chain, &buffer, 1);
+    chain_expect_spans(&bed->ram, chain, &buffer, 1);
 }
 
 /* Every size there is, around the 16-bit wrap of the index. */
@@ -264,7 +242,7 @@ static void ring_batch_without_room_leaves_the_chain_for_later(void **state)
         count = virtqueue_pop(&bed->queue, &bed->batch, 64);
         assert_true(count > 0);
         for (unsigned i = 0; i < count; i++)
-            expect_spans(bed, &bed->batch.chain[i], buffer, 60);
+            chain_expect_spans(&bed->ram, &bed->batch.chain[i], buffer, 60);
         seen += count;
     }
     assert_int_equal(virtqueue_pop(&bed->queue, &bed->batch, 64), 0);
@@ -462,7 +440,7 @@ static void SPL_15_big_endian_legacy_ring(void **state)
     for (unsigned i = 0; i < 3; i++) {
         uint16_t head = ring_bed_offer(bed, buffer, 2, shape[i]);
 
-        expect_spans(bed, ring_bed_pop(bed), buffer, 2);
+        chain_expect_spans(&bed->ram, ring_bed_pop(bed), buffer, 2);
         ring_bed_complete(bed, head, 77);
         assert_int_equal(driver_split_used_idx(&bed->split), i + 1);
         assert_int_equal(driver_split_used_entry(&bed->split, (uint16_t)i).id, head);
