@@ -92,6 +92,17 @@ static void host_takes(struct tap_traffic *traffic)
                    (int)host_receive(traffic->host, frame, sizeof(frame)));
 }
 
+/* The host may have a frame before its buffer is back: a worker that waits for its CPU, or for the
+ * daemon that takes over, has sent a batch and not yet shown that. */
+static int guest_may_send(struct tap_traffic *traffic)
+{
+    struct net_driver *net =
+        &traffic->nic->net[traffic->to_host.sent % traffic->nic->options.pairs];
+
+    net_driver_reap(net);
+    return traffic->to_host.sent - traffic->to_host.received < ON_THE_WAY && net->tx_free_count > 0;
+}
+
 static void tap_step(struct tap_traffic *traffic)
 {
     uint8_t frame[FRAME_LEN];
@@ -101,10 +112,9 @@ static void tap_step(struct tap_traffic *traffic)
         frame_make(frame, traffic->nic->mac, traffic->to_guest.sent++);
         host_send(traffic->host, frame, sizeof(frame));
     }
-    if (traffic->to_host.sent - traffic->to_host.received < ON_THE_WAY) {
+    if (guest_may_send(traffic)) {
         unsigned pair = traffic->to_host.sent % traffic->nic->options.pairs;
 
-        net_driver_reap(&traffic->nic->net[pair]);
         frame_make(frame, (const uint8_t *)"\xff\xff\xff\xff\xff\xff", traffic->to_host.sent++);
         net_driver_send(&traffic->nic->net[pair], frame, sizeof(frame));
     }
