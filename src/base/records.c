@@ -57,10 +57,9 @@ static uint8_t *extend(struct records_writer *writer, size_t len)
     size_t capacity = MAX(writer->capacity, (size_t)CAPACITY_FIRST);
     uint8_t *at;
 
-    if (writer->failed || len > RECORDS_LEN_MAX - writer->len) {
-        writer->failed = 1;
+    writer->too_long |= len > writer->len_max - writer->len;
+    if (writer->failed || writer->too_long)
         return NULL;
-    }
     while (capacity < writer->len + len)
         capacity *= 2;
     if (capacity > writer->capacity) {
@@ -86,13 +85,23 @@ static void put(struct records_writer *writer, uint64_t value, unsigned width)
         store(at, value, width);
 }
 
-void records_begin(struct records_writer *writer)
+static void begin(struct records_writer *writer, size_t len_max)
 {
-    *writer = (struct records_writer){0};
+    *writer = (struct records_writer){.len_max = len_max};
     records_put_bytes(writer, magic, sizeof(magic));
     put(writer, RECORDS_VERSION, 4);
     put(writer, 0, 8); /* length of the block */
     put(writer, 0, 4); /* checksum */
+}
+
+void records_begin(struct records_writer *writer)
+{
+    begin(writer, RECORDS_LEN_MAX);
+}
+
+void records_begin_long(struct records_writer *writer)
+{
+    begin(writer, RECORDS_LONG_LEN_MAX);
 }
 
 void records_open(struct records_writer *writer, uint16_t tag, enum record_need need)
@@ -133,16 +142,16 @@ void records_put_bytes(struct records_writer *writer, const void *bytes, size_t 
 
 void records_close(struct records_writer *writer)
 {
-    if (!writer->failed)
+    if (!writer->failed && !writer->too_long)
         store(writer->bytes + writer->record + 4, writer->len - writer->record - RECORD_HEADER_LEN,
               4);
 }
 
 int records_end(struct records_writer *writer, uint8_t **ret_block, size_t *ret_len)
 {
-    if (writer->failed) {
+    if (writer->failed || writer->too_long) {
         free(writer->bytes);
-        return -ENOMEM;
+        return writer->failed ? -ENOMEM : -EFBIG;
     }
     store(writer->bytes + 12, writer->len, 8);
     store(writer->bytes + RECORDS_CRC_OFFSET, records_crc(writer->bytes, writer->len), 4);
@@ -162,11 +171,11 @@ static uint64_t load(const uint8_t *at, unsigned width)
     return value;
 }
 
-static int header_check(const uint8_t *block, size_t len, struct error *err)
+static int header_check(const uint8_t *block, size_t len, size_t len_max, struct error *err)
 {
     if (len < RECORDS_HEADER_LEN || memcmp(block, magic, sizeof(magic)) != 0)
         return error_set(err, EINVAL, "this is no saved state of vionic");
-    if (len > RECORDS_LEN_MAX)
+    if (len > len_max)
         return error_set(err, EINVAL, "saved state of %zu bytes is longer than any", len);
     if (load(block + 8, 4) != RECORDS_VERSION)
         return error_set(err, EINVAL, "saved state of version %" PRIu64 "; this build reads %d",
@@ -200,13 +209,12 @@ static int record_note(struct records *records, size_t at, uint64_t known, struc
     return 0;
 }
 
-int records_parse(struct records *records, const void *block, size_t len, uint64_t known,
-                  struct error *err)
+/* The header was checked. */
+static int records_walk(struct records *records, uint64_t known, struct error *err)
 {
-    size_t at = RECORDS_HEADER_LEN;
-    int result = header_check(block, len, err);
+    size_t at = RECORDS_HEADER_LEN, len = records->len;
+    int result = 0;
 
-    *records = (struct records){.block = block, .len = len};
     while (result == 0 && at != len) {
         if (len - at < RECORD_HEADER_LEN ||
             load(records->block + at + 4, 4) > len - at - RECORD_HEADER_LEN)
@@ -215,6 +223,24 @@ int records_parse(struct records *records, const void *block, size_t len, uint64
         at += RECORD_HEADER_LEN + (size_t)load(records->block + at + 4, 4);
     }
     return result;
+}
+
+int records_parse(struct records *records, const void *block, size_t len, uint64_t known,
+                  struct error *err)
+{
+    int result = header_check(block, len, RECORDS_LEN_MAX, err);
+
+    *records = (struct records){.block = block, .len = len};
+    return result < 0 ? result : records_walk(records, known, err);
+}
+
+int records_parse_long(struct records *records, const void *block, size_t len, uint64_t known,
+                       struct error *err)
+{
+    int result = header_check(block, len, RECORDS_LONG_LEN_MAX, err);
+
+    *records = (struct records){.block = block, .len = len};
+    return result < 0 ? result : records_walk(records, known, err);
 }
 
 int records_find(const struct records *records, uint16_t tag, struct record_reader *ret_reader)

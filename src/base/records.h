@@ -16,7 +16,10 @@
 
 enum {
     RECORDS_LEN_MAX = 1 << 20, /* of a block */
-    RECORDS_TAGS_MAX = 64,     /* known tags are 1 … 63 */
+    /* Of one that goes from process to process: frames that were read from a tap and not yet
+     * delivered, say, one of 64 KB for each of 128 queue pairs. */
+    RECORDS_LONG_LEN_MAX = 32 << 20,
+    RECORDS_TAGS_MAX = 64, /* known tags are 1 … 63 */
     RECORDS_HEADER_LEN = 24,
     RECORDS_CRC_OFFSET = 20,
 };
@@ -34,11 +37,15 @@ uint32_t records_crc(const uint8_t *block, size_t len);
 struct records_writer {
     uint8_t *bytes; /* owned */
     size_t len, capacity;
+    size_t len_max;
     size_t record; /* where the open record begins */
-    int failed;    /* no memory, or too long: everything that follows is ignored */
+    int failed;    /* no memory: everything that follows is ignored */
+    int too_long;  /* likewise */
 };
 
 void records_begin(struct records_writer *writer);
+/* Of up to RECORDS_LONG_LEN_MAX. */
+void records_begin_long(struct records_writer *writer);
 void records_open(struct records_writer *writer, uint16_t tag, enum record_need need);
 void records_put_u8(struct records_writer *writer, uint8_t value);
 void records_put_u16(struct records_writer *writer, uint16_t value);
@@ -46,7 +53,7 @@ void records_put_u32(struct records_writer *writer, uint32_t value);
 void records_put_u64(struct records_writer *writer, uint64_t value);
 void records_put_bytes(struct records_writer *writer, const void *bytes, size_t len);
 void records_close(struct records_writer *writer);
-/* -ENOMEM, or 0 and the block, which is the caller's to free. */
+/* -ENOMEM, -EFBIG, or 0 and the block, which is the caller's to free. */
 int records_end(struct records_writer *writer, uint8_t **ret_block, size_t *ret_len);
 
 /* ---- reading ------------------------------------------------------------------------------ */
@@ -68,6 +75,8 @@ struct record_reader {
 /* `known`: a bit for each tag. -EINVAL and a sentence unless the whole block is sound. */
 int records_parse(struct records *records, const void *block, size_t len, uint64_t known,
                   struct error *err);
+int records_parse_long(struct records *records, const void *block, size_t len, uint64_t known,
+                       struct error *err);
 /* 1: the record is there; 0: it is not, and everything that is taken is 0. */
 int records_find(const struct records *records, uint16_t tag, struct record_reader *ret_reader);
 uint8_t record_take_u8(struct record_reader *reader);

@@ -34,6 +34,12 @@ enum saved_tag {
     SAVED_LOG = 38,
     SAVED_ARRIVAL = 39,
     SAVED_INFLIGHT = 40,
+    SAVED_CARD = 41,
+    SAVED_CHANNEL = 42,
+    SAVED_TRANSFER = 43,
+    SAVED_LEFT = 44,
+    SAVED_LOADED = 45,
+    SAVED_PARTING = 46,
 };
 
 /* Of these, what the device model and the pairs write: all there is without registers. */
@@ -48,7 +54,8 @@ enum saved_tag {
 #define SAVED_HANDOVER_TAGS_KNOWN                                                                  \
     (SAVED_TAGS_KNOWN | 1ull << SAVED_ENDPOINT | 1ull << SAVED_PROGRESS | 1ull << SAVED_SESSION |  \
      1ull << SAVED_MESSAGE | 1ull << SAVED_MEMORY | 1ull << SAVED_RINGS | 1ull << SAVED_LOG |      \
-     1ull << SAVED_ARRIVAL | 1ull << SAVED_INFLIGHT)
+     1ull << SAVED_ARRIVAL | 1ull << SAVED_INFLIGHT | 1ull << SAVED_CARD | 1ull << SAVED_CHANNEL | \
+     1ull << SAVED_TRANSFER | 1ull << SAVED_LEFT | 1ull << SAVED_LOADED | 1ull << SAVED_PARTING)
 
 void saved_nic_write(struct records_writer *writer, const struct nic *nic);
 /* *ret_next: the NIC as it would be. -EINVAL and a sentence if `nic` can't become that; nothing has

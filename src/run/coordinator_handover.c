@@ -95,13 +95,16 @@ static void endpoint_write(struct coordinator *coordinator, struct records_write
     uint8_t kind_len;
     uint8_t *block;
     size_t len;
+    int result;
 
     if (endpoint == NULL || endpoint->ops->give == NULL)
         return;
-    records_begin(&inner);
+    records_begin_long(&inner);
     endpoint->ops->give(endpoint, &inner, fds);
-    if (records_end(&inner, &block, &len) < 0) {
-        writer->failed = 1;
+    result = records_end(&inner, &block, &len);
+    if (result < 0) {
+        writer->failed |= result == -ENOMEM;
+        writer->too_long |= result == -EFBIG;
         return;
     }
     kind_len = (uint8_t)strnlen(endpoint->ops->kind, KIND_LEN_MAX);
@@ -113,6 +116,19 @@ static void endpoint_write(struct coordinator *coordinator, struct records_write
     free(block);
 }
 
+/* What the operator and the endpoint have begun. */
+static void card_write(const struct coordinator *coordinator, struct records_writer *writer)
+{
+    records_open(writer, SAVED_CARD, RECORD_OPTIONAL);
+    records_put_u8(writer, coordinator->follows_mtu);
+    records_put_u8(writer, coordinator->follows_speed);
+    records_put_u8(writer, coordinator->announce_due);
+    records_put_u8(writer, coordinator->nic.link_blip != 0);
+    records_put_u32(writer, coordinator->next_speed_mbps);
+    records_put_u8(writer, (uint8_t)coordinator->next_duplex);
+    records_close(writer);
+}
+
 void coordinator_give(struct coordinator *coordinator, struct records_writer *writer,
                       struct fd_list *fds) ROLE_UNCHECKED
 {
@@ -120,6 +136,7 @@ void coordinator_give(struct coordinator *coordinator, struct records_writer *wr
     pairs_settle(coordinator);
     coordinator->given = 1;
     coordinator_save(coordinator, writer);
+    card_write(coordinator, writer);
     progress_write(coordinator, writer);
     endpoint_write(coordinator, writer, fds);
     coordinator_resume_all(coordinator);
@@ -176,6 +193,31 @@ static int address_check(const struct nic *now, const struct nic *next, struct e
         wanted[4], wanted[5]);
 }
 
+/* The link that was down for a new speed is down to the driver still, and comes up with it. */
+static int card_read(struct coordinator *coordinator, const struct records *records,
+                     struct error *err)
+{
+    struct record_reader reader;
+    unsigned follows_mtu, follows_speed, blip, duplex;
+    uint32_t speed_mbps;
+
+    if (!records_find(records, SAVED_CARD, &reader))
+        return 0;
+    follows_mtu = record_take_u8(&reader);
+    follows_speed = record_take_u8(&reader);
+    coordinator->announce_due |= record_take_u8(&reader) != 0;
+    blip = record_take_u8(&reader);
+    speed_mbps = record_take_u32(&reader);
+    duplex = record_take_u8(&reader);
+    if (!record_is_done(&reader) || (blip != 0 && duplex > NIC_DUPLEX_FULL))
+        return saved_refuse(SAVED_CARD, "malformed", err);
+    coordinator->follows_mtu &= follows_mtu != 0;
+    coordinator->follows_speed &= follows_speed != 0;
+    if (blip)
+        nic_set_speed(&coordinator->nic, speed_mbps, (enum nic_duplex)duplex);
+    return 0;
+}
+
 int coordinator_take(struct coordinator *coordinator, const struct records *records,
                      struct nic *ret_next, struct error *err)
 {
@@ -185,7 +227,7 @@ int coordinator_take(struct coordinator *coordinator, const struct records *reco
         result = address_check(&coordinator->nic, ret_next, err);
     if (result == 0)
         result = coordinator_restore(coordinator, ret_next, records, err);
-    return result;
+    return result == 0 ? card_read(coordinator, records, err) : result;
 }
 
 NEEDS_DATA static void queue_read(struct virtqueue *queue, struct record_reader *reader)

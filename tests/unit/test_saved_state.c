@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* nic/saved_state and base/records: all that a driver can have set goes there and back. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -238,6 +239,35 @@ static void statistics_of_other_builds_are_read_as_far_as_known(void **state)
     free(stats);
 }
 
+/* Frames of 64 KB that 128 queues of a tap hold, say. */
+static void what_goes_from_process_to_process_may_be_long(void **state)
+{
+    static const uint8_t frame[1 << 16];
+    struct records_writer shorter, longer;
+    struct record_reader reader;
+    struct records records;
+    struct error err = {{0}};
+    uint8_t *block;
+    size_t len;
+
+    (void)state;
+    records_begin(&shorter);
+    records_begin_long(&longer);
+    records_open(&longer, 1, RECORD_MANDATORY);
+    for (unsigned i = 0; i < 128; i++) {
+        records_put_bytes(&shorter, frame, sizeof(frame));
+        records_put_bytes(&longer, frame, sizeof(frame));
+    }
+    records_close(&longer);
+    assert_int_equal(records_end(&shorter, &block, &len), -EFBIG);
+    assert_int_equal(records_end(&longer, &block, &len), 0);
+    assert_int_equal(records_parse(&records, block, len, 2, &err), -EINVAL);
+    assert_int_equal(records_parse_long(&records, block, len, 2, NULL), 0);
+    assert_int_equal(records_find(&records, 1, &reader), 1);
+    assert_int_equal(reader.left, 128 * sizeof(frame));
+    free(block);
+}
+
 /* The values are zlib's crc32() of the same bytes. */
 static void the_checksum_is_crc_32(void **state)
 {
@@ -259,6 +289,7 @@ int main(void)
         cmocka_unit_test(what_this_card_does_not_offer_is_refused),
         cmocka_unit_test(values_that_no_driver_can_have_set_are_refused),
         cmocka_unit_test(statistics_of_other_builds_are_read_as_far_as_known),
+        cmocka_unit_test(what_goes_from_process_to_process_may_be_long),
         cmocka_unit_test(the_checksum_is_crc_32),
     };
 

@@ -127,7 +127,7 @@ int stream_state_read(struct stream *stream, const struct endpoint_gift *gift, s
 {
     struct records records;
     struct record_reader link, flow;
-    int rc = records_parse(&records, gift->block, gift->len, STATE_TAGS_KNOWN, err);
+    int rc = records_parse_long(&records, gift->block, gift->len, STATE_TAGS_KNOWN, err);
 
     if (rc < 0)
         return rc;

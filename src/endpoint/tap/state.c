@@ -154,7 +154,7 @@ int tap_state_read(struct tap *tap, const struct endpoint_gift *gift, int passed
 {
     struct records records;
     struct record_reader device, ports;
-    int rc = records_parse(&records, gift->block, gift->len, STATE_TAGS_KNOWN, err);
+    int rc = records_parse_long(&records, gift->block, gift->len, STATE_TAGS_KNOWN, err);
 
     if (rc < 0)
         return rc;

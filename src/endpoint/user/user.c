@@ -33,7 +33,7 @@ static int gift_read(struct user *user, const struct endpoint_gift *gift, struct
 {
     struct records records;
     struct record_reader reader;
-    int rc = records_parse(&records, gift->block, gift->len, 1ull << STATE_NETWORK, err);
+    int rc = records_parse_long(&records, gift->block, gift->len, 1ull << STATE_NETWORK, err);
 
     if (rc < 0)
         return rc;
