@@ -30,22 +30,23 @@ void handover_release(struct vionic *vionic)
 int handover_give(struct vionic_nic *nic, struct handover_card *ret_card, struct error *err)
 {
     struct records_writer writer;
-    int gave, result;
+    int result;
 
     *ret_card = (struct handover_card){0};
     if (nic->vhost_user == NULL)
         return error_set(err, EOPNOTSUPP, "%s: its registers are in this process",
                          vionic_nic_name(nic));
-    records_begin(&writer);
+    records_begin_long(&writer);
     coordinator_give(nic->coordinator, &writer, &ret_card->fds);
-    gave = vhost_user_give(nic->vhost_user, &writer, &ret_card->fds, err);
+    vhost_user_give(nic->vhost_user, &writer, &ret_card->fds);
     result = records_end(&writer, &ret_card->block, &ret_card->len);
     ret_card->name = strdup(vionic_nic_name(nic));
-    if (gave == 0 && result == 0 && !ret_card->fds.failed && ret_card->name != NULL)
+    if (result == 0 && !ret_card->fds.failed && ret_card->name != NULL)
         return 0;
     handover_free_given(ret_card);
-    if (gave < 0)
-        return gave;
+    if (result == -EFBIG)
+        return error_set(err, EFBIG, "%s: what goes along with it is more than %d MiB",
+                         vionic_nic_name(nic), RECORDS_LONG_LEN_MAX >> 20);
     return error_set(err, ENOMEM, "out of memory");
 }
 
@@ -58,13 +59,14 @@ void handover_free_given(struct handover_card *card)
 }
 
 /* A card that no front-end is connected to becomes whatever the config says; where that is what it
- * was, it goes on counting and keeps what the operator has set. */
+ * was, it goes on counting and keeps what the operator has set. A driver whose front-end was left
+ * behind begins anew. */
 static void take_idle(struct vionic_nic *nic, const struct records *records)
 {
     struct nic *next = malloc(sizeof(*next));
 
-    if (next != NULL)
-        coordinator_take(nic->coordinator, records, next, NULL);
+    if (next != NULL && coordinator_take(nic->coordinator, records, next, NULL) == 0)
+        coordinator_reset(nic->coordinator);
     free(next);
 }
 
@@ -83,9 +85,13 @@ int handover_take_session(struct vionic_nic *nic, const struct vionic_nic_config
     result = coordinator_take(nic->coordinator, from->records, nic->taken, err);
     if (result == 0)
         result = nic_open_socket(nic, config, from, err);
-    if (result == 0)
-        result = coordinator_take_progress(nic->coordinator, from->records, nic->taken, err);
-    return result;
+    if (result < 0)
+        return result;
+    if (vhost_user_is_connected(nic->vhost_user))
+        return coordinator_take_progress(nic->coordinator, from->records, nic->taken, err);
+    free(nic->taken); /* its front-end was left behind, and the session reset the card */
+    nic->taken = NULL;
+    return 0;
 }
 
 int handover_take(struct vionic *vionic, const struct vionic_nic_config *config,
@@ -97,7 +103,7 @@ int handover_take(struct vionic *vionic, const struct vionic_nic_config *config,
 
     if (records == NULL)
         return error_set(err, ENOMEM, "out of memory");
-    result = records_parse(records, card->block, card->len, SAVED_HANDOVER_TAGS_KNOWN, err);
+    result = records_parse_long(records, card->block, card->len, SAVED_HANDOVER_TAGS_KNOWN, err);
     if (result == 0)
         result = nic_add(vionic, config, &(struct coordinator_inheritance){records, &card->fds},
                          &nic, err);

@@ -39,15 +39,8 @@ static void session_wait(struct vhost_user *vhost_user)
                          CONNECT_AGAIN_MS * CLOCK_MILLISECOND_NS);
 }
 
-static void session_end(struct vhost_user *vhost_user)
+void vhost_user_session_drop(struct vhost_user *vhost_user)
 {
-    if (vhost_user->connection.fd < 0)
-        return;
-    if (!vhost_user->away)
-        loop_remove(vhost_user->loop, &vhost_user->connection);
-    loop_timer_stop(vhost_user->loop, &vhost_user->again);
-    loop_timer_stop(vhost_user->loop, &vhost_user->patience);
-    vhost_user->away = 0;
     vhost_user->connection.fd = -1;
     /* To a front-end a closed socket means that nobody looks at its memory any more. */
     vhost_user_rings_forget(vhost_user);
@@ -62,6 +55,18 @@ static void session_end(struct vhost_user *vhost_user)
     vhost_user->features_refused = 0;
     vhost_user->protocol_features = 0;
     vhost_user_state_cancel(vhost_user);
+}
+
+static void session_end(struct vhost_user *vhost_user)
+{
+    if (vhost_user->connection.fd < 0)
+        return;
+    if (!vhost_user->away)
+        loop_remove(vhost_user->loop, &vhost_user->connection);
+    loop_timer_stop(vhost_user->loop, &vhost_user->again);
+    loop_timer_stop(vhost_user->loop, &vhost_user->patience);
+    vhost_user->away = 0;
+    vhost_user_session_drop(vhost_user);
 }
 
 static void session_fail(struct vhost_user *vhost_user, const char *why)
@@ -341,7 +346,12 @@ static int begin(struct vhost_user *vhost_user, const struct vhost_user_settings
         return 0;
     }
     result = loop_add(vhost_user->loop, &vhost_user->connection, EPOLLIN);
-    return result < 0 ? error_set(err, -result, "its session can't be waited for") : 0;
+    if (result < 0) {
+        vhost_user_session_drop(vhost_user);
+        return error_set(err, -result, "its session can't be waited for");
+    }
+    patience_look(vhost_user);
+    return 0;
 }
 
 int vhost_user_open(const struct vhost_user_settings *settings, struct vhost_user **ret_vhost_user,
@@ -435,6 +445,7 @@ void vhost_user_inspect(struct vhost_user *vhost_user, struct inspect *visitor)
     inspect_number(visitor, "config_notices", vhost_user->channel.config_notices);
     inspect_number(visitor, "ring_notices", vhost_user->channel.ring_notices);
     inspect_number(visitor, "channels_lost", vhost_user->channel.lost);
+    inspect_number(visitor, "left_behind", vhost_user->partings);
     inspect_number(visitor, "left_alone", vhost_user->share.times_spent);
     if (vhost_user->last_error[0] != '\0')
         inspect_text(visitor, "last_refusal", "%s", vhost_user->last_error);

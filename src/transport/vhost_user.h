@@ -50,13 +50,16 @@ void vhost_user_close(struct vhost_user *vhost_user);
 void vhost_user_check_memory(struct vhost_user *vhost_user);
 void vhost_user_inspect(struct vhost_user *vhost_user, struct inspect *visitor);
 
-/* ---- vhost_user_handover.c: the session goes on in another process ------------------- */
+/* ---- vhost_user_give.c, vhost_user_take.c: the session goes on in another process
+ * ------------------- */
 
 /* After coordinator_give. From here until keep nothing is received, and close leaves socket,
- * session and rings alone. -EBUSY and a sentence: not while its guest moves. */
-int vhost_user_give(struct vhost_user *vhost_user, struct records_writer *writer,
-                    struct fd_list *fds, struct error *err);
+ * session and rings alone. A front-end that can't go over is left behind: to the other process
+ * none was connected. */
+void vhost_user_give(struct vhost_user *vhost_user, struct records_writer *writer,
+                     struct fd_list *fds);
 /* After give, or after an open that inherited: the session is ours. */
 void vhost_user_keep(struct vhost_user *vhost_user);
+int vhost_user_is_connected(const struct vhost_user *vhost_user);
 /* Was a front-end connected to the card that these records are of? */
 int vhost_user_was_connected(const struct records *records);

@@ -11,6 +11,7 @@
 #include "base/checked.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "nic/saved_state.h"
 #include "transport/vhost_user_session.h"
 
 enum {
@@ -129,6 +130,14 @@ static int message_send(const struct vhost_user_channel *channel, const struct m
     return (size_t)sent == len ? 0 : -EPIPE; /* half of one: nobody could go on from there */
 }
 
+static void await_answer(struct vhost_user *vhost_user, uint32_t request)
+{
+    vhost_user->channel.awaited = request;
+    if (request != 0)
+        loop_timer_start(vhost_user->loop, &vhost_user->channel.patience,
+                         ANSWER_MS * CLOCK_MILLISECOND_NS);
+}
+
 static void message_sent(struct vhost_user *vhost_user, const struct message *message)
 {
     struct vhost_user_channel *channel = &vhost_user->channel;
@@ -139,9 +148,8 @@ static void message_sent(struct vhost_user *vhost_user, const struct message *me
         channel->ring_notices++;
     if (!(message->header.flags & VHOST_USER_NEED_REPLY))
         return;
-    channel->awaited = message->header.request;
     channel->answered = 0;
-    loop_timer_start(vhost_user->loop, &channel->patience, ANSWER_MS * CLOCK_MILLISECOND_NS);
+    await_answer(vhost_user, message->header.request);
 }
 
 static void channel_watch(struct vhost_user *vhost_user, uint32_t wanted)
@@ -314,4 +322,62 @@ int vhost_user_channel_prepare(struct vhost_user *vhost_user, struct error *err)
     channel->due_source.fd = -1;
     event_bits_free(&channel->due);
     return error_set(err, ENOMEM, "no room for notices in band");
+}
+
+/* ---- the session goes on in another process ------------------------------------------------ */
+
+/* A build that does not know of notices in band would leave rings silent. */
+void vhost_user_channel_give(const struct vhost_user *vhost_user, struct records_writer *writer)
+{
+    const struct vhost_user_channel *channel = &vhost_user->channel;
+    size_t answered = channel->awaited != 0 ? channel->answered : 0;
+
+    records_open(writer, SAVED_CHANNEL, channel->due.fd >= 0 ? RECORD_MANDATORY : RECORD_OPTIONAL);
+    records_put_u64(writer, channel->ring_notices);
+    records_put_u64(writer, channel->lost);
+    records_put_u32(writer, channel->awaited);
+    records_put_u8(writer, (uint8_t)answered);
+    records_put_bytes(writer, channel->answer, answered);
+    records_put_u8(writer, channel->due.fd >= 0);
+    for (unsigned i = 0; i < vhost_user->ring_count; i++) {
+        const struct vhost_user_ring *ring = &vhost_user->ring[i];
+
+        records_put_u8(writer, ring->call_given);
+        records_put_u8(writer, ring->err_given);
+        records_put_u8(writer, atomic_load_explicit(&ring->notices, memory_order_acquire));
+    }
+    records_close(writer);
+}
+
+int vhost_user_channel_take(struct vhost_user *vhost_user, const struct records *records,
+                            struct error *err)
+{
+    struct vhost_user_channel *channel = &vhost_user->channel;
+    struct record_reader reader;
+    uint32_t awaited;
+    int result = 0;
+
+    if (!records_find(records, SAVED_CHANNEL, &reader))
+        return 0;
+    channel->ring_notices = record_take_u64(&reader);
+    channel->lost = record_take_u64(&reader);
+    awaited = record_take_u32(&reader);
+    channel->answered = record_take_u8(&reader);
+    if (channel->answered >= sizeof(channel->answer) || (awaited != 0 && channel->source.fd < 0))
+        return saved_refuse(SAVED_CHANNEL, "malformed", err);
+    record_take_bytes(&reader, channel->answer, channel->answered);
+    if (record_take_u8(&reader) != 0)
+        result = vhost_user_channel_prepare(vhost_user, err);
+    for (unsigned i = 0; i < vhost_user->ring_count; i++) {
+        struct vhost_user_ring *ring = &vhost_user->ring[i];
+
+        ring->call_given = record_take_u8(&reader) != 0;
+        ring->err_given = record_take_u8(&reader) != 0;
+        atomic_store_explicit(&ring->notices, record_take_u8(&reader), memory_order_release);
+    }
+    if (result == 0 && !record_is_done(&reader))
+        result = saved_refuse(SAVED_CHANNEL, "malformed", err);
+    if (result == 0)
+        await_answer(vhost_user, awaited);
+    return result;
 }

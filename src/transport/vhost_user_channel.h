@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/event_bits.h"
 #include "base/loop.h"
+#include "base/records.h"
 #include "transport/vhost_user_wire.h"
 
 enum vhost_user_ring_notice {
@@ -53,3 +54,9 @@ void vhost_user_channel_tell_config(struct vhost_user *vhost_user);
 void vhost_user_channel_look(struct vhost_user *vhost_user);
 /* Any thread. */
 void vhost_user_channel_tell_ring(struct vhost_user_ring *ring, enum vhost_user_ring_notice notice);
+
+/* The session goes on in another process. Taken when the rings are, and before anything is said:
+ * what is due then is said by the next look. */
+void vhost_user_channel_give(const struct vhost_user *vhost_user, struct records_writer *writer);
+int vhost_user_channel_take(struct vhost_user *vhost_user, const struct records *records,
+                            struct error *err);

@@ -138,15 +138,20 @@ int vhost_user_set_log_fd(struct vhost_user_call *call)
 }
 
 /* Guests are not at fault: their card goes on, the migration fails or is begun anew. */
-void vhost_user_log_check(struct vhost_user *vhost_user)
+void vhost_user_log_lost(struct vhost_user *vhost_user)
 {
-    if (vhost_user->log == NULL || !dirty_log_lost(vhost_user->log))
-        return;
     vhost_user->logs_lost++;
     if (log_limit_pass(&vhost_user->limit))
         log_error("%s: the front-end truncated its log of dirty pages; a migration that goes on "
                   "with it would lose what the guest receives now: cancel it and begin anew",
                   coordinator_name(vhost_user->coordinator));
+}
+
+void vhost_user_log_check(struct vhost_user *vhost_user)
+{
+    if (vhost_user->log == NULL || !dirty_log_lost(vhost_user->log))
+        return;
+    vhost_user_log_lost(vhost_user);
     log_swap(vhost_user, NULL);
 }
 

@@ -113,6 +113,8 @@ struct vhost_user {
 
     /* For inspect. */
     uint64_t sessions, messages, refused;
+    uint64_t partings;        /* front-ends that a takeover left behind */
+    struct error parting;     /* why the last one, until it was said; "": nothing is to be said */
     uint64_t memory_refused;  /* regions that were more than the limits allow */
     uint64_t config_changes;  /* that the driver could see */
     uint64_t logs, logs_lost; /* shared; that were truncated while they were used */
@@ -145,11 +147,16 @@ void vhost_user_ring_set_err(struct vhost_user_ring *ring, int *fd);
 void vhost_user_ring_kick(struct vhost_user_ring *ring);
 void vhost_user_ring_broken(struct vhost_user_ring *ring);
 
-/* ---- vhost_user_handover.c ----------------------------------------------------------- */
+/* ---- vhost_user_take.c ----------------------------------------------------------- */
 
 /* -EINVAL and a sentence; what was taken until then is closed with the rest. */
 int vhost_user_take_session(struct vhost_user *vhost_user, const struct records *records,
                             struct fd_list *fds, struct error *err);
+
+/* ---- vhost_user.c ---------------------------------------------------------------------- */
+
+/* A session that is no longer, or was not yet, waited for: all that it was is dropped. */
+void vhost_user_session_drop(struct vhost_user *vhost_user);
 
 /* ---- vhost_user_memory.c ---------------------------------------------------------------- */
 
@@ -167,6 +174,8 @@ void vhost_user_log_update(struct vhost_user *vhost_user);
 int vhost_user_log_check_ring(const struct vhost_user_ring *ring, struct error *err);
 /* A log that was truncated is let go of. */
 void vhost_user_log_check(struct vhost_user *vhost_user);
+/* It was truncated: counted, and said. */
+void vhost_user_log_lost(struct vhost_user *vhost_user);
 void vhost_user_log_drop(struct vhost_user *vhost_user);
 void vhost_user_log_inspect(const struct vhost_user *vhost_user, struct inspect *visitor);
 
@@ -190,6 +199,11 @@ void vhost_user_state_leave(struct vhost_user *vhost_user);
 void vhost_user_state_ring(struct vhost_user_ring *ring);
 /* 0: a state was loaded, of a driver that agreed to other features. */
 int vhost_user_state_is_of(const struct vhost_user *vhost_user, const struct features *features);
+/* The session goes on in another process. Taken when the rings are. */
+void vhost_user_state_give(const struct vhost_user *vhost_user, struct records_writer *writer,
+                           struct fd_list *fds);
+int vhost_user_state_take(struct vhost_user *vhost_user, const struct records *records,
+                          struct fd_list *fds, struct error *err);
 void vhost_user_state_inspect(const struct vhost_user *vhost_user, struct inspect *visitor);
 
 /* ---- vhost_user_postcopy.c -------------------------------------------------------------- */

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -344,4 +345,152 @@ void vhost_user_state_inspect(const struct vhost_user *vhost_user, struct inspec
     inspect_number(visitor, "loaded", vhost_user->transfer.loaded);
     inspect_number(visitor, "failed", vhost_user->transfer.failed);
     inspect_leave(visitor);
+}
+
+/* ---- the session goes on in another process ------------------------------------------------ */
+
+static void nic_write(const struct nic *nic, enum saved_tag tag, struct records_writer *writer)
+{
+    struct records_writer inner;
+    uint8_t *block;
+    size_t len;
+
+    if (nic == NULL)
+        return;
+    records_begin(&inner);
+    saved_nic_write(&inner, nic);
+    if (records_end(&inner, &block, &len) < 0) {
+        writer->failed = 1;
+        return;
+    }
+    records_open(writer, tag, RECORD_OPTIONAL);
+    records_put_bytes(writer, block, len);
+    records_close(writer);
+    free(block);
+}
+
+static void transfer_write(const struct vhost_user_transfer *transfer,
+                           struct records_writer *writer, struct fd_list *fds)
+{
+    int on_its_way = transfer->source.fd >= 0;
+    size_t len = on_its_way ? transfer->len : 0;
+
+    records_open(writer, SAVED_TRANSFER, RECORD_OPTIONAL);
+    records_put_u64(writer, transfer->saved);
+    records_put_u64(writer, transfer->loaded);
+    records_put_u64(writer, transfer->failed);
+    records_put_u8(writer, transfer->verdict);
+    records_put_u8(writer, transfer->direction == DIRECTION_LOAD);
+    records_put_u16(writer, fd_list_add(fds, transfer->source.fd));
+    records_put_u32(writer, on_its_way ? (uint32_t)transfer->done : 0);
+    records_put_u32(writer, (uint32_t)len);
+    if (len != 0)
+        records_put_bytes(writer, transfer->bytes, len);
+    records_close(writer);
+}
+
+void vhost_user_state_give(const struct vhost_user *vhost_user, struct records_writer *writer,
+                           struct fd_list *fds)
+{
+    transfer_write(&vhost_user->transfer, writer, fds);
+    nic_write(vhost_user->left_nic, SAVED_LEFT, writer);
+    nic_write(vhost_user->loaded_nic, SAVED_LOADED, writer);
+}
+
+/* NULL and 0: there is none. -EINVAL: it is not of this card. */
+static int nic_read(struct vhost_user *vhost_user, enum saved_tag tag,
+                    const struct records *records, struct nic **ret_nic, struct error *err)
+{
+    struct record_reader reader;
+    struct records inner;
+    int result;
+
+    if (!records_find(records, tag, &reader))
+        return 0;
+    *ret_nic = malloc(sizeof(**ret_nic));
+    if (*ret_nic == NULL)
+        return error_set(err, ENOMEM, "out of memory");
+    result = records_parse(&inner, reader.at, reader.left, SAVED_TAGS_OF_NIC, err);
+    if (result == 0)
+        result = saved_nic_read(&inner, coordinator_nic(vhost_user->coordinator), *ret_nic, err);
+    if (result == 0)
+        return 0;
+    free(*ret_nic);
+    *ret_nic = NULL;
+    return result;
+}
+
+/* The reader is at what came of it so far, or is to be sent. The fd is taken in any case. */
+static int transfer_go_on(struct vhost_user *vhost_user, struct record_reader *reader, int fd,
+                          struct error *err)
+{
+    struct vhost_user_transfer *transfer = &vhost_user->transfer;
+    int saves = transfer->direction == DIRECTION_SAVE;
+    int result = 0;
+
+    transfer->source = (struct loop_source){.fd = fd, .ready = transfer_ready};
+    transfer->bytes = malloc(RECORDS_LEN_MAX + 1);
+    if (transfer->bytes == NULL)
+        result = error_set(err, ENOMEM, "out of memory");
+    else if (loop_add(vhost_user->loop, &transfer->source, saves ? EPOLLOUT : EPOLLIN) < 0)
+        result = saved_refuse(SAVED_TRANSFER, "its fd can't be waited for", err);
+    if (result == 0) {
+        record_take_bytes(reader, transfer->bytes, transfer->len);
+        return 0;
+    }
+    fd_close(&transfer->source.fd);
+    free(transfer->bytes);
+    transfer->bytes = NULL;
+    return result;
+}
+
+static int transfer_read(struct vhost_user *vhost_user, const struct records *records,
+                         struct fd_list *fds, struct error *err)
+{
+    struct vhost_user_transfer *transfer = &vhost_user->transfer;
+    struct record_reader reader;
+    unsigned verdict, direction;
+    int result = 0;
+    int fd = -1;
+
+    if (!records_find(records, SAVED_TRANSFER, &reader))
+        return 0;
+    transfer->saved = record_take_u64(&reader);
+    transfer->loaded = record_take_u64(&reader);
+    transfer->failed = record_take_u64(&reader);
+    verdict = record_take_u8(&reader);
+    direction = record_take_u8(&reader);
+    if (fd_list_take(fds, record_take_u16(&reader), &fd) < 0)
+        return saved_refuse(SAVED_TRANSFER, "malformed", err);
+    transfer->done = record_take_u32(&reader);
+    transfer->len = record_take_u32(&reader);
+    transfer->verdict = (enum vhost_user_transfer_verdict)verdict;
+    transfer->direction = direction;
+    if (verdict > VHOST_USER_TRANSFER_FAILED || direction > DIRECTION_LOAD ||
+        transfer->len > RECORDS_LEN_MAX || transfer->done > transfer->len) {
+        fd_close(&fd);
+        return saved_refuse(SAVED_TRANSFER, "malformed", err);
+    }
+    if (verdict == VHOST_USER_TRANSFER_FAILED)
+        snprintf(vhost_user->last_error, sizeof(vhost_user->last_error),
+                 "device state: it failed in the daemon before");
+    if (fd >= 0)
+        result = transfer_go_on(vhost_user, &reader, fd, err);
+    if (result == 0 && !record_is_done(&reader))
+        result = saved_refuse(SAVED_TRANSFER, "malformed", err);
+    return result;
+}
+
+int vhost_user_state_take(struct vhost_user *vhost_user, const struct records *records,
+                          struct fd_list *fds, struct error *err)
+{
+    int result = transfer_read(vhost_user, records, fds, err);
+
+    /* What a reset left of a card that is another one now would help nobody. */
+    if (result == 0 &&
+        nic_read(vhost_user, SAVED_LEFT, records, &vhost_user->left_nic, NULL) == -ENOMEM)
+        result = error_set(err, ENOMEM, "out of memory");
+    if (result == 0)
+        result = nic_read(vhost_user, SAVED_LOADED, records, &vhost_user->loaded_nic, err);
+    return result;
 }
