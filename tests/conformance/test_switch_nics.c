@@ -210,7 +210,7 @@ static void isolated_ports_see_nobody_but_the_uplink(void **state)
     finish(bed);
 }
 
-static void spoofed_sources_are_dropped(void **state)
+static void NET_TX_19_spoofed_sources_are_dropped(void **state)
 {
     const struct testbed_options how[3] = {{.nic = "endpoint=switch:name=lan0,anti-spoof=on"}};
     struct testbed *bed = start(state, 3, how);
@@ -614,7 +614,7 @@ static int run(unsigned count, const char *name)
         TESTBED_TEST(unknown_is_flooded_until_it_is_learned_and_moves),
         TESTBED_TEST(groups_are_flooded_and_never_come_back),
         TESTBED_TEST(isolated_ports_see_nobody_but_the_uplink),
-        TESTBED_TEST(spoofed_sources_are_dropped),
+        TESTBED_TEST(NET_TX_19_spoofed_sources_are_dropped),
         TESTBED_TEST(own_address_is_not_stolen_unless_it_may_move),
         TESTBED_TEST(a_new_address_counts_at_once),
         TESTBED_TEST(pairs_keep_to_their_index),

@@ -48,6 +48,8 @@ def restart_twice(test, guest, network, folder, daemon):
 
 
 def expect_no_network(guest):
+    """QEMU shows its guest a link that is down while no daemon is there."""
+    cases.eventually(lambda: guest.check("cat /sys/class/net/eth0/carrier")[-1] == "0", RECOVERY, "the link is down")
     cases.expect(not traffic.answers(guest), "a ping was answered while no daemon ran")
 
 

@@ -19,7 +19,7 @@ def test_exists(path, name):
     text = path.read_text()
     if path.suffix == ".c":
         defined = re.search(rf"^static void {re.escape(name)}\(void \*\*", text, re.M)
-        listed = re.search(rf"\(\s*{re.escape(name)}[,)\s]", text[text.find("int main("):])
+        listed = re.search(rf"(?i:test)\w*\(\s*{re.escape(name)}[,)\s]", text)
         return defined is not None and listed is not None
     return name in text
 

@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /* The control queue's framing: what is said of all commands, whatever they are. */
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "check.h"
+#include "clockwork.h"
 #include "control_bed.h"
 
 enum {
     PAYLOAD_MAX = 0x10000,
     EXTRA = 8,
+    REWRITTEN_PASSES = 20, /* over all commands, at least */
 };
 
 static struct control_message message_of(const struct control_sample *sample)
@@ -260,9 +265,68 @@ static void GEN_RST_03_GEN_RST_04_reset_forgets_all_commands(void **state)
     control_bed_expect_unchanged(bed, &fresh, "a command before the reset");
 }
 
+/* ---- a driver that changes its mind ------------------------------------------------------------
+ */
+
+/* Writes over the data of the message that is asked, without a rest and by a mapping of its own. */
+struct rewriter {
+    pthread_t thread;
+    volatile uint8_t *bytes; /* borrowed */
+    _Atomic int ending;
+};
+
+static void *rewrite(void *context)
+{
+    static const uint8_t values[] = {0, 1, 2, 0x7f, 0xff};
+    struct rewriter *rewriter = context;
+    uint32_t turn = 0;
+
+    while (!atomic_load(&rewriter->ending)) {
+        for (uint32_t i = 2; i < CONTROL_SAMPLE_MAX; i++, turn = turn * 5 + 1)
+            rewriter->bytes[i] = values[(turn >> 8) % sizeof(values)];
+    }
+    return NULL;
+}
+
+/* Every command while its data change: it is answered, one way or the other, and nothing is read
+ * twice and believed the second time, which the sanitizer would see. */
+static void C05_commands_rewritten_while_they_are_read(void **state)
+{
+    struct control_bed *bed = *state;
+    struct guest_ram_region *data = &bed->format.ram.region[FORMAT_BED_DATA];
+    uint64_t end = now_ms() + WAIT_LONG_MS;
+    struct rewriter rewriter = {.ending = 0};
+    unsigned answers[2] = {0, 0};
+    uint8_t *map =
+        mmap(NULL, data->size, PROT_READ | PROT_WRITE, MAP_SHARED, data->fd, (off_t)data->offset);
+
+    assert_true(map != MAP_FAILED);
+    control_bed_start(bed, CONTROL_F_ALL, 0);
+    rewriter.bytes = map + (bed->driver.area_gpa - data->gpa);
+    assert_int_equal(pthread_create(&rewriter.thread, NULL, rewrite, &rewriter), 0);
+    for (unsigned pass = 0;
+         pass < REWRITTEN_PASSES || (answers[CONTROL_ACK_ERR] == 0 && now_ms() < end); pass++) {
+        for (unsigned n = 0; n < control_sample_count; n++) {
+            struct control_message message = message_of(&control_samples[n]);
+            unsigned ack;
+
+            message.len = CONTROL_SAMPLE_MAX; /* more than it needs is ignored */
+            ack = control_bed_send(bed, &message).written[control_samples[n].ack_at];
+            check(ack <= CONTROL_ACK_ERR, "%s: the answer is %u", control_samples[n].name, ack);
+            answers[ack]++;
+        }
+    }
+    atomic_store(&rewriter.ending, 1);
+    pthread_join(rewriter.thread, NULL);
+    munmap(map, data->size);
+    assert_true(answers[CONTROL_ACK_OK] > 0 && answers[CONTROL_ACK_ERR] > 0);
+    assert_int_equal(control_bed_ask(bed, (uint8_t[]){0, 0, 1}, 3), CONTROL_ACK_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        CONTROL_BED_TEST(C05_commands_rewritten_while_they_are_read),
         CONTROL_BED_TEST(NET_CTL_01_framing_means_nothing),
         CONTROL_BED_TEST(NET_CTL_02_result_in_front_of_the_ack),
         CONTROL_BED_TEST(NET_CTL_02_result_behind_the_ack),
