@@ -94,6 +94,7 @@ static int daemon_read(struct takeover *takeover, struct takeover_message *messa
     takeover->watchdog_us = record_take_u64(&reader);
     records_find(&records, TAKEOVER_STILL, &reader);
     takeover->still_ns = record_take_u64(&reader);
+    takeover->is_waited_for = records_find(&records, TAKEOVER_WAITS, &reader);
     return 0;
 }
 
@@ -181,9 +182,15 @@ int takeover_ready(struct takeover *takeover, struct error *err)
     if (result < 0)
         return error_set(err, -result, "the old daemon broke off (%s)", strerror(-result));
     result = takeover_expect(takeover->fd, TAKEOVER_GO, deadline(), &message, err);
+    if (result < 0)
+        return result;
+    takeover_message_clear(&message);
+    if (takeover->is_waited_for)
+        result = takeover_say(takeover->fd, TAKEOVER_TAKEN, deadline());
     if (result == 0)
-        takeover_message_clear(&message);
-    return result;
+        return 0;
+    return error_set(err, -result, "the old daemon has not waited and goes on itself (%s)",
+                     strerror(-result));
 }
 
 void takeover_runs(struct takeover *takeover)

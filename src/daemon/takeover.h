@@ -5,7 +5,8 @@
  *   connect ─> (open what is new) ─> ask ─> (take each card) ─> ready ─> (keep them) ─> runs ─>
  * close
  *
- * Up to ready everything may fail, and the old daemon goes on.
+ * Up to ready everything may fail, and the old daemon goes on. When ready has succeeded, the cards
+ * are this process's and it has touched nothing of them yet.
  */
 #pragma once
 
@@ -21,6 +22,7 @@ struct takeover {
     struct handover_card *cards; /* owned, card_count of them */
     unsigned card_count;
     struct control_socket control; /* its fd is owned until it was taken */
+    int is_waited_for;             /* the old daemon hears that the cards were taken */
     uint64_t watchdog_us;
     uint64_t still_ns; /* since when the old daemon's workers stand still */
 };

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 
 #include "api/handover.h"
 #include "base/checked.h"
@@ -17,6 +18,7 @@
 enum {
     ASK_SECONDS = 60,  /* for the new daemon to open what is new */
     STILL_SECONDS = 5, /* that the workers may stand still */
+    TAKEN_SECONDS = 3, /* from GO on, which needs no work */
     RUNS_SECONDS = 10,
 };
 
@@ -26,6 +28,7 @@ struct talk {
     int fd;                       /* borrowed */
     uint64_t still_ns;            /* since when the workers stand still */
     uint64_t deadline_ns;
+    int runs;                  /* it said so already */
     struct vionic_nic **given; /* owned array of borrowed cards */
     unsigned given_count;
     struct error *err; /* borrowed */
@@ -57,6 +60,8 @@ static int send_daemon(struct talk *talk)
     records_close(&writer);
     records_open(&writer, TAKEOVER_STILL, RECORD_OPTIONAL);
     records_put_u64(&writer, talk->still_ns);
+    records_close(&writer);
+    records_open(&writer, TAKEOVER_WAITS, RECORD_OPTIONAL);
     records_close(&writer);
     result = records_end(&writer, &message.bytes, &message.len);
     if (result == 0 && message.fds.failed)
@@ -152,7 +157,38 @@ static void go_on(struct talk *talk)
     handover_release(talk->offer->vionic);
 }
 
-/* Up to and with GO. */
+/* 0: they were taken. RUNS alone is what older builds say. */
+static int hear_taken(struct talk *talk, unsigned seconds)
+{
+    struct takeover_message message;
+    enum takeover_type type;
+    int result = takeover_receive(talk->fd, &message, in_seconds(seconds));
+
+    if (result < 0)
+        return error_set(talk->err, -result, "it did not take the cards (%s)", strerror(-result));
+    type = message.type;
+    takeover_message_clear(&message);
+    talk->runs = type == TAKEOVER_RUNS;
+    if (type == TAKEOVER_TAKEN || type == TAKEOVER_RUNS)
+        return 0;
+    return error_set(talk->err, ECONNABORTED, "it could not take the cards after all");
+}
+
+/* Whoever has not taken them by the time that our end is shut can't any more. */
+static int see_it_take(struct talk *talk)
+{
+    int result = takeover_say(talk->fd, TAKEOVER_GO, talk->deadline_ns);
+
+    if (result < 0)
+        return failed_to_send(talk, result);
+    result = hear_taken(talk, TAKEN_SECONDS);
+    if (result == 0)
+        return 0;
+    shutdown(talk->fd, SHUT_RD);
+    return hear_taken(talk, TAKEN_SECONDS);
+}
+
+/* Up to and with TAKEN. */
 static int hand_over(struct talk *talk)
 {
     struct takeover_message message = {0};
@@ -175,8 +211,7 @@ static int hand_over(struct talk *talk)
     if (result < 0)
         return result;
     takeover_message_clear(&message);
-    result = takeover_say(talk->fd, TAKEOVER_GO, talk->deadline_ns);
-    return result < 0 ? failed_to_send(talk, result) : 0;
+    return see_it_take(talk);
 }
 
 /* The cards are the new daemon's, and nothing brings them back. */
@@ -185,8 +220,10 @@ static void see_it_run(struct talk *talk)
     struct takeover_message message;
     enum takeover_outcome outcome = TAKEOVER_OVER;
 
-    if (takeover_expect(talk->fd, TAKEOVER_RUNS, in_seconds(RUNS_SECONDS), &message, talk->err) <
-        0) {
+    if (talk->runs) {
+        log_info("another daemon has taken over");
+    } else if (takeover_expect(talk->fd, TAKEOVER_RUNS, in_seconds(RUNS_SECONDS), &message,
+                               talk->err) < 0) {
         log_error("the cards were handed over, and then: %s", talk->err->text);
         outcome = TAKEOVER_LOST;
     } else {

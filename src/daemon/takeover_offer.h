@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The old daemon's side of a takeover (takeover_wire.h). From ASK to RUNS it does nothing else: its
- * workers stand still, and the new daemon has some seconds.
+ * workers stand still, and the new daemon has some seconds. Its cards go on where they stand unless
+ * the new daemon has taken them.
  */
 #pragma once
 

@@ -8,11 +8,17 @@
  *    ASK, the cards that it wants    ─>
  *                                    <─    DAEMON, CARD for each, END: its workers stand still
  *    READY: nothing can fail any more ─>
- *                                    <─    GO: the cards are the new one's
+ *                                    <─    GO: nothing will be touched here
+ *    TAKEN: the cards are the new one's ─>
  *    RUNS                            ─>    ends
  *
- * REFUSED, a sentence, takes the place of any of them, from either side. Up to GO the old daemon
+ * REFUSED, a sentence, takes the place of any of them, from either side. Up to TAKEN the old daemon
  * goes on as if nothing had been, whatever becomes of the new one.
+ *
+ * There is never more than one owner, and never none while one of them lives: the new daemon
+ * touches nothing before TAKEN is sent, and nothing at all if it can't be. The old one takes back
+ * what was not taken only after it has shut its end for what comes and looked at what is in it: by
+ * the kernel's lock of the socket, TAKEN is there or can't be sent any more.
  */
 #pragma once
 
@@ -30,6 +36,7 @@ enum takeover_type {
     TAKEOVER_GO = 6,
     TAKEOVER_RUNS = 7,
     TAKEOVER_REFUSED = 8,
+    TAKEOVER_TAKEN = 9,
 };
 
 enum {
@@ -42,10 +49,12 @@ enum takeover_tag {
     TAKEOVER_CONTROL = 1,  /* place of the control socket, device and inode of its file */
     TAKEOVER_WATCHDOG = 2, /* microseconds */
     TAKEOVER_STILL = 3,    /* since when the workers stand still, CLOCK_MONOTONIC in ns */
+    TAKEOVER_WAITS = 5,    /* nothing: the old daemon waits for TAKEN; older builds did not */
 };
 
 #define TAKEOVER_TAGS_KNOWN                                                                        \
-    (1ull << TAKEOVER_CONTROL | 1ull << TAKEOVER_WATCHDOG | 1ull << TAKEOVER_STILL)
+    (1ull << TAKEOVER_CONTROL | 1ull << TAKEOVER_WATCHDOG | 1ull << TAKEOVER_STILL |               \
+     1ull << TAKEOVER_WAITS)
 
 struct takeover_message {
     enum takeover_type type;

@@ -125,6 +125,51 @@ static void the_new_one_talks_nonsense(void **state)
     testbed_finish(failing.bed);
 }
 
+/* It may go, and at that moment it is gone, or hangs and comes back too late: nobody has touched
+ * anything, and there is one owner. */
+static void the_new_one_dies_when_it_may_go(void **state)
+{
+    struct failing failing = begin(state);
+    char text[256];
+
+    for (unsigned late = 0; late < 2; late++) {
+        int fd = takeover_double_connect(failing.bed->daemon.control);
+
+        takeover_double_ask(fd, "nic0");
+        takeover_double_hear_cards(fd);
+        counted_fill(failing.pairs, failing.count);
+        takeover_double_say(fd, WORD_READY, NULL, 0);
+        assert_int_equal(takeover_double_hear(fd, text), WORD_GO);
+        if (late) {
+            assert_int_equal(takeover_double_hear(fd, text), WORD_REFUSED); /* it was waited for */
+            check(!takeover_double_try(fd, WORD_TAKEN), "two have the cards");
+        }
+        close(fd);
+        goes_on(failing.bed, failing.pairs, failing.count);
+    }
+    testbed_finish(failing.bed);
+}
+
+/* It has them, and dies before it runs: what it did nobody knows, so nobody goes on from there. */
+static void the_new_one_dies_when_it_has_them(void **state)
+{
+    struct failing failing = begin(state);
+    int fd = takeover_double_connect(failing.bed->daemon.control);
+    char text[256];
+    int status;
+
+    takeover_double_ask(fd, "nic0");
+    takeover_double_hear_cards(fd);
+    takeover_double_say(fd, WORD_READY, NULL, 0);
+    assert_int_equal(takeover_double_hear(fd, text), WORD_GO);
+    check(takeover_double_try(fd, WORD_TAKEN), "it may not take them");
+    close(fd);
+    assert_int_equal(waitpid(failing.bed->daemon.pid, &status, 0), failing.bed->daemon.pid);
+    failing.bed->daemon.pid = 0;
+    check(WIFEXITED(status) && WEXITSTATUS(status) == 1, "it ended with wait status 0x%x",
+          (unsigned)status);
+}
+
 /* Neither a word nor an end: five seconds, and the guests have their card back. */
 static void the_new_one_hangs(void **state)
 {
@@ -244,6 +289,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(the_new_one_dies),
         TEST(the_new_one_talks_nonsense),
+        TEST(the_new_one_dies_when_it_may_go),
+        TEST(the_new_one_dies_when_it_has_them),
         TEST(the_new_one_hangs),
         TEST(two_new_ones_at_once),
         TEST(the_new_one_runs_out_of_files),

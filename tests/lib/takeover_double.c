@@ -37,7 +37,14 @@ void takeover_double_say(int fd, uint32_t word, const void *bytes, uint32_t len)
     uint32_t header[3] = {word, 0, len};
 
     check(send(fd, header, sizeof(header), MSG_NOSIGNAL) == sizeof(header), "can't speak");
-    check(send(fd, bytes, len, MSG_NOSIGNAL) == (ssize_t)len, "can't speak");
+    check(len == 0 || send(fd, bytes, len, MSG_NOSIGNAL) == (ssize_t)len, "can't speak");
+}
+
+int takeover_double_try(int fd, uint32_t word)
+{
+    uint32_t header[3] = {word, 0, 0};
+
+    return send(fd, header, sizeof(header), MSG_NOSIGNAL) == sizeof(header);
 }
 
 void takeover_double_ask(int fd, const char *name)

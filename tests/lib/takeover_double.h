@@ -17,11 +17,14 @@ enum takeover_word {
     WORD_GO,
     WORD_RUNS,
     WORD_REFUSED,
+    WORD_TAKEN,
 };
 
 /* Connects to the control socket and gets the connection: its fd. */
 int takeover_double_connect(const char *control_path);
 void takeover_double_say(int fd, uint32_t word, const void *bytes, uint32_t len);
+/* A word alone; 0: nobody hears it any more. */
+int takeover_double_try(int fd, uint32_t word);
 /* ASK for one card. */
 void takeover_double_ask(int fd, const char *name);
 /* The next word, or -1 at the end. Its fds are closed; the first bytes of what it carries are in
