@@ -22,8 +22,10 @@ void handover_hold(struct vionic *vionic)
 
 void handover_release(struct vionic *vionic)
 {
-    if (vionic->held)
+    if (vionic->held) {
+        switches_keep_uplinks(vionic);
         worker_pool_release(vionic->pool);
+    }
     vionic->held = 0;
 }
 

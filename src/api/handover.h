@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "base/fd_list.h"
+#include "base/records.h"
 #include "vionic.h"
 
 /* What a card is made of. */
@@ -40,6 +41,17 @@ void handover_free_given(struct handover_card *card);
  * makes another one of it than its guest knows, or the card is none. */
 int handover_take(struct vionic *vionic, const struct vionic_nic_config *config,
                   struct handover_card *card, struct error *err);
+
+/* Uplinks of switches, before the cards: the name behind `name`, the first one behind NULL, NULL
+ * behind the last. Those that any process can open are none of them. */
+const char *handover_next_uplink(const struct vionic *vionic, const char *name);
+/* All of them: how many, and each with its name in front. Kept by handover_release. */
+void handover_give_uplinks(struct vionic *vionic, struct records_writer *writer,
+                           struct fd_list *fds);
+/* The uplink of a switch that was added without one, out of what give wrote (`given` is borrowed,
+ * and read from its start); opened by the config where nothing of it is there. Kept as above. */
+int handover_take_uplink(struct vionic *vionic, const struct vionic_switch_config *config,
+                         const struct record_reader *given, struct fd_list *fds, struct error *err);
 
 /* It is this process's, again or from now on. */
 void handover_keep(struct vionic_nic *nic);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "api/endpoint_choice.h"
+#include "api/handover.h"
 #include "api/sized.h"
 #include "api/vionic_parts.h"
 #include "run/uplink.h"
@@ -30,8 +31,15 @@ static struct vionic_switch **switch_find(struct vionic *vionic, const char *nam
     return at;
 }
 
+/* What another process gave; all zeroes: nothing. */
+struct uplink_gift {
+    struct record_reader *given; /* borrowed */
+    struct fd_list *fds;         /* borrowed */
+};
+
 static int uplink_make(struct vionic *vionic, const struct vionic_switch_config *config,
-                       struct vionic_switch *kept, struct error *err)
+                       const struct uplink_gift *gift, struct vionic_switch *kept,
+                       struct error *err)
 {
     const struct vionic_endpoint_config wanted = {
         .endpoint = config->uplink,
@@ -40,8 +48,12 @@ static int uplink_make(struct vionic *vionic, const struct vionic_switch_config 
     };
     char name[sizeof("switch ") + SWITCH_NAME_MAX];
     struct endpoint_choice choice = {0};
-    struct uplink_config uplink = {
-        .name = name, .spec = &choice.spec, .pool = vionic->pool, .loop = vionic->loop};
+    struct uplink_config uplink = {.name = name,
+                                   .spec = &choice.spec,
+                                   .pool = vionic->pool,
+                                   .loop = vionic->loop,
+                                   .given = gift->given,
+                                   .fds = gift->fds};
     int result = endpoint_choice_make(&choice, &wanted, err);
 
     if (result < 0)
@@ -83,7 +95,7 @@ static int switch_add(struct vionic *vionic, const struct vionic_switch_config *
     if (kept == NULL)
         result = error_set(err, ENOMEM, "out of memory");
     if (result == 0 && config->uplink != NULL)
-        result = uplink_make(vionic, config, kept, err);
+        result = uplink_make(vionic, config, &(struct uplink_gift){0}, kept, err);
     if (result < 0) {
         free(kept);
         switches_release(vionic->switches, config->name);
@@ -136,5 +148,84 @@ void switches_show(struct vionic *vionic, struct inspect *visitor)
         inspect_enter(visitor, node);
         uplink_inspect(kept->uplink, visitor);
         inspect_leave(visitor);
+    }
+}
+
+/* ---- uplinks that go on in another process ------------------------------------------------- */
+
+static int goes_over(const struct vionic_switch *kept)
+{
+    return kept->uplink != NULL && uplink_can_give(kept->uplink);
+}
+
+const char *handover_next_uplink(const struct vionic *vionic, const char *name)
+{
+    const struct vionic_switch *kept = vionic->kept_switches;
+
+    if (name != NULL) {
+        while (kept != NULL && strcmp(kept->name, name) != 0)
+            kept = kept->next;
+        kept = kept == NULL ? NULL : kept->next;
+    }
+    while (kept != NULL && !goes_over(kept))
+        kept = kept->next;
+    return kept == NULL ? NULL : kept->name;
+}
+
+void handover_give_uplinks(struct vionic *vionic, struct records_writer *writer,
+                           struct fd_list *fds)
+{
+    uint16_t count = 0;
+
+    for (const char *name = handover_next_uplink(vionic, NULL); name != NULL;
+         name = handover_next_uplink(vionic, name))
+        count++;
+    records_put_u16(writer, count);
+    for (const char *name = handover_next_uplink(vionic, NULL); name != NULL;
+         name = handover_next_uplink(vionic, name)) {
+        size_t len = strlen(name);
+
+        records_put_u8(writer, (uint8_t)len);
+        records_put_bytes(writer, name, len);
+        uplink_give((*switch_find(vionic, name))->uplink, writer, fds);
+    }
+}
+
+/* 1: the reader is at what was given of the uplink of that name. */
+static int gift_find(const char *name, struct record_reader *reader)
+{
+    unsigned count = record_take_u16(reader);
+
+    for (unsigned i = 0; i < count && !reader->failed; i++) {
+        char text[UINT8_MAX + 1] = {0};
+        struct record_reader found;
+
+        record_take_bytes(reader, text, record_take_u8(reader));
+        found = *reader;
+        record_skip(reader, record_take_u8(reader));
+        record_skip(reader, record_take_u32(reader));
+        if (reader->failed || strcmp(text, name) != 0)
+            continue;
+        *reader = found;
+        return 1;
+    }
+    return 0;
+}
+
+int handover_take_uplink(struct vionic *vionic, const struct vionic_switch_config *config,
+                         const struct record_reader *given, struct fd_list *fds, struct error *err)
+{
+    struct vionic_switch *kept = *switch_find(vionic, config->name);
+    struct record_reader reader = *given;
+    const struct uplink_gift gift = {gift_find(config->name, &reader) ? &reader : NULL, fds};
+
+    return uplink_make(vionic, config, &gift, kept, err);
+}
+
+void switches_keep_uplinks(struct vionic *vionic)
+{
+    for (struct vionic_switch *kept = vionic->kept_switches; kept != NULL; kept = kept->next) {
+        if (kept->uplink != NULL)
+            uplink_keep(kept->uplink);
     }
 }

@@ -62,6 +62,8 @@ _Static_assert(sizeof(struct vionic_error) == sizeof(struct error), "one is pass
 void switches_drop_all(struct vionic *vionic);
 /* `switch:NAME` and `uplink:NAME`: no NIC can be called so. */
 void switches_show(struct vionic *vionic, struct inspect *visitor);
+/* Uplinks that were given to another process are this one's again, or those that were taken. */
+void switches_keep_uplinks(struct vionic *vionic);
 
 /* ---- embedded.c ------------------------------------------------------------------------- */
 

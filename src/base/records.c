@@ -299,6 +299,15 @@ void record_take_bytes(struct record_reader *reader, void *ret_bytes, size_t len
     reader->left -= len;
 }
 
+void record_skip(struct record_reader *reader, size_t len)
+{
+    reader->failed |= reader->left < len;
+    if (reader->failed)
+        return;
+    reader->at += len;
+    reader->left -= len;
+}
+
 int record_is_done(const struct record_reader *reader)
 {
     return !reader->failed && reader->left == 0;

@@ -84,5 +84,6 @@ uint16_t record_take_u16(struct record_reader *reader);
 uint32_t record_take_u32(struct record_reader *reader);
 uint64_t record_take_u64(struct record_reader *reader);
 void record_take_bytes(struct record_reader *reader, void *ret_bytes, size_t len);
+void record_skip(struct record_reader *reader, size_t len);
 /* 1: the record held exactly what was taken. */
 int record_is_done(const struct record_reader *reader);

@@ -104,6 +104,7 @@ static int answer_takeover(struct vionic *vionic, json_t *request, json_t **ret_
                            struct error *err)
 {
     json_t *nics = json_array();
+    json_t *uplinks = json_array();
 
     (void)request;
     for (struct vionic_nic *nic = handover_next(vionic, NULL); nic != NULL;
@@ -111,8 +112,13 @@ static int answer_takeover(struct vionic *vionic, json_t *request, json_t **ret_
         if (json_array_append_new(nics, json_string(vionic_nic_name(nic))) < 0)
             break;
     }
-    *ret_result = json_pack("{s: s, s: I, s: o}", "version", vionic_version(), "pid",
-                            (json_int_t)getpid(), "nics", nics);
+    for (const char *name = handover_next_uplink(vionic, NULL); name != NULL;
+         name = handover_next_uplink(vionic, name)) {
+        if (json_array_append_new(uplinks, json_string(name)) < 0)
+            break;
+    }
+    *ret_result = json_pack("{s: s, s: I, s: o, s: o}", "version", vionic_version(), "pid",
+                            (json_int_t)getpid(), "nics", nics, "uplinks", uplinks);
     return *ret_result == NULL ? error_set(err, ENOMEM, "out of memory") : 0;
 }
 

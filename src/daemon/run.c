@@ -145,9 +145,13 @@ static int add_switches(struct daemon *daemon, const struct config *config, stru
 {
     for (size_t i = 0; i < config->switch_count; i++) {
         const struct config_switch *entry = &config->switches[i];
+        struct vionic_switch_config lan = entry->lan;
         struct vionic_error reason = {{0}};
-        int ret = vionic_add_switch(daemon->vionic, &entry->lan, &reason);
+        int ret;
 
+        if (takeover_has_uplink(&daemon->takeover, lan.name))
+            lan.uplink = NULL; /* the old daemon has it, and gives it later */
+        ret = vionic_add_switch(daemon->vionic, &lan, &reason);
         if (ret < 0)
             return error_set(err, -ret, "switch %s: %s", entry->lan.name, reason.text);
         log_info("switch %s: uplink %s", entry->lan.name,
@@ -219,6 +223,25 @@ static int add_new_nics(struct daemon *daemon, const struct config *config, stru
     return ret;
 }
 
+static int take_uplinks(struct daemon *daemon, const struct config *config, struct error *err)
+{
+    struct takeover *takeover = &daemon->takeover;
+    struct record_reader given;
+    int ret = 0;
+
+    takeover_uplinks(takeover, &given);
+    for (size_t i = 0; i < config->switch_count && ret == 0; i++) {
+        const struct vionic_switch_config *lan = &config->switches[i].lan;
+
+        if (lan->uplink == NULL || !takeover_has_uplink(takeover, lan->name))
+            continue;
+        ret = handover_take_uplink(daemon->vionic, lan, &given, &takeover->daemon.fds, err);
+        if (ret < 0)
+            error_prefix(err, "switch %s", lan->name);
+    }
+    return ret;
+}
+
 static int take_nics(struct daemon *daemon, const struct config *config, struct error *err)
 {
     int ret = 0;
@@ -269,6 +292,8 @@ static int take_over(struct daemon *daemon, const struct config *config, struct 
     handover_hold(daemon->vionic);
     ret = takeover_ask(takeover, config, err);
     control = takeover->control;
+    if (ret == 0)
+        ret = take_uplinks(daemon, config, err);
     if (ret == 0)
         ret = take_nics(daemon, config, err);
     if (ret == 0)

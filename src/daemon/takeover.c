@@ -31,23 +31,34 @@ int takeover_connect(struct takeover *takeover, const char *control_path, struct
     if (ret < 0)
         return ret;
     takeover->there = json_incref(json_object_get(result, "nics"));
+    takeover->uplinks = json_incref(json_object_get(result, "uplinks"));
     json_decref(result);
     if (json_is_array(takeover->there))
         return 0;
     return error_set(err, EPROTO, "the daemon that runs can't be taken over: it is too old");
 }
 
-int takeover_has(const struct takeover *takeover, const char *name)
+static int has_name(const json_t *names, const char *name)
 {
     json_t *there;
     size_t i;
 
-    json_array_foreach(takeover->there, i, there)
+    json_array_foreach(names, i, there)
     {
         if (json_is_string(there) && strcmp(json_string_value(there), name) == 0)
             return 1;
     }
     return 0;
+}
+
+int takeover_has(const struct takeover *takeover, const char *name)
+{
+    return has_name(takeover->there, name);
+}
+
+int takeover_has_uplink(const struct takeover *takeover, const char *name)
+{
+    return has_name(takeover->uplinks, name);
 }
 
 /* ---- asking ------------------------------------------------------------------------------- */
@@ -75,12 +86,13 @@ static int send_names(struct takeover *takeover, const struct config *config, st
     return 0;
 }
 
-static int daemon_read(struct takeover *takeover, struct takeover_message *message,
-                       struct error *err)
+static int daemon_read(struct takeover *takeover, struct error *err)
 {
+    struct takeover_message *message = &takeover->daemon;
     struct records records;
     struct record_reader reader;
-    int result = records_parse(&records, message->bytes, message->len, TAKEOVER_TAGS_KNOWN, err);
+    int result =
+        records_parse_long(&records, message->bytes, message->len, TAKEOVER_TAGS_KNOWN, err);
 
     if (result < 0)
         return result;
@@ -144,15 +156,12 @@ static int receive_card(struct takeover *takeover, size_t room, struct error *er
 
 int takeover_ask(struct takeover *takeover, const struct config *config, struct error *err)
 {
-    struct takeover_message message;
     int result = send_names(takeover, config, err);
 
     if (result == 0)
-        result = takeover_expect(takeover->fd, TAKEOVER_DAEMON, deadline(), &message, err);
-    if (result < 0)
-        return result;
-    result = daemon_read(takeover, &message, err);
-    takeover_message_clear(&message);
+        result = takeover_expect(takeover->fd, TAKEOVER_DAEMON, deadline(), &takeover->daemon, err);
+    if (result == 0)
+        result = daemon_read(takeover, err);
     if (result < 0)
         return result;
     takeover->cards = calloc(config->nic_count, sizeof(*takeover->cards));
@@ -170,6 +179,16 @@ struct handover_card *takeover_card(struct takeover *takeover, const char *name)
             return &takeover->cards[i];
     }
     return NULL;
+}
+
+void takeover_uplinks(const struct takeover *takeover, struct record_reader *ret_reader)
+{
+    struct records records;
+
+    *ret_reader = (struct record_reader){0};
+    if (records_parse_long(&records, takeover->daemon.bytes, takeover->daemon.len,
+                           TAKEOVER_TAGS_KNOWN, NULL) == 0)
+        records_find(&records, TAKEOVER_UPLINKS, ret_reader);
 }
 
 /* ---- the end ------------------------------------------------------------------------------ */
@@ -213,6 +232,8 @@ void takeover_close(struct takeover *takeover)
     }
     free(takeover->cards);
     json_decref(takeover->there);
+    json_decref(takeover->uplinks);
+    takeover_message_clear(&takeover->daemon);
     if (takeover->control.listen_fd > 0)
         fd_close(&takeover->control.listen_fd);
     fd_close(&takeover->fd);

@@ -15,11 +15,14 @@
 #include "api/handover.h"
 #include "daemon/config.h"
 #include "daemon/control.h"
+#include "daemon/takeover_wire.h"
 
 struct takeover {
-    int fd;                      /* owned */
-    json_t *there;               /* owned: names of the old daemon's cards */
-    struct handover_card *cards; /* owned, card_count of them */
+    int fd;                         /* owned */
+    json_t *there;                  /* owned: names of the old daemon's cards */
+    json_t *uplinks;                /* owned: names of its switches whose uplink it gives */
+    struct takeover_message daemon; /* owned: what the old daemon gave of itself */
+    struct handover_card *cards;    /* owned, card_count of them */
     unsigned card_count;
     struct control_socket control; /* its fd is owned until it was taken */
     int is_waited_for;             /* the old daemon hears that the cards were taken */
@@ -31,10 +34,14 @@ struct takeover {
 int takeover_connect(struct takeover *takeover, const char *control_path, struct error *err);
 /* Has the old daemon a card of this name? */
 int takeover_has(const struct takeover *takeover, const char *name);
+/* Gives the old daemon the uplink of the switch of this name? */
+int takeover_has_uplink(const struct takeover *takeover, const char *name);
 /* All cards of the configuration that the old daemon has; from here on its workers stand still. */
 int takeover_ask(struct takeover *takeover, const struct config *config, struct error *err);
 /* Borrowed; NULL: it was not given. */
 struct handover_card *takeover_card(struct takeover *takeover, const char *name);
+/* What was given of the uplinks (handover_give_uplinks); its fds are in takeover->daemon. */
+void takeover_uplinks(const struct takeover *takeover, struct record_reader *ret_reader);
 /* Everything is in place. 0: the cards are this process's. */
 int takeover_ready(struct takeover *takeover, struct error *err);
 /* The old daemon may end. */

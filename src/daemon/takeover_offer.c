@@ -49,7 +49,7 @@ static int send_daemon(struct talk *talk)
     int result;
 
     control_give(talk->offer->control, &socket);
-    records_begin(&writer);
+    records_begin_long(&writer);
     records_open(&writer, TAKEOVER_CONTROL, RECORD_MANDATORY);
     records_put_u16(&writer, fd_list_add(&message.fds, socket.listen_fd));
     records_put_u64(&writer, socket.device);
@@ -60,6 +60,9 @@ static int send_daemon(struct talk *talk)
     records_close(&writer);
     records_open(&writer, TAKEOVER_STILL, RECORD_OPTIONAL);
     records_put_u64(&writer, talk->still_ns);
+    records_close(&writer);
+    records_open(&writer, TAKEOVER_UPLINKS, RECORD_OPTIONAL);
+    handover_give_uplinks(talk->offer->vionic, &writer, &message.fds);
     records_close(&writer);
     records_open(&writer, TAKEOVER_WAITS, RECORD_OPTIONAL);
     records_close(&writer);

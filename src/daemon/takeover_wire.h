@@ -49,12 +49,13 @@ enum takeover_tag {
     TAKEOVER_CONTROL = 1,  /* place of the control socket, device and inode of its file */
     TAKEOVER_WATCHDOG = 2, /* microseconds */
     TAKEOVER_STILL = 3,    /* since when the workers stand still, CLOCK_MONOTONIC in ns */
+    TAKEOVER_UPLINKS = 4,  /* of switches: how many, and for each its name and what it gave */
     TAKEOVER_WAITS = 5,    /* nothing: the old daemon waits for TAKEN; older builds did not */
 };
 
 #define TAKEOVER_TAGS_KNOWN                                                                        \
     (1ull << TAKEOVER_CONTROL | 1ull << TAKEOVER_WATCHDOG | 1ull << TAKEOVER_STILL |               \
-     1ull << TAKEOVER_WAITS)
+     1ull << TAKEOVER_UPLINKS | 1ull << TAKEOVER_WAITS)
 
 struct takeover_message {
     enum takeover_type type;

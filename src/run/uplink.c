@@ -16,6 +16,7 @@
 
 enum {
     UPLINK_NAME_LEN = 40,
+    KIND_LEN_MAX = 32,
     RETRY_FIRST_MS = 100,
     RETRY_MAX_MS = 5000,
 };
@@ -152,10 +153,36 @@ static int outer_check(struct uplink *uplink, struct error *err)
     return 0;
 }
 
-static int outer_take(struct uplink *uplink, struct error *err)
+/* -ENOENT: what was given is another thing than the spec names. */
+static int outer_inherit(struct uplink *uplink, const struct uplink_config *config,
+                         struct error *err)
 {
-    int result = endpoint_open(&uplink->spec, &uplink->outer, err);
+    char kind[KIND_LEN_MAX + 1] = {0};
+    struct record_reader *given = config->given;
+    size_t len = record_take_u8(given);
+    uint32_t block_len;
 
+    if (len > KIND_LEN_MAX)
+        return error_set(err, EINVAL, "what the old daemon gave of it is malformed");
+    record_take_bytes(given, kind, len);
+    block_len = record_take_u32(given);
+    if (given->failed || block_len > given->left)
+        return error_set(err, EINVAL, "what the old daemon gave of it is malformed");
+    if (strcmp(kind, uplink->spec.kind) != 0)
+        return -ENOENT;
+    return endpoint_take(&uplink->spec, &(struct endpoint_gift){given->at, block_len, config->fds},
+                         &uplink->outer, err);
+}
+
+/* config: of an uplink that is just being opened; NULL: it is opened again. */
+static int outer_take(struct uplink *uplink, const struct uplink_config *config, struct error *err)
+{
+    int result = -ENOENT;
+
+    if (config != NULL && config->given != NULL)
+        result = outer_inherit(uplink, config, err);
+    if (result == -ENOENT)
+        result = endpoint_open(&uplink->spec, &uplink->outer, err);
     if (result < 0)
         return result;
     result = outer_check(uplink, err);
@@ -193,7 +220,7 @@ static void retry(struct loop_timer *timer)
     struct uplink *uplink = CONTAINER_OF(timer, struct uplink, retry);
     struct error err;
 
-    if (outer_take(uplink, &err) == 0) {
+    if (outer_take(uplink, NULL, &err) == 0) {
         log_info("%s: endpoint %s is back", uplink->name, uplink->spec.kind);
         uplink->error.text[0] = '\0';
         return;
@@ -278,7 +305,7 @@ int uplink_open(const struct uplink_config *config, struct uplink **ret_uplink, 
         error_set(err, -result, "%s can't be set up: %s", config->name, strerror(-result));
     } else {
         uplink->port = config->port;
-        result = outer_take(uplink, err);
+        result = outer_take(uplink, config, err);
     }
     if (result < 0) {
         uplink->port = NULL; /* the caller's again */
@@ -312,6 +339,58 @@ void uplink_close(struct uplink *uplink)
     endpoint_spec_clear(&uplink->spec);
     free(uplink);
 }
+
+/* ---- another process ---------------------------------------------------------------------- */
+
+int uplink_can_give(const struct uplink *uplink)
+{
+    return uplink->outer != NULL && uplink->outer->ops->give != NULL;
+}
+
+/* What was received and did not fit into the switch yet goes into it, as far as there is room. */
+static void stores_flush(struct uplink *uplink) ROLE_UNCHECKED
+{
+    for (unsigned i = 0; i < uplink->count; i++) {
+        struct worker *worker = uplink->pairs[i].worker;
+
+        worker_pause(worker);
+        patch_turn(&uplink->patches[i], worker_scratch(worker), 0);
+        worker_resume(worker);
+    }
+}
+
+void uplink_give(struct uplink *uplink, struct records_writer *writer, struct fd_list *fds)
+{
+    const struct endpoint_ops *ops = uplink->outer->ops;
+    uint8_t kind_len = (uint8_t)strnlen(ops->kind, KIND_LEN_MAX);
+    struct records_writer inner;
+    uint8_t *block;
+    size_t len;
+    int result;
+
+    stores_flush(uplink);
+    records_begin_long(&inner);
+    ops->give(uplink->outer, &inner, fds);
+    result = records_end(&inner, &block, &len);
+    if (result < 0) {
+        writer->failed |= result == -ENOMEM;
+        writer->too_long |= result == -EFBIG;
+        return;
+    }
+    records_put_u8(writer, kind_len);
+    records_put_bytes(writer, ops->kind, kind_len);
+    records_put_u32(writer, (uint32_t)len);
+    records_put_bytes(writer, block, len);
+    free(block);
+}
+
+void uplink_keep(struct uplink *uplink)
+{
+    if (uplink->outer != NULL && uplink->outer->ops->keep != NULL)
+        uplink->outer->ops->keep(uplink->outer);
+}
+
+/* ---- inspect ------------------------------------------------------------------------------ */
 
 static void pair_show(struct worker_pair *worker_pair, struct inspect *visitor)
 {

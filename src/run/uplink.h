@@ -18,6 +18,9 @@ struct uplink_config {
     struct endpoint *port;            /* the switch's; the uplink's when that was opened */
     struct worker_pool *pool;         /* borrowed */
     struct loop *loop;                /* borrowed */
+    /* Borrowed while opening; NULL: nothing. What another process gave of it (uplink_give). */
+    struct record_reader *given;
+    struct fd_list *fds; /* borrowed likewise */
 };
 
 int uplink_open(const struct uplink_config *config, struct uplink **ret_uplink,
@@ -25,3 +28,13 @@ int uplink_open(const struct uplink_config *config, struct uplink **ret_uplink,
 /* NULL is fine. */
 void uplink_close(struct uplink *uplink) CONTROL_ONLY;
 void uplink_inspect(struct uplink *uplink, struct inspect *visitor) CONTROL_ONLY;
+
+/* ---- it goes on in another process, as an endpoint does (endpoint.h) --------------------- */
+
+/* 1: there is something that goes over. */
+int uplink_can_give(const struct uplink *uplink);
+/* All workers stand still from before this until keep or close. */
+void uplink_give(struct uplink *uplink, struct records_writer *writer,
+                 struct fd_list *fds) CONTROL_ONLY;
+/* After give, or after an open with what was given. */
+void uplink_keep(struct uplink *uplink) CONTROL_ONLY;

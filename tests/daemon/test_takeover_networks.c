@@ -136,24 +136,15 @@ static void tap_drain(struct tap_traffic *traffic)
     assert_int_equal(traffic->to_host.received, traffic->to_host.sent);
 }
 
-static void tap_loses_nothing(void **state, unsigned pairs)
+/* Takeovers while frames move between the victim and the tap. */
+static struct testbed *moves_while_taken_over(void **state, const struct testbed_options *options,
+                                              const char *tap)
 {
-    char endpoint[64];
-    struct testbed_options options = {.nic = endpoint,
-                                      .bystander = "queues=2,endpoint=loopback",
-                                      .pairs = pairs,
-                                      .queue_size = 256,
-                                      .mergeable = 1};
     struct tap_traffic *traffic = calloc(1, sizeof(*traffic));
-    struct testbed *bed;
+    struct testbed *bed = testbed_start(state, options);
 
-    if (no_namespace != NULL)
-        skip();
-    snprintf(endpoint, sizeof(endpoint), "queues=%u,endpoint=tap:ifname=keep%u", pairs, pairs);
-    bed = testbed_start(state, &options);
     traffic->nic = &bed->nic[VICTIM];
-    snprintf(endpoint, sizeof(endpoint), "keep%u", pairs);
-    traffic->host = host_socket(endpoint, ETHERTYPE, HOST_PLAIN);
+    traffic->host = host_socket(tap, ETHERTYPE, HOST_PLAIN);
     for (unsigned round = 0; round < ROUNDS; round++) {
         pid_t next;
 
@@ -168,9 +159,27 @@ static void tap_loses_nothing(void **state, unsigned pairs)
     tap_drain(traffic);
     print_message("%u frames to the guest and %u to the host, none lost\n", traffic->to_guest.sent,
                   traffic->to_host.sent);
-    assert_int_equal(daemon_sum(&bed->daemon, "nic0/endpoint/queues"), 0); /* drops of any kind */
     close(traffic->host);
     free(traffic);
+    return bed;
+}
+
+static void tap_loses_nothing(void **state, unsigned pairs)
+{
+    char endpoint[64], tap[16];
+    const struct testbed_options options = {.nic = endpoint,
+                                            .bystander = "queues=2,endpoint=loopback",
+                                            .pairs = pairs,
+                                            .queue_size = 256,
+                                            .mergeable = 1};
+    struct testbed *bed;
+
+    if (no_namespace != NULL)
+        skip();
+    snprintf(tap, sizeof(tap), "keep%u", pairs);
+    snprintf(endpoint, sizeof(endpoint), "queues=%u,endpoint=tap:ifname=%s", pairs, tap);
+    bed = moves_while_taken_over(state, &options, tap);
+    assert_int_equal(daemon_sum(&bed->daemon, "nic0/endpoint/queues"), 0); /* drops of any kind */
     testbed_finish(bed);
 }
 
@@ -182,6 +191,24 @@ static void a_tap_loses_nothing(void **state)
 static void a_tap_of_two_queues_loses_nothing(void **state)
 {
     tap_loses_nothing(state, 2);
+}
+
+/* The tap is behind a switch: it is the same one all along, and what waits in it is kept. */
+static void the_uplink_of_a_switch_goes_over(void **state)
+{
+    const struct testbed_options options = {.nic = "endpoint=switch:name=lan0",
+                                            .bystander = "endpoint=loopback",
+                                            .queue_size = 256,
+                                            .mergeable = 1};
+    struct testbed *bed = *state;
+
+    if (no_namespace != NULL)
+        skip();
+    bed->daemon.lan = "name=lan0,uplink=tap:ifname=keepup";
+    bed->daemon.workers = 1; /* on the same worker nothing is on its way between two turns */
+    moves_while_taken_over(state, &options, "keepup");
+    assert_int_equal(daemon_number(&bed->daemon, "uplink:lan0/endpoint_failures"), 0);
+    testbed_finish(bed);
 }
 
 /* ---- a stream ------------------------------------------------------------------------------- */
@@ -311,6 +338,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TESTBED_TEST(a_tap_loses_nothing),
         TESTBED_TEST(a_tap_of_two_queues_loses_nothing),
+        TESTBED_TEST(the_uplink_of_a_switch_goes_over),
         TESTBED_TEST(a_stream_goes_on_in_the_middle_of_a_frame),
         TESTBED_TEST(a_message_goes_on_in_its_middle),
     };
