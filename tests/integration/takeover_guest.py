@@ -16,7 +16,7 @@ from network import Network, need
 
 MAC = "52:54:00:00:00:05"
 TAP = "tap0"
-TIMES = 5
+TIMES = 4
 
 
 def main(test):
@@ -43,7 +43,7 @@ def take_over_often(test, guest, network, daemon, folder):
     with traffic.iperf_server(network):
         for way in ("", "-R"):
             with test.case(f"{TIMES} takeovers under one TCP connection {way}"):
-                guest.start(f"iperf3 -J -c {traffic.HOST} -t 8 {way}")
+                guest.start(f"iperf3 -J -c {traffic.HOST} -t 5 {way}")
                 for _ in range(TIMES):
                     time.sleep(0.8)
                     daemon.upgrade()

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -21,6 +22,7 @@ enum {
     FRONT_ENDS = 1000,     /* that die */
     FRONT_ENDS_WARM = 300, /* from here on nothing may grow */
     CLIENT_CARDS = 2,
+    TAKEOVERS = 12,
 };
 
 #define COMMON (VIRTIO_F_VERSION_1 | VIRTIO_F_EVENT_IDX | VIRTIO_F_INDIRECT_DESC)
@@ -231,6 +233,52 @@ static void VU_RC_03_VU_RC_06_killed_again_and_again(void **state)
     daemon_stop(&bed->daemon);
 }
 
+/* ---- a daemon that took over is killed ---- */
+
+/* Frames move until the daemon before has ended. */
+static void take_over(struct kill_bed *bed)
+{
+    pid_t next = daemon_start_takeover(&bed->daemon, getenv("VIONIC"));
+    uint64_t end = now_ms() + PROGRESS_MS;
+    int status;
+
+    while (waitpid(bed->daemon.pid, &status, WNOHANG) == 0) {
+        check(now_ms() < end, "the daemon before does not end");
+        pump_all(bed, BURST);
+    }
+    bed->daemon.pid = next;
+    check(status == 0, "the daemon before ended with wait status 0x%x", (unsigned)status);
+}
+
+/* What is recorded of the rings goes over too: who starts after the kill has had it from neither
+ * daemon. */
+static void VU_RC_03_VU_RC_06_taken_over_and_killed(void **state)
+{
+    struct kill_bed *bed = *state;
+    struct tally tally = {0};
+
+    srand(11);
+    for (unsigned c = 0; c < CARDS; c++)
+        add_card(bed, &kinds[c]);
+    daemon_start(&bed->daemon);
+    for (unsigned c = 0; c < CARDS; c++)
+        card_connect(&bed->card[c]);
+    run_some(bed);
+    for (unsigned i = 0; i < TAKEOVERS; i++) {
+        for (unsigned times = 1 + (unsigned)rand() % 2; times > 0; times--)
+            take_over(bed);
+        if (i % 2 == 0)
+            run_some(bed);
+        kill_once(bed, &tally);
+    }
+    expect_all_there(bed);
+    tally.refused += sum_of_all(bed, "records_refused");
+    assert_int_equal(tally.refused, 0);
+    print_message("%d daemons that had taken over were killed, %llu frames\n", TAKEOVERS,
+                  (unsigned long long)frames_received(bed));
+    daemon_stop(&bed->daemon);
+}
+
 /* ---- front-ends that die ---- */
 
 /* A front-end that is a new machine each time: brought up, some frames, and gone in their midst. */
@@ -312,6 +360,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(VU_RC_03_VU_RC_06_killed_again_and_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(VU_RC_03_VU_RC_06_taken_over_and_killed, setup, teardown),
         cmocka_unit_test_setup_teardown(VU_RC_01_a_thousand_front_ends_die, setup, teardown),
     };
 
