@@ -46,22 +46,6 @@ static inline void span_copy_out(void *dst, const struct iovec *iov, size_t len)
     }
 }
 
-/* 1 if the first len bytes of the spans are those of src. */
-static inline int span_equal(const void *src, const struct iovec *iov, size_t len)
-{
-    const char *from = src;
-
-    for (; len > 0; iov++) {
-        size_t n = iov->iov_len < len ? iov->iov_len : len;
-
-        if (memcmp(from, iov->iov_base, n) != 0)
-            return 0;
-        from += n;
-        len -= n;
-    }
-    return 1;
-}
-
 /* Scatters len bytes of src over the spans. */
 static inline void span_copy_in(const struct iovec *iov, const void *src, size_t len)
 {

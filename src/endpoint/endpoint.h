@@ -235,11 +235,12 @@ struct endpoint_ops {
     void (*queue_close)(struct endpoint_queue *queue);
 
     /*
-     * Takes frames in order, returns how many it took (0 … count). A frame not taken is offered
-     * again later: the endpoint promises that wait_fd becomes writable, or that receive() delivers
-     * something, or that the guest's new receive buffers are what it waits for. A frame that can't
-     * be sent (the medium refuses it) is taken and counted by the endpoint as a drop, never refused
-     * for ever. Without reap(), a frame that was taken is done when send() returns.
+     * Takes frames in order, returns how many it took (0 … count). A frame is taken whole or not at
+     * all: one that was not is offered again later, perhaps behind others. The endpoint promises
+     * that wait_fd becomes writable, or that receive() delivers something, or that the guest's new
+     * receive buffers are what it waits for. A frame that can't be sent (the medium refuses it) is
+     * taken and counted by the endpoint as a drop, never refused for ever. Without reap(), a frame
+     * that was taken is done when send() returns.
      */
     unsigned (*send)(struct endpoint_queue *queue, const struct frame *frames, unsigned count);
     /* NULL for synchronous endpoints. Tokens of frames that are done, each exactly once. */
@@ -297,4 +298,8 @@ struct endpoint {
 
 struct endpoint_queue {
     struct endpoint *endpoint; /* back-pointer */
+    int rings; /* fixed by queue_open: its waker is called for receive() beside its wait_fd */
+    /* Something that it took waits for wait_fd to be writable: receive() is called then, whatever
+     * the guest sends and has room for. Written by the queue's worker, in its own calls. */
+    int unfinished;
 };

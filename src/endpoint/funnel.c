@@ -8,25 +8,20 @@
  * The inner endpoint is a synchronous one: a frame is done with when it is in the lane.
  */
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "base/counter.h"
-#include "base/fd.h"
 #include "endpoint/catalog.h"
 #include "endpoint/lane.h"
 
 /* A pair that the inner endpoint has not. */
 struct funnel_lane {
     struct lane lane;
-    int room_fd;        /* owned: an eventfd, written when the writer waits for room */
-    counter tx_carried; /* frames; written by the pair's worker, like these */
-    counter tx_full;    /* times there was no room */
-    counter tx_dropped; /* the pair that sends for it was not open */
+    _Atomic(struct endpoint_waker *) waker; /* borrowed; rung when the writer waits for room */
+    counter tx_carried;                     /* frames; written by the pair's worker, like these */
+    counter tx_full;                        /* times there was no room */
+    counter tx_dropped;                     /* the pair that sends for it was not open */
 };
 
 enum {
@@ -35,18 +30,12 @@ enum {
 
 /* A pair that it has, and what it carries for others. */
 struct funnel_main {
-    int wait_fd;     /* owned: an epoll over the next and the inner queue's */
-    int news_fd;     /* owned: an eventfd, written when a lane gets frames */
-    atomic_int news; /* it was written and not yet read. Partner: main_receive */
-    /* Wakes the pair also while its guest has no buffers, and wait_fd is not looked at. */
-    _Atomic(struct endpoint_waker *) waker;
+    _Atomic(struct endpoint_waker *) waker; /* borrowed; rung when a lane gets frames */
     atomic_int open; /* written by the control thread; there is somebody to carry to */
-    int inner_fd;    /* borrowed from the inner queue; -1: none */
-    /* A frame that the inner queue did not take is offered next, whatever others have: it may have
-     * begun to send it. By pair; NOBODY: there is none. These two are the main pair's worker's. */
+    /* Who was refused has the next place in the inner queue, so that nobody always comes too late.
+     * By pair; NOBODY: there is none. These two are the main pair's worker's. */
     unsigned first;
-    int tried;             /* the pair itself has sent since the last main_receive */
-    uint32_t inner_wanted; /* EPOLL… bits that inner_fd is in wait_fd with */
+    int tried; /* the pair itself has sent since the last main_receive */
 };
 
 struct funnel_queue {
@@ -66,6 +55,13 @@ struct funnel {
     struct funnel_lane **lane; /* owned, by pair; NULL for those of the inner endpoint */
 };
 
+static void ring(_Atomic(struct endpoint_waker *) *at)
+{
+    struct endpoint_waker *waker = atomic_load_explicit(at, memory_order_relaxed);
+
+    waker->wake(waker);
+}
+
 static struct funnel *funnel_of(struct endpoint_queue *queue)
 {
     return (struct funnel *)queue->endpoint;
@@ -79,16 +75,12 @@ static struct funnel_main *main_of(struct funnel *funnel, unsigned index)
 
 /* ---- a pair of the inner endpoint --------------------------------------------------------- */
 
-/* A full inner queue is waited for here: an epoll can't tell of it as writable. */
-static void main_wait(struct funnel_main *main, uint32_t wanted)
+/* A full inner queue is waited for whoever was refused. */
+static void main_note(struct funnel_queue *queue)
 {
-    struct epoll_event event = {.events = wanted};
+    const struct funnel_main *main = &funnel_of(&queue->base)->main[queue->index];
 
-    if (main->inner_fd < 0 || main->inner_wanted == wanted)
-        return;
-    if (epoll_ctl(main->wait_fd, main->inner_wanted == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD,
-                  main->inner_fd, &event) == 0)
-        main->inner_wanted = wanted;
+    queue->base.unfinished = queue->inner->unfinished || main->first != NOBODY;
 }
 
 static unsigned main_send(struct funnel_queue *queue, unsigned pair, const struct frame *frames,
@@ -103,7 +95,7 @@ static unsigned main_send(struct funnel_queue *queue, unsigned pair, const struc
         return 0;
     taken = funnel->inner->ops->send(queue->inner, frames, count);
     main->first = taken < count ? pair : NOBODY;
-    main_wait(main, taken < count ? EPOLLIN | EPOLLOUT : EPOLLIN);
+    main_note(queue);
     return taken;
 }
 
@@ -118,7 +110,7 @@ static unsigned lane_carry(struct funnel_queue *queue, unsigned pair, unsigned b
         unsigned sent = count == 0 ? 0 : main_send(queue, pair, queue->frame, count);
 
         if (lane_pop(&lane->lane, sent))
-            fd_signal(lane->room_fd);
+            ring(&lane->waker);
         done += sent;
         if (sent < LANE_BATCH)
             return done;
@@ -137,30 +129,14 @@ static unsigned lanes_carry(struct funnel_queue *queue, unsigned budget)
     return done;
 }
 
-/* The inner queue was full and is not any more: whoever waits for that has another turn. */
-static int main_is_free_again(struct funnel_main *main)
-{
-    struct pollfd inner = {.fd = main->inner_fd, .events = POLLOUT};
-
-    if (!(main->inner_wanted & EPOLLOUT) || poll(&inner, 1, 0) != 1)
-        return 0;
-    main_wait(main, EPOLLIN);
-    return 1;
-}
-
-/* The eventfd is read before the lanes are, so that no frame is left without a wake. */
 static unsigned main_receive(struct funnel_queue *queue, unsigned budget)
 {
     struct funnel *funnel = funnel_of(&queue->base);
     struct funnel_main *main = main_of(funnel, queue->index);
     const struct endpoint_ops *inner = funnel->inner->ops;
-    int again = main_is_free_again(main);
     unsigned carried, received = 0;
-    int others_first;
-    eventfd_t count;
+    int others_first, again;
 
-    if (atomic_exchange_explicit(&main->news, 0, memory_order_seq_cst))
-        eventfd_read(main->news_fd, &count);
     if (main->first == queue->index && !main->tried)
         main->first = NOBODY; /* its turn to send has been: the frame went with its ring */
     main->tried = 0;
@@ -168,7 +144,8 @@ static unsigned main_receive(struct funnel_queue *queue, unsigned budget)
     carried = lanes_carry(queue, budget);
     if (inner->receive != NULL)
         received = inner->receive(queue->inner, budget);
-    again |= others_first && main->first == NOBODY; /* the pair itself was held back by that */
+    main_note(queue);
+    again = others_first && main->first == NOBODY; /* the pair itself was held back by that */
     return again || carried >= budget ? budget : received;
 }
 
@@ -189,22 +166,9 @@ static unsigned lane_send(struct funnel_queue *queue, const struct frame *frames
         taken++;
     counter_add(&lane->tx_carried, taken);
     counter_add(&lane->tx_full, taken < count);
-    if (taken != 0 && !atomic_exchange_explicit(&main->news, 1, memory_order_seq_cst)) {
-        struct endpoint_waker *waker = atomic_load_explicit(&main->waker, memory_order_relaxed);
-
-        fd_signal(main->news_fd);
-        waker->wake(waker);
-    }
+    if (taken != 0)
+        ring(&main->waker);
     return taken;
-}
-
-/* There is room again: the pair sends in the same turn. */
-static unsigned lane_receive(struct funnel_queue *queue)
-{
-    eventfd_t count;
-
-    eventfd_read(funnel_of(&queue->base)->lane[queue->index]->room_fd, &count);
-    return 0;
 }
 
 /* ---- the contract ------------------------------------------------------------------------- */
@@ -222,7 +186,7 @@ static unsigned funnel_receive(struct endpoint_queue *endpoint_queue, unsigned b
 {
     struct funnel_queue *queue = (struct funnel_queue *)endpoint_queue;
 
-    return queue->inner != NULL ? main_receive(queue, budget) : lane_receive(queue);
+    return queue->inner != NULL ? main_receive(queue, budget) : 0;
 }
 
 static int funnel_wait_fd(struct endpoint_queue *endpoint_queue)
@@ -230,8 +194,7 @@ static int funnel_wait_fd(struct endpoint_queue *endpoint_queue)
     struct funnel_queue *queue = (struct funnel_queue *)endpoint_queue;
     struct funnel *funnel = funnel_of(endpoint_queue);
 
-    return queue->inner != NULL ? funnel->main[queue->index].wait_fd
-                                : funnel->lane[queue->index]->room_fd;
+    return queue->inner != NULL ? funnel->inner->ops->wait_fd(queue->inner) : -1;
 }
 
 /* What the others left while nobody sent for them is old. */
@@ -239,7 +202,7 @@ static void lanes_clear(struct funnel *funnel, unsigned index)
 {
     for (unsigned i = index + funnel->inner_pairs; i < funnel->pairs; i += funnel->inner_pairs) {
         if (lane_clear(&funnel->lane[i]->lane))
-            fd_signal(funnel->lane[i]->room_fd);
+            ring(&funnel->lane[i]->waker);
     }
 }
 
@@ -252,10 +215,8 @@ static int main_open(struct funnel_queue *queue, struct endpoint_rx *rx, struct 
 
     if (result < 0)
         return result;
-    main->inner_fd = funnel->inner->ops->wait_fd(queue->inner);
-    main->inner_wanted = 0;
     main->first = NOBODY;
-    main_wait(main, EPOLLIN);
+    main_note(queue);
     lanes_clear(funnel, queue->index);
     atomic_store_explicit(&main->waker, rx->waker, memory_order_relaxed);
     atomic_store_explicit(&main->open, 1, memory_order_release);
@@ -265,6 +226,7 @@ static int main_open(struct funnel_queue *queue, struct endpoint_rx *rx, struct 
 static int funnel_queue_open(struct endpoint *endpoint, unsigned index, struct endpoint_rx *rx,
                              struct endpoint_queue **ret_queue, struct error *err)
 {
+    struct funnel *funnel = (struct funnel *)endpoint;
     struct funnel_queue *queue = calloc(1, sizeof(*queue));
     int result = 0;
 
@@ -272,9 +234,12 @@ static int funnel_queue_open(struct endpoint *endpoint, unsigned index, struct e
         return error_set(err, ENOMEM, "endpoint %s: out of memory for queue %u",
                          endpoint->ops->kind, index);
     queue->base.endpoint = endpoint;
+    queue->base.rings = 1;
     queue->index = index;
-    if (index < ((struct funnel *)endpoint)->inner_pairs)
+    if (index < funnel->inner_pairs)
         result = main_open(queue, rx, err);
+    else
+        atomic_store_explicit(&funnel->lane[index]->waker, rx->waker, memory_order_relaxed);
     if (result < 0) {
         free(queue);
         return result;
@@ -289,10 +254,6 @@ static void main_close(struct funnel_queue *queue)
     struct funnel_main *main = &funnel->main[queue->index];
 
     atomic_store_explicit(&main->open, 0, memory_order_release);
-    if (main->inner_wanted != 0)
-        epoll_ctl(main->wait_fd, EPOLL_CTL_DEL, main->inner_fd, NULL);
-    main->inner_fd = -1;
-    main->inner_wanted = 0;
     funnel->inner->ops->queue_close(queue->inner);
     lanes_clear(funnel, queue->index);
 }
@@ -313,15 +274,8 @@ static void funnel_close(struct endpoint *endpoint)
     if (funnel == NULL)
         return;
     endpoint_close(funnel->inner);
-    for (unsigned i = 0; funnel->main != NULL && i < funnel->inner_pairs; i++) {
-        fd_close(&funnel->main[i].news_fd);
-        fd_close(&funnel->main[i].wait_fd);
-    }
-    for (unsigned i = funnel->inner_pairs; funnel->lane != NULL && i < funnel->pairs; i++) {
-        if (funnel->lane[i] != NULL)
-            fd_close(&funnel->lane[i]->room_fd);
+    for (unsigned i = funnel->inner_pairs; funnel->lane != NULL && i < funnel->pairs; i++)
         free(funnel->lane[i]);
-    }
     free(funnel->main);
     free(funnel->lane);
     free(funnel);
@@ -427,46 +381,27 @@ static void ops_fill(struct endpoint_ops *ops, const struct endpoint_ops *inner)
     };
 }
 
-static int main_init(struct funnel_main *main)
-{
-    struct epoll_event event = {.events = EPOLLIN};
-
-    *main = (struct funnel_main){.inner_fd = -1};
-    main->news_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    main->wait_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (main->news_fd < 0 || main->wait_fd < 0 ||
-        epoll_ctl(main->wait_fd, EPOLL_CTL_ADD, main->news_fd, &event) < 0)
-        return -errno;
-    return 0;
-}
-
-static int lane_init(struct funnel_lane **ret_lane)
+static struct funnel_lane *lane_new(void)
 {
     struct funnel_lane *lane = aligned_alloc(_Alignof(struct funnel_lane), sizeof(*lane));
 
-    if (lane == NULL)
-        return -ENOMEM;
-    memset(lane, 0, sizeof(*lane));
-    *ret_lane = lane;
-    lane->room_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    return lane->room_fd < 0 ? -errno : 0;
+    if (lane != NULL)
+        memset(lane, 0, sizeof(*lane));
+    return lane;
 }
 
 static int funnel_init(struct funnel *funnel)
 {
-    int result = 0;
-
     funnel->main = calloc(funnel->inner_pairs, sizeof(*funnel->main));
     funnel->lane = calloc(funnel->pairs, sizeof(*funnel->lane));
     if (funnel->main == NULL || funnel->lane == NULL)
         return -ENOMEM;
-    for (unsigned i = 0; i < funnel->inner_pairs; i++)
-        funnel->main[i].news_fd = funnel->main[i].wait_fd = -1;
-    for (unsigned i = 0; i < funnel->inner_pairs && result == 0; i++)
-        result = main_init(&funnel->main[i]);
-    for (unsigned i = funnel->inner_pairs; i < funnel->pairs && result == 0; i++)
-        result = lane_init(&funnel->lane[i]);
-    return result;
+    for (unsigned i = funnel->inner_pairs; i < funnel->pairs; i++) {
+        funnel->lane[i] = lane_new();
+        if (funnel->lane[i] == NULL)
+            return -ENOMEM;
+    }
+    return 0;
 }
 
 int endpoint_widen(struct endpoint *inner, unsigned pairs, struct endpoint **ret_endpoint,

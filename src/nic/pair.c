@@ -125,8 +125,6 @@ int pair_send_own(struct pair *pair, struct pair_scratch *scratch, struct frame 
 {
     unsigned sent;
 
-    if (pair->tx_blocked) /* the endpoint waits for the guest's frame that it has begun */
-        return -EAGAIN;
     frame->token = pair->flight.head - 1;
     turn_begin(pair, scratch);
     sent = pair->ops->send(pair->endpoint_queue, frame, 1);
@@ -156,8 +154,19 @@ int pair_arm(struct pair *pair)
     return more;
 }
 
+static int is_unfinished(const struct pair *pair)
+{
+    return pair->endpoint_queue != NULL && pair->endpoint_queue->unfinished;
+}
+
 uint32_t pair_wants(const struct pair *pair)
 {
     return (pair->rx_starved ? 0u : (uint32_t)EPOLLIN) |
-           (pair->tx_blocked ? (uint32_t)EPOLLOUT : 0u);
+           (pair->tx_blocked || is_unfinished(pair) ? (uint32_t)EPOLLOUT : 0u);
+}
+
+void pair_endpoint_ready(struct pair *pair, uint32_t events)
+{
+    if ((events & ~(uint32_t)EPOLLOUT) != 0 || is_unfinished(pair))
+        pair->rx_ready = 1;
 }

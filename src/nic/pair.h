@@ -156,7 +156,7 @@ struct pair {
     uint32_t window_room;         /* bytes behind the header in it; valid while stripped */
     uint32_t window_reserved;     /* bytes given by the last reserve */
     uint8_t window_stripped;
-    uint8_t rx_by_bell;                        /* … when the bell rings: it has no fd for that */
+    uint8_t rx_by_bell;                        /* … when the bell rings, too */
     uint8_t rx_aside;                          /* the last reserve gave no buffer of the guest */
     uint8_t rx_ready;                          /* the endpoint may have something for receive() */
     uint8_t rx_starved;                        /* a frame waits for the driver's buffers */
@@ -187,6 +187,8 @@ void pair_rx_leave(struct endpoint_rx *rx);
 
 /* EPOLL… bits that the pair wants of the endpoint's wait_fd now. */
 uint32_t pair_wants(const struct pair *pair);
+/* It has these. */
+void pair_endpoint_ready(struct pair *pair, uint32_t events);
 
 /* Both rings given up by an endpoint that goes away: completes what it still held. */
 void pair_reap_all(struct pair *pair, struct pair_scratch *scratch) NEEDS_DATA;

@@ -161,6 +161,7 @@ static unsigned inner_deliver(struct endpoint_rx *rx, const struct frame *frames
     unsigned done = 0, sent;
     uint64_t bytes = 0;
 
+    outer->tx_resume = rx->resume;
     patch->holding++;
     do {
         sent = send_some(outer, frames + done, count - done);
@@ -169,6 +170,7 @@ static unsigned inner_deliver(struct endpoint_rx *rx, const struct frame *frames
         done += sent;
     } while (sent != 0 && done < count);
     patch->holding--;
+    rx->resume = done < count ? outer->tx_resume : 0;
     counter_add(&outer->stats.tx_packets, done);
     counter_add(&outer->stats.tx_bytes, bytes);
     if (done < count) {
@@ -187,14 +189,14 @@ static void inner_enter(struct endpoint_rx *rx, struct endpoint_rx *from)
     patch->holding++;
 }
 
-/* What came in meanwhile goes on in a turn of its own. */
+/* What came in meanwhile, or did not go out whole, goes on in a turn of its own. */
 static void inner_leave(struct endpoint_rx *rx)
 {
     struct patch *patch = patch_of_inner(rx);
 
     patch->holding--;
     patch->outer->scratch = NULL;
-    if (patch->count != 0)
+    if (patch->count != 0 || patch->outer->endpoint_queue->unfinished)
         rx->waker->wake(rx->waker);
 }
 
@@ -221,10 +223,8 @@ unsigned patch_turn(struct patch *patch, struct pair_scratch *scratch, unsigned 
     outer->turn_tx_segments = 0;
     kept = patch->count - patch->first;
     done += inner->ops->receive(inner->endpoint_queue, budget);
-    if (store_flush(patch))
+    if (store_flush(patch) || outer->endpoint_queue->unfinished)
         done += pair_rx_turn(outer, budget);
-    else
-        outer->rx_starved = 1;
     if (!store_flush(patch))
         outer->rx_starved = 1;
     done += kept - MIN(kept, patch->count - patch->first);
@@ -254,5 +254,5 @@ void patch_forget(struct patch *patch)
 {
     patch->first = patch->count = 0;
     patch->store_len = 0;
-    patch->outer->tx_resume = 0;
+    patch->inner.endpoint_rx.resume = 0;
 }

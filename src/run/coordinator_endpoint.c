@@ -64,7 +64,7 @@ NEEDS_DATA static int queue_adopt(struct coordinator *coordinator, struct worker
     if (result < 0)
         return error_set(err, -result, "queue pair %u: out of memory", pair->index);
     wait_fd = ops->wait_fd(pair->endpoint_queue);
-    pair->rx_by_bell = wait_fd < 0;
+    pair->rx_by_bell = wait_fd < 0 || pair->endpoint_queue->rings;
     result = worker_watch_endpoint(worker_pair, wait_fd);
     if (result < 0) {
         tx_flight_free(&pair->flight);
@@ -117,6 +117,8 @@ NEEDS_DATA static int frame_send(struct coordinator *coordinator, uint32_t len)
     result = pair_send_own(pair, worker_scratch(worker_pair->worker), &frame);
     if (for_this)
         coordinator_disconnect_pair(worker_pair);
+    else
+        worker_wake(worker_pair); /* the endpoint may not have sent it whole */
     return result;
 }
 

@@ -75,8 +75,8 @@ static void source_ready(struct worker_source *source, uint32_t events)
         counter_add(source->kicks, 1);
         if (source->drain)
             source_drain(source);
-    } else if (events & ~(uint32_t)EPOLLOUT) {
-        pair->pair.rx_ready = 1;
+    } else {
+        pair_endpoint_ready(&pair->pair, events);
     }
     pair->woken = 1;
     make_runnable(pair);

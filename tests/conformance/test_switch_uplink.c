@@ -309,6 +309,77 @@ static void the_uplink_comes_and_goes(void **state)
     finish(bed, listener, peer);
 }
 
+/* ---- a peer that reads a few bytes at a time ------------------------------------------------- */
+
+enum {
+    SLOW_LEN = 60000, /* more than the kernel takes at once */
+    SLOW_FRAMES = 150,
+    SLOW_AT = 14, /* the frame's number: who sent it, and which it is */
+};
+
+static void make_numbered(const uint8_t from[6], unsigned nic, uint32_t number)
+{
+    make(SLOW_LEN, outside, from, number);
+    sent[SLOW_AT] = (uint8_t)nic;
+    sent[SLOW_AT + 1] = (uint8_t)(number >> 8);
+    sent[SLOW_AT + 2] = (uint8_t)number;
+}
+
+static void send_numbered(struct testbed_nic *nic, uint32_t number)
+{
+    struct net_driver *net = &nic->net[0];
+
+    net_driver_reap(net);
+    if (net->tx_free_count < 2)
+        return;
+    make_numbered(nic->mac, nic->index, number);
+    net_driver_send(net, sent, SLOW_LEN);
+}
+
+/* Frames may be lost, because the sender is not held back for ever, but each that comes is whole
+ * and comes once, in its sender's order. Returns its number. */
+static uint32_t expect_numbered(struct testbed *bed, int peer, uint32_t next[NICS])
+{
+    unsigned nic;
+    uint32_t number;
+
+    assert_int_equal(peer_receive(peer), SLOW_LEN);
+    nic = got[SLOW_AT];
+    number = (uint32_t)got[SLOW_AT + 1] << 8 | got[SLOW_AT + 2];
+    assert_true(nic < ISOLATED);
+    check(number >= next[nic], "frame %u of nic%u comes again", number, nic);
+    make_numbered(bed->nic[nic].mac, nic, number);
+    assert_memory_equal(got, sent, SLOW_LEN);
+    next[nic] = number + 1;
+    return number;
+}
+
+/* One sender is of the uplink's worker, which hands frames over directly, the other of another: by
+ * its inbox. The socket is full most of the time and cuts frames. */
+static void what_a_full_socket_cuts_goes_once(void **state)
+{
+    uint32_t next[NICS] = {0};
+    int listener, peer;
+    struct testbed *bed = start(state, &listener, &peer);
+    uint32_t last = 0;
+
+    for (uint32_t i = 0; i < SLOW_FRAMES; i++) {
+        send_numbered(&bed->nic[0], i);
+        send_numbered(&bed->nic[1], i);
+        if (i > SLOW_FRAMES / 3 && i % 3 == 0)
+            expect_numbered(bed, peer, next);
+    }
+    for (uint32_t i = SLOW_FRAMES; last < SLOW_FRAMES; i++) {
+        send_numbered(&bed->nic[0], i);
+        while (wait_readable(peer, 1))
+            last = expect_numbered(bed, peer, next);
+    }
+    check(daemon_number(&bed->daemon, "uplink:lan0/endpoint/tx_cut") > 0, "nothing was cut");
+    for (unsigned i = 0; i < ISOLATED; i++)
+        net_driver_drain(&bed->nic[i].net[0]);
+    finish(bed, listener, peer);
+}
+
 static int run(unsigned count, const char *name)
 {
     const struct CMUnitTest tests[] = {
@@ -316,6 +387,7 @@ static int run(unsigned count, const char *name)
         TESTBED_TEST(order_holds_in_bursts),
         TESTBED_TEST(large_segments_are_cut_for_the_uplink),
         TESTBED_TEST(the_uplink_comes_and_goes),
+        TESTBED_TEST(what_a_full_socket_cuts_goes_once),
     };
 
     workers = count;

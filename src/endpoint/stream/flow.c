@@ -4,7 +4,8 @@
  * is read ahead in one large piece, and the frames in it are delivered together.
  *
  * A full socket may take a part of a frame. The rest of it is copied, because the guest may change
- * or take away what it offered, and the framing must hold whatever the guest does.
+ * or take away what it offered, and the framing must hold whatever the guest does; so the frame is
+ * taken, and goes on when the socket does (`unfinished`).
  */
 #include <errno.h>
 #include <string.h>
@@ -25,7 +26,7 @@ void stream_flow_end(struct stream_flow *flow)
 {
     fd_close(&flow->fd);
     flow->lost = 0;
-    flow->rest_at = flow->rest_len = flow->begun_len = 0;
+    flow->rest_at = flow->rest_len = 0;
     flow->have_at = flow->have_len = 0;
 }
 
@@ -33,6 +34,7 @@ void stream_flow_end(struct stream_flow *flow)
 static void flow_lost(struct stream *stream, int why)
 {
     stream->flow.lost = 1;
+    stream->queue.base.unfinished = 0;
     atomic_store_explicit(&stream->last_loss, why, memory_order_relaxed);
     shutdown(stream->flow.fd, SHUT_RDWR);
     event_bits_raise(&stream->events, STREAM_EVENT_LOST);
@@ -74,6 +76,7 @@ static int flow_write_rest(struct stream *stream)
         flow->rest_at += (uint32_t)n;
         flow->rest_len -= (uint32_t)n;
     }
+    stream->queue.base.unfinished = 0;
     return 0;
 }
 
@@ -113,28 +116,30 @@ static unsigned flow_gather(struct stream_flow *flow, const struct frame *frames
 
 /* Copies a frame of which `done` bytes (length included) are out: the kernel did not take the rest.
  */
-static void flow_keep_rest(struct stream_flow *flow, const struct frame *frame, size_t done)
+static void flow_keep_rest(struct stream *stream, const struct frame *frame, size_t done)
 {
+    struct stream_flow *flow = &stream->flow;
+
     prefix_put(flow->rest, frame->len);
     span_copy_out(flow->rest + STREAM_PREFIX_LEN, frame->iov, frame->len);
     flow->rest_at = (uint32_t)done;
     flow->rest_len = STREAM_PREFIX_LEN + frame->len - (uint32_t)done;
-    flow->begun_len = frame->len;
+    stream->queue.base.unfinished = 1;
 }
 
-/* The kernel took n bytes of these frames: how many frames that is. Of a frame in the middle the
- * rest is kept. */
-static unsigned flow_split(struct stream_flow *flow, const struct frame *frames, size_t n)
+/* The kernel took n bytes of these frames: how many frames are done. Of the last the rest is kept.
+ */
+static unsigned flow_split(struct stream *stream, const struct frame *frames, size_t n)
 {
     unsigned done = 0;
 
     for (; n >= STREAM_PREFIX_LEN + frames[done].len; done++)
         n -= STREAM_PREFIX_LEN + frames[done].len;
-    if (n != 0) {
-        counter_add(&flow->tx_cut, 1);
-        flow_keep_rest(flow, &frames[done], n);
-    }
-    return done;
+    if (n == 0)
+        return done;
+    counter_add(&stream->flow.tx_cut, 1);
+    flow_keep_rest(stream, &frames[done], n);
+    return done + 1;
 }
 
 /* One sendmsg. -EAGAIN: nothing more goes now. */
@@ -153,11 +158,12 @@ static int flow_send_batch(struct stream *stream, const struct frame *frames, un
         *ret_done = batch;
     } else if (n >= 0 || n == -EAGAIN) {
         counter_add(&flow->tx_full, 1);
-        *ret_done = n > 0 ? flow_split(flow, frames, (size_t)n) : 0;
+        *ret_done = n > 0 ? flow_split(stream, frames, (size_t)n) : 0;
         return -EAGAIN;
     } else if (n == -EFAULT) {
         /* The front-end cut its memory off: our own reads of it find zeroes, the kernel's fail. */
-        flow_keep_rest(flow, frames, 0);
+        flow_keep_rest(stream, frames, 0);
+        *ret_done = 1;
     } else if (no_memory(n)) {
         /* The socket stays writable, so to wait for it would be to spin. */
         counter_add(&flow->tx_dropped_refused, 1);
@@ -168,45 +174,22 @@ static int flow_send_batch(struct stream *stream, const struct frame *frames, un
     return 0;
 }
 
-/* Is it the one that was begun? Another may be offered: the ring was made new, or the guest's link
- * was down, or others send by this queue too. */
-static int flow_has_begun(const struct stream_flow *flow, const struct frame *frame)
-{
-    return flow->begun_len == frame->len &&
-           span_equal(flow->rest + STREAM_PREFIX_LEN, frame->iov, frame->len);
-}
-
-/* What is half out is finished before anything else. -EAGAIN: the socket is full. */
-static int flow_resume(struct stream *stream, const struct frame *frames, unsigned *ret_done)
-{
-    struct stream_flow *flow = &stream->flow;
-    int rc = flow_write_rest(stream);
-
-    if (rc == -EAGAIN)
-        return rc;
-    *ret_done = rc == 0 && flow_has_begun(flow, frames);
-    flow->begun_len = 0;
-    return 0;
-}
-
 unsigned stream_flow_send(struct endpoint_queue *queue, const struct frame *frames, unsigned count)
 {
     struct stream *stream = (struct stream *)queue->endpoint;
     struct stream_flow *flow = &stream->flow;
     unsigned done = 0;
-    int rc = 0;
 
     if (flow->fd < 0 && atomic_load_explicit(&stream->coming, memory_order_relaxed))
         return 0; /* the queue is about to be opened anew */
     while (done < count && flow->fd >= 0 && !flow->lost) {
         unsigned some = 0;
+        int rc = flow_write_rest(stream);
 
-        if (flow->rest_len != 0 || flow->begun_len != 0)
-            rc = flow_resume(stream, frames + done, &some);
-        else
+        if (rc == 0)
             rc = flow_send_batch(stream, frames + done, count - done, &some);
         done += some;
-        if (rc < 0)
+        if (rc == -EAGAIN)
             return done;
     }
     counter_add(&flow->tx_dropped_down, count - done);
@@ -290,6 +273,8 @@ unsigned stream_flow_receive(struct endpoint_queue *queue, unsigned budget)
     unsigned done = 0;
     int more = 1;
 
+    if (queue->unfinished && flow->fd >= 0 && !flow->lost)
+        flow_write_rest(stream);
     while (done < budget && flow->fd >= 0 && !flow->lost) {
         unsigned count = flow_parse(flow, MIN(budget - done, (unsigned)STREAM_BATCH));
         unsigned delivered = count != 0 ? rx->ops->deliver(rx, flow->rx_frame, count) : 0;

@@ -54,7 +54,7 @@ static void flow_write(const struct stream *stream, struct records_writer *write
     records_put_u64(writer, counter_get(&flow->rx_reads));
     records_put_u64(writer, counter_get(&flow->rx_bad_length));
     records_put_u64(writer, counter_get(&flow->rx_cut));
-    records_put_u32(writer, begun ? flow->begun_len : 0);
+    records_put_u32(writer, 0);
     records_put_u32(writer, begun ? flow->rest_at : 0);
     records_put_u32(writer, begun ? flow->rest_len : 0);
     if (begun)
@@ -109,11 +109,10 @@ static int flow_read(struct stream_flow *flow, struct record_reader *reader)
     counter_set(&flow->rx_reads, record_take_u64(reader));
     counter_set(&flow->rx_bad_length, record_take_u64(reader));
     counter_set(&flow->rx_cut, record_take_u64(reader));
-    flow->begun_len = record_take_u32(reader);
+    record_take_u32(reader); /* unused: older builds' frame that comes again */
     flow->rest_at = record_take_u32(reader);
     flow->rest_len = record_take_u32(reader);
-    if (flow->rest_at > sizeof(flow->rest) || flow->rest_len > sizeof(flow->rest) - flow->rest_at ||
-        flow->begun_len > FRAME_LEN_MAX)
+    if (flow->rest_at > sizeof(flow->rest) || flow->rest_len > sizeof(flow->rest) - flow->rest_at)
         return -EINVAL;
     record_take_bytes(reader, flow->rest, flow->rest_at + flow->rest_len);
     flow->have_len = record_take_u32(reader);

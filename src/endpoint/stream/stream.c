@@ -244,13 +244,15 @@ static int stream_queue_open(struct endpoint *endpoint, unsigned index, struct e
     if (stream->queue.is_open)
         return error_set(err, EBUSY, "endpoint stream: its queue pair is open already");
     stream_link_adopt(stream);
-    stream->queue = (struct stream_queue){.base.endpoint = endpoint, .rx = rx, .is_open = 1};
+    stream->queue = (struct stream_queue){
+        .base = {.endpoint = endpoint, .unfinished = stream->flow.rest_len != 0},
+        .rx = rx,
+        .is_open = 1};
     *ret_queue = &stream->queue.base;
     return 0;
 }
 
-/* The connection stays, with what is half sent and half received. A frame that was begun comes from
- * another ring next time, if it comes. */
+/* The connection stays, with what is half sent and half received. */
 static void stream_queue_close(struct endpoint_queue *queue)
 {
     struct stream *stream;
@@ -260,7 +262,6 @@ static void stream_queue_close(struct endpoint_queue *queue)
     stream = (struct stream *)queue->endpoint;
     stream->queue.is_open = 0;
     stream->queue.rx = NULL;
-    stream->flow.begun_len = 0;
     stream_link_watch_idle(stream);
 }
 

@@ -47,9 +47,6 @@ struct stream_flow {
 
     /* A frame that the kernel took only a part of: the rest of it goes out before anything else. */
     uint32_t rest_at, rest_len;
-    /* It was not taken from the NIC, which so knows that there is something to wait for: it comes
-     * again, of this length and with the bytes in `rest`. 0: no such frame. */
-    uint32_t begun_len;
 
     uint32_t have_at, have_len; /* bytes of `have` that are no delivered frame yet */
 
@@ -65,7 +62,7 @@ struct stream_flow {
     struct iovec tx_iov[STREAM_SPANS_MAX];
     struct iovec rx_iov[STREAM_BATCH];
     struct frame rx_frame[STREAM_BATCH];
-    uint8_t rest[STREAM_PREFIX_LEN + FRAME_LEN_MAX]; /* the whole frame that was begun */
+    uint8_t rest[STREAM_PREFIX_LEN + FRAME_LEN_MAX]; /* the frame that was begun */
     uint8_t have[STREAM_ROOM];
 };
 
