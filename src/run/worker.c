@@ -219,8 +219,10 @@ NEEDS_DATA static enum pair_state pair_run(struct worker *worker, struct worker_
         event_bits_raise(pair->events, 1);
     }
     if (moved != 0) {
-        if (pair->idle_since_ns != 0 && !pair->woken)
+        if (pair->idle_since_ns != 0 && !pair->woken) {
             counter_add(&worker->poll.hits, 1);
+            counter_add(&pair->pair.stats.looked_on_ns, worker->now_ns - pair->idle_until_ns);
+        }
         worker->moved = 1;
         pair->woken = 0;
         pair->idle_since_ns = 0;
