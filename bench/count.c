@@ -172,6 +172,7 @@ static int endpoint_make(struct bed *bed, const char *text)
 /* NULL: the endpoint can't be opened here. */
 static struct bed *bed_start(const struct path *path, uint32_t features)
 {
+    struct endpoint_caps caps;
     struct bed *bed = aligned_alloc(64, sizeof(*bed) / 64 * 64 + 64);
 
     check(bed != NULL, "out of memory");
@@ -181,13 +182,18 @@ static struct bed *bed_start(const struct path *path, uint32_t features)
         free(bed);
         return NULL;
     }
+    bed->endpoint->ops->capabilities(bed->endpoint, &caps);
     memory_make(bed);
     check(pair_scratch_init(&bed->scratch, RING_SIZE) == 0, "out of memory");
     /* Receive completions carry lengths: they are never batched, with IN_ORDER or not. */
     side_start(bed, &bed->rx, &bed->pair.rx, features & VIRTQUEUE_PACKED);
     side_start(bed, &bed->tx, &bed->pair.tx, features);
-    bed->pair.rules = (struct pair_rules){
-        .header_len = HEADER_LEN, .mergeable = 1, .link_up = 1, .frame_max = 1514 + 4};
+    bed->pair.rules = (struct pair_rules){.header_len = HEADER_LEN,
+                                          .mergeable = 1,
+                                          .link_up = 1,
+                                          .frame_max = 1514 + 4,
+                                          .tx_plain = 1,
+                                          .tx_unread = caps.tx_unread};
     return bed;
 }
 

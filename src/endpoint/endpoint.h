@@ -169,6 +169,7 @@ struct endpoint_caps {
     uint32_t queue_pairs_max;
     uint32_t mtu;        /* bytes of IP packet that the medium carries; 0: no opinion */
     uint32_t speed_mbps; /* 0: unknown */
+    uint8_t tx_unread;   /* send() never looks at a frame's bytes: they need not be fetched */
 };
 
 /* Events, raised by any thread of the endpoint, taken by the coordinator. */

@@ -97,6 +97,7 @@ static void null_capabilities(struct endpoint *endpoint, struct endpoint_caps *r
     (void)endpoint;
     *ret_caps = (struct endpoint_caps){
         .tx_offloads = ENDPOINT_OFFLOADS_ALL,
+        .tx_unread = 1,
         .queue_pairs_max = NULL_PAIRS_MAX,
     };
 }

@@ -448,6 +448,8 @@ void nic_pair_rules(const struct nic *nic, struct pair_rules *ret_rules)
         .mergeable = (uint8_t)features_has(&nic->agreed, NET_F_MRG_RXBUF),
         .hash_report = (uint8_t)features_has(&nic->agreed, NET_F_HASH_REPORT),
         .link_up = (uint8_t)nic_link_up(nic),
+        .tx_plain = tx_offloads == 0,
+        .tx_unread = nic->caps.tx_unread,
         .tx_offloads = nic->config.software_offloads ? tx_offloads : tx_passed,
         .tx_passed = tx_passed,
         .rx_offloads = rx_offloads_wanted(nic),

@@ -60,6 +60,8 @@ struct pair_rules {
     uint8_t mergeable;
     uint8_t link_up;
     uint8_t hash_report;
+    uint8_t tx_plain;          /* no offload was agreed: the driver's headers say nothing */
+    uint8_t tx_unread;         /* the endpoint never looks at a frame */
     uint32_t tx_offloads;      /* ENDPOINT_… the driver may ask for */
     uint32_t tx_passed;        /* of these, what the endpoint does; the rest is done here */
     uint32_t rx_offloads;      /* ENDPOINT_… the driver takes */

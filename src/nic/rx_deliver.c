@@ -138,8 +138,8 @@ static inline int simple_fits(const struct frame *frame, const struct chain *cha
 {
     return frame->len <= len_max && frame->len >= FRAME_LEN_MIN && frame->iov_count == 1 &&
            frame->iov[0].iov_len >= frame->len &&
-           (frame->offload.flags | frame->offload.gso_type) == 0 && chain->writable_count == 1 &&
-           chain->readable_count == 0 && chain->writable_len >= NET_HEADER_LEN + frame->len;
+           (frame->offload.flags | frame->offload.gso_type) == 0 &&
+           chain->kind == CHAIN_KIND_WRITABLE && chain->writable_len >= NET_HEADER_LEN + frame->len;
 }
 
 /* A buffer a frame, as far as the window's buffers and the frames are simple; not more than lie
@@ -157,14 +157,14 @@ static unsigned window_fill(struct pair *pair, const struct frame *frames, unsig
     count = MIN(count, scratch->rx.count - pair->window_first);
     count = MIN(count, PAIR_RX_PUBLISH - pair->turn_rx_packets % PAIR_RX_PUBLISH);
     for (done = 0; done < count && simple_fits(&frames[done], &first[done], len_max); done++) {
-        const struct frame *frame = &frames[done];
         uint8_t *to = first[done].iov[0].iov_base;
+        uint32_t len = frames[done].len;
 
-        copy_short(to + NET_HEADER_LEN, frame->iov[0].iov_base, frame->len);
+        copy_short(to + NET_HEADER_LEN, frames[done].iov[0].iov_base, len);
         net_header_put_plain(to, one);
-        scratch->rx_len[done] = NET_HEADER_LEN + frame->len;
-        bytes += frame->len;
-        largest = MAX(largest, frame->len);
+        scratch->rx_len[done] = NET_HEADER_LEN + len;
+        bytes += len;
+        largest = MAX(largest, len);
     }
     virtqueue_push_each(&pair->rx, first, scratch->rx_len, done);
     pair->window_first += done;

@@ -29,18 +29,24 @@ static void header_collect(const struct chain *chain, uint32_t header_len, struc
     frame->iov = iov;
 }
 
+/* Moves the frame's spans behind the header, which was in one piece with it. */
+static inline void header_skip(const struct chain *chain, struct frame *frame)
+{
+    struct iovec *iov = chain->iov;
+
+    iov->iov_base = (uint8_t *)iov->iov_base + NET_HEADER_LEN;
+    iov->iov_len -= NET_HEADER_LEN;
+    frame->iov = iov;
+}
+
 /* Copies the header out of the chain and moves the frame's spans behind it. */
 static void header_strip(const struct chain *chain, uint32_t header_len, struct frame *frame,
                          struct net_header *ret_header)
 {
-    struct iovec *iov = chain->iov;
-
     frame->iov_count = chain->readable_count;
-    if (__builtin_expect(header_len == NET_HEADER_LEN && iov->iov_len > NET_HEADER_LEN, 1)) {
-        memcpy(ret_header, iov->iov_base, NET_HEADER_LEN);
-        iov->iov_base = (uint8_t *)iov->iov_base + NET_HEADER_LEN;
-        iov->iov_len -= NET_HEADER_LEN;
-        frame->iov = iov;
+    if (__builtin_expect(header_len == NET_HEADER_LEN && chain->iov->iov_len > NET_HEADER_LEN, 1)) {
+        memcpy(ret_header, chain->iov->iov_base, NET_HEADER_LEN);
+        header_skip(chain, frame);
     } else {
         header_collect(chain, header_len, frame, ret_header);
     }
@@ -73,7 +79,7 @@ static unsigned chain_parse(struct pair *pair, const struct chain *chain, struct
     header_strip(chain, header_len, ret_frame, &header);
     ret_frame->len = chain->readable_len - header_len;
     ret_frame->offload = (struct frame_offload){0};
-    if (__builtin_expect(!offload_is_plain(&header), 0) &&
+    if (__builtin_expect(!pair->rules.tx_plain && !offload_is_plain(&header), 0) &&
         offload_from_header(&header, pair->rules.order, pair->rules.tx_offloads, ret_frame,
                             &ret_frame->offload) < 0)
         return PAIR_TX_DROP_BAD_HEADER;
@@ -92,6 +98,7 @@ struct run {
     uint32_t from;   /* first chain */
     uint32_t parsed; /* chains looked at: to the end of the batch, or up to one that goes alone */
     uint32_t frames; /* of which the endpoint gets so many */
+    int noted;       /* which those are, in the scratch; else they are all of them */
     int alone;       /* the frame behind these, of the chain behind the parsed ones, goes alone */
     uint64_t bytes;
     uint32_t largest;
@@ -117,55 +124,73 @@ static void run_add(struct run *run, const struct frame *frame)
         run_add_offload(run, frame);
 }
 
-/* Longest chain, header included, that chain_simple may take; 0: none. */
-static uint32_t simple_len_max(const struct pair *pair)
+/* What chain_simple goes by. */
+struct simple {
+    uint32_t len_max; /* of a chain with its header; 0: there are no simple ones */
+    int plain;        /* headers are not looked at */
+    int fetch;        /* the endpoint looks at frames */
+};
+
+static struct simple simple_of(const struct pair *pair)
 {
-    if (!pair->rules.link_up || pair->endpoint_queue == NULL ||
-        pair->rules.header_len != NET_HEADER_LEN)
-        return 0;
-    return NET_HEADER_LEN + MIN(pair->rules.frame_max, (uint32_t)FRAME_LEN_MAX);
+    struct simple simple = {.plain = pair->rules.tx_plain, .fetch = !pair->rules.tx_unread};
+
+    if (pair->rules.link_up && pair->endpoint_queue != NULL &&
+        pair->rules.header_len == NET_HEADER_LEN)
+        simple.len_max = NET_HEADER_LEN + MIN(pair->rules.frame_max, (uint32_t)FRAME_LEN_MAX);
+    return simple;
 }
 
 /* The common chain: one span that is neither too short nor too long, and a header that asks for
- * nothing. 1: it is in *ret_frame; 0: chain_parse has to look at it. */
-static inline int chain_simple(const struct chain *chain, uint32_t len_max, struct frame *ret_frame)
+ * nothing: one that may not, as nothing was agreed, is not even fetched from the driver's CPU.
+ * 1: it is in *ret_frame; 0: chain_parse has to look at it. */
+static inline int chain_simple(const struct chain *chain, const struct simple *simple,
+                               struct frame *ret_frame)
 {
-    struct iovec *iov = chain->iov;
-
-    /* Chains with a fault have no spans. */
-    if (chain->readable_count != 1 || chain->readable_len > len_max ||
-        chain->readable_len < NET_HEADER_LEN + FRAME_LEN_MIN || !offload_is_plain_at(iov->iov_base))
+    if (chain->kind != CHAIN_KIND_READABLE || chain->readable_len > simple->len_max ||
+        chain->readable_len < NET_HEADER_LEN + FRAME_LEN_MIN ||
+        (!simple->plain && !offload_is_plain_at(chain->iov->iov_base)))
         return 0;
-    iov->iov_base = (uint8_t *)iov->iov_base + NET_HEADER_LEN;
-    iov->iov_len -= NET_HEADER_LEN;
-    ret_frame->iov = iov;
+    header_skip(chain, ret_frame);
     ret_frame->iov_count = 1;
     ret_frame->len = chain->readable_len - NET_HEADER_LEN;
     ret_frame->offload = (struct frame_offload){0};
+    if (simple->fetch)
+        __builtin_prefetch(ret_frame->iov->iov_base);
     return 1;
+}
+
+/* Frames from number `from` on are of the chains at `at` and behind. */
+static void frames_note(struct pair_scratch *scratch, uint32_t from, uint32_t count, uint32_t at)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        scratch->verdict[at + i] = PAIR_TX_FRAME;
+        scratch->frame_chain[from + i] = (uint16_t)(at + i);
+    }
 }
 
 /* The simple chains at the front of a run; they are added to it. */
 static void run_parse_simple(struct pair *pair, struct run *run)
 {
     struct pair_scratch *scratch = pair->scratch;
-    uint32_t len_max = simple_len_max(pair);
-    const struct chain *chain = &scratch->tx.chain[run->from + run->parsed];
+    const struct simple simple = simple_of(pair);
+    const struct chain *begin = &scratch->tx.chain[run->from + run->parsed];
     const struct chain *end = &scratch->tx.chain[scratch->tx.count];
+    const struct chain *chain = begin;
     struct frame *frame = &scratch->frame[run->frames];
     uint64_t bytes = 0;
     uint32_t largest = run->largest;
+    uint32_t count;
 
-    for (; chain < end && chain_simple(chain, len_max, frame); chain++, frame++) {
-        uint32_t at = (uint32_t)(chain - scratch->tx.chain);
-
+    for (; chain < end && chain_simple(chain, &simple, frame); chain++, frame++) {
         bytes += frame->len;
         largest = MAX(largest, frame->len);
-        scratch->verdict[at] = PAIR_TX_FRAME;
-        scratch->frame_chain[frame - scratch->frame] = (uint16_t)at;
     }
-    run->parsed = (uint32_t)(chain - scratch->tx.chain) - run->from;
-    run->frames = (uint32_t)(frame - scratch->frame);
+    count = (uint32_t)(chain - begin);
+    if (run->noted)
+        frames_note(scratch, run->frames, count, run->from + run->parsed);
+    run->parsed += count;
+    run->frames += count;
     run->bytes += bytes;
     run->largest = largest;
 }
@@ -180,12 +205,17 @@ static int run_parse_one(struct pair *pair, struct run *run)
 
     if (verdict == PAIR_TX_ALONE)
         return 0;
-    scratch->verdict[at] = (uint8_t)verdict;
-    run->parsed++;
     if (verdict == PAIR_TX_FRAME) {
-        scratch->frame_chain[run->frames] = (uint16_t)at;
+        if (run->noted)
+            frames_note(scratch, run->frames, 1, at);
         run_add(run, frame);
+    } else {
+        if (!run->noted)
+            frames_note(scratch, 0, run->frames, run->from);
+        run->noted = 1;
+        scratch->verdict[at] = (uint8_t)verdict;
     }
+    run->parsed++;
     return 1;
 }
 
@@ -202,11 +232,18 @@ static void run_parse(struct pair *pair, struct run *run)
     }
 }
 
+/* The place among the run's chains of the one that frame number `index` is of. */
+static uint32_t run_place(const struct pair_scratch *scratch, const struct run *run, uint32_t index)
+{
+    return run->noted ? scratch->frame_chain[index] - run->from : index;
+}
+
 /* The endpoint took only the first `sent` frames: the chains from the next one on are not done. */
 static void run_cut(struct pair *pair, struct run *run, uint32_t sent)
 {
     struct pair_scratch *scratch = pair->scratch;
-    struct run cut = {.from = run->from, .parsed = scratch->frame_chain[sent] - run->from};
+    struct run cut = {
+        .from = run->from, .parsed = run_place(scratch, run, sent), .noted = run->noted};
 
     for (uint32_t i = 0; i < sent; i++)
         run_add(&cut, &scratch->frame[i]);
@@ -244,7 +281,7 @@ static void complete_each(struct pair *pair, const struct run *run)
 
     for (uint32_t i = run->from; i < run->from + run->parsed; i++) {
         const struct chain *chain = &scratch->tx.chain[i];
-        unsigned verdict = scratch->verdict[i];
+        unsigned verdict = run->noted ? scratch->verdict[i] : PAIR_TX_FRAME;
 
         if (verdict != PAIR_TX_FRAME)
             drop_count(pair, chain, verdict);
@@ -264,7 +301,7 @@ static void tokens_assign(struct pair *pair, const struct run *run)
     const struct tx_flight *flight = &pair->flight;
 
     for (uint32_t i = 0; i < run->frames; i++)
-        scratch->frame[i].token = flight->tail + (scratch->frame_chain[i] - run->from);
+        scratch->frame[i].token = flight->tail + run_place(scratch, run, i);
 }
 
 static void run_send(struct pair *pair, struct run *run)
@@ -289,7 +326,7 @@ static void run_send(struct pair *pair, struct run *run)
 /* The chain behind a run, whose frame was parsed with it. 1: done with. */
 NEEDS_DATA static int alone_send(struct pair *pair, uint32_t at, struct frame *frame)
 {
-    struct run run = {.from = at, .parsed = 1};
+    struct run run = {.from = at, .parsed = 1, .noted = 1};
     unsigned verdict;
 
     run_add(&run, frame); /* as the guest sent it */
@@ -339,6 +376,7 @@ NEEDS_DATA static uint32_t batch_send(struct pair *pair)
 /* A line that is full moves on with the next completion. */
 static unsigned batch_limit(struct pair *pair, unsigned wanted)
 {
+    wanted = MIN(wanted, (unsigned)PAIR_TX_BATCH);
     if (pair->flight.capacity == 0)
         return wanted;
     return MIN(wanted, tx_flight_room(&pair->flight));
@@ -348,16 +386,22 @@ unsigned pair_tx_turn(struct pair *pair, unsigned budget)
 {
     struct chain_batch *batch = &pair->scratch->tx;
     unsigned done = 0;
+    unsigned wanted, popped;
 
     pair->tx_blocked = 0;
-    while (done < budget && !turn_is_full(pair)) {
+    batch->peek = !pair->rules.tx_plain;
+    do {
+        wanted = batch_limit(pair, budget - done);
         chain_batch_reset(batch);
-        if (virtqueue_pop(&pair->tx, batch, batch_limit(pair, budget - done)) == 0)
+        popped = virtqueue_pop(&pair->tx, batch, wanted);
+        if (popped == 0)
             break;
         done += batch_send(pair);
         /* Batch by batch: a driver with a small ring goes on while the next one is worked on. */
         virtqueue_flush(&pair->tx);
-    }
+        /* With fewer than there was room for the ring was empty: the driver may add some before the
+         * next turn looks at the lines that it writes. */
+    } while (popped == wanted && done < budget && !turn_is_full(pair));
     return done;
 }
 

@@ -184,21 +184,6 @@ ALWAYS_INLINE void chain_begin(struct chain_batch *batch)
     batch->chain[batch->count] = (struct chain){.iov = &batch->iov[batch->iov_used]};
 }
 
-enum {
-    PREFETCH_AHEAD = 16
-};
-
-/* Where the net header is, and where the frame begins, if that is another line. What the device
- * writes is fetched for that at once; a header of its own line is most often only looked at. */
-ALWAYS_INLINE void buffer_prefetch(const uint8_t *begin, int writable)
-{
-    if (writable)
-        prefetch_for_write(begin + PREFETCH_AHEAD);
-    else
-        __builtin_prefetch(begin + PREFETCH_AHEAD);
-    __builtin_prefetch(begin);
-}
-
 /* Where the batch goes on, and the region that was hit last, in registers. */
 struct singles {
     uint64_t gpa;
@@ -206,6 +191,7 @@ struct singles {
     uint8_t *hva;
     struct iovec *iov;
     struct chain *chain;
+    int peek;
 };
 
 ALWAYS_INLINE struct singles singles_begin(const struct virtqueue *queue,
@@ -217,7 +203,8 @@ ALWAYS_INLINE struct singles singles_begin(const struct virtqueue *queue,
                             .size = cache->flags == 0 ? cache->size : 0,
                             .hva = cache->hva,
                             .iov = &batch->iov[batch->iov_used],
-                            .chain = &batch->chain[batch->count]};
+                            .chain = &batch->chain[batch->count],
+                            .peek = batch->peek};
 }
 
 ALWAYS_INLINE void singles_end(const struct singles *singles, struct chain_batch *batch)
@@ -232,48 +219,61 @@ ALWAYS_INLINE unsigned singles_room(const struct chain_batch *batch, unsigned ma
     return MIN(max, MIN(batch->capacity - batch->count, batch->iov_capacity - batch->iov_used));
 }
 
-ALWAYS_INLINE void chain_set_readable(struct chain *chain, uint32_t len)
+/* The flags of a descriptor that is a chain by itself, of the kind that the loop is for. */
+#define SINGLES_MASK (RING_DESC_NEXT | RING_DESC_INDIRECT | RING_DESC_WRITE)
+
+ALWAYS_INLINE uint16_t singles_flags(int writable)
 {
-    chain->readable_count = 1;
-    chain->writable_count = 0;
-    chain->readable_len = len;
-    chain->writable_len = 0;
+    return writable ? RING_DESC_WRITE : 0;
 }
 
-ALWAYS_INLINE void chain_set_writable(struct chain *chain, uint32_t len)
+enum {
+    PREFETCH_AHEAD = 16
+};
+
+/* Where the frame begins, if that is another line than its header's, is fetched for writing at
+ * once; a header is most often only looked at. What is read is fetched if somebody will. */
+ALWAYS_INLINE void buffer_prefetch(const uint8_t *begin, int writable, int peek)
 {
-    chain->readable_count = 0;
-    chain->writable_count = 1;
-    chain->readable_len = 0;
-    chain->writable_len = len;
+    if (writable)
+        prefetch_for_write(begin + PREFETCH_AHEAD);
+    if (writable || peek)
+        __builtin_prefetch(begin);
 }
 
-/* The common chain: one descriptor, not empty, inside the region that was hit last. 0: it is not
- * one, and nothing was taken. */
-ALWAYS_INLINE int singles_add(struct singles *singles, uint32_t token, uint16_t flags,
-                              const struct desc_copy *desc)
+/* The common chain: one descriptor with the flags of singles_flags, not empty, inside the region
+ * that was hit last. 0: it is not inside, and nothing was taken. */
+ALWAYS_INLINE int singles_add(struct singles *singles, uint32_t token, uint64_t addr, uint32_t len,
+                              int writable)
 {
-    uint64_t offset = desc->addr - singles->gpa;
-    uint64_t end = offset + desc->len;
+    uint64_t offset = addr - singles->gpa;
+    uint64_t end = offset + len;
     struct chain *chain = singles->chain;
     uint8_t *begin;
 
     /* The end is not behind the beginning when it wrapped, and when there is nothing. */
-    if (flags & (RING_DESC_NEXT | RING_DESC_INDIRECT) || end > singles->size || end <= offset)
+    if (__builtin_expect(end > singles->size || end <= offset, 0))
         return 0;
     begin = singles->hva + offset;
     singles->iov->iov_base = begin;
-    singles->iov->iov_len = desc->len;
+    singles->iov->iov_len = len;
     chain->iov = singles->iov++;
+    chain->readable_count = !writable;
+    chain->writable_count = !!writable;
+    chain->readable_len = writable ? 0 : len;
+    chain->writable_len = writable ? len : 0;
     chain->token = token;
     chain->fault = CHAIN_FAULT_NONE;
-    if (flags & RING_DESC_WRITE)
-        chain_set_writable(chain, desc->len);
-    else
-        chain_set_readable(chain, desc->len);
-    buffer_prefetch(begin, flags & RING_DESC_WRITE);
+    chain->kind = writable ? CHAIN_KIND_WRITABLE : CHAIN_KIND_READABLE;
+    buffer_prefetch(begin, writable, singles->peek);
     singles->chain++;
     return 1;
+}
+
+/* A chain that was not like those before it: those behind it may be. */
+ALWAYS_INLINE void singles_turn(struct virtqueue *queue, const struct chain_batch *batch)
+{
+    queue->writable = batch->chain[batch->count - 1].writable_count != 0;
 }
 
 /* Closes it: usable, or with its fault and no spans. 0: the batch has no room for it, nothing was

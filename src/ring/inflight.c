@@ -121,16 +121,22 @@ static inline void used_move(union inflight_place *place, uint32_t slots, uint16
     place->used_idx = (uint16_t)slot;
 }
 
-static inline struct inflight_entry *entry_write(const struct virtqueue *queue, uint16_t id,
+static inline void entry_fill(struct inflight_entry *entry, uint32_t token, uint32_t slots,
+                              uint32_t len)
+{
+    entry->id = (uint16_t)token;
+    entry->num = (uint16_t)slots;
+    entry->len = len;
+}
+
+static inline struct inflight_entry *entry_write(const struct virtqueue *queue, uint32_t token,
                                                  uint32_t slots, uint32_t len)
 {
     uint32_t slot = queue->place.used_idx + queue->place.begun;
     struct inflight_entry *entry =
         &queue->record->desc[slot >= queue->size ? slot - queue->size : slot];
 
-    entry->num = (uint16_t)slots;
-    entry->id = id;
-    entry->len = len;
+    entry_fill(entry, token, slots, len);
     return entry;
 }
 
@@ -138,7 +144,7 @@ void inflight_pushed(struct virtqueue *queue, uint32_t token, uint32_t len)
 {
     uint32_t slots = packed_token_slots(token);
 
-    entry_write(queue, (uint16_t)token, slots, len);
+    entry_write(queue, token, slots, len);
     used_move(&queue->place, queue->place.begun + slots, queue->size);
     queue->place.begun = 0;
     place_store(queue->record, queue->place);
@@ -147,7 +153,7 @@ void inflight_pushed(struct virtqueue *queue, uint32_t token, uint32_t len)
 void inflight_pushed_part(struct virtqueue *queue, uint32_t token, uint32_t len)
 {
     uint32_t slots = packed_token_slots(token);
-    struct inflight_entry *entry = entry_write(queue, (uint16_t)token, slots, len);
+    struct inflight_entry *entry = entry_write(queue, token, slots, len);
 
     entry->slot = packed_slot_save(queue, (uint16_t)(entry - queue->record->desc));
     queue->place.begun = (uint16_t)(queue->place.begun + slots);
@@ -161,23 +167,39 @@ static void batch_pushed(struct virtqueue *queue, const struct chain *chains, un
 
     for (unsigned i = 0; i < count; i++)
         slots += packed_token_slots(chains[i].token);
-    entry_write(queue, (uint16_t)chains[count - 1].token, slots, 0);
+    entry_write(queue, chains[count - 1].token, slots, 0);
     used_move(&queue->place, slots, queue->size);
+}
+
+static void each_pushed(struct virtqueue *queue, const struct chain *chains, const uint32_t *lens,
+                        unsigned count)
+{
+    struct inflight_entry *desc = queue->record->desc;
+    uint32_t size = queue->size;
+    uint32_t slot = queue->place.used_idx;
+    uint32_t laps = 0;
+
+    for (unsigned i = 0; i < count; i++) {
+        uint32_t token = chains[i].token;
+
+        entry_fill(&desc[slot], token, packed_token_slots(token), lens == NULL ? 0 : lens[i]);
+        slot += packed_token_slots(token);
+        if (__builtin_expect(slot >= size, 0)) {
+            slot -= size;
+            laps++;
+        }
+    }
+    queue->place.used_idx = (uint16_t)slot;
+    queue->place.used_wrap ^= laps & 1;
 }
 
 void inflight_pushed_each(struct virtqueue *queue, const struct chain *chains, const uint32_t *lens,
                           unsigned count)
 {
-    if (queue->features & VIRTQUEUE_BATCH_USED) {
+    if (queue->features & VIRTQUEUE_BATCH_USED)
         batch_pushed(queue, chains, count);
-    } else {
-        for (unsigned i = 0; i < count; i++) {
-            uint32_t slots = packed_token_slots(chains[i].token);
-
-            entry_write(queue, (uint16_t)chains[i].token, slots, lens == NULL ? 0 : lens[i]);
-            used_move(&queue->place, slots, queue->size);
-        }
-    }
+    else
+        each_pushed(queue, chains, lens, count);
     place_store(queue->record, queue->place);
 }
 

@@ -255,32 +255,38 @@ NEVER_INLINE int list_take(struct virtqueue *queue, struct chain_batch *batch, s
     return 1;
 }
 
-/* The lists of one slot at the front of what waits, to the end of the lap: takes up to `most`,
- * moves *at behind them. Returns how many. */
-ALWAYS_INLINE unsigned lap_take(const struct virtqueue *queue, struct chain_batch *batch,
-                                unsigned most, struct position *at)
+/* The lists of one slot, all for reading or all for writing, at the front of what waits, to the end
+ * of the lap: takes up to `most`, moves *at behind them. Returns how many. */
+ALWAYS_INLINE unsigned kind_take(const struct virtqueue *queue, struct chain_batch *batch,
+                                 unsigned most, struct position *at, int writable)
 {
     struct ring_desc *slot = &queue->packed.ring[at->slot];
     struct ring_desc *end =
         slot + MIN(singles_room(batch, most), (unsigned)(queue->size - at->slot));
     struct ring_desc *begin = slot;
     struct singles singles = singles_begin(queue, batch);
-    uint64_t available = (uint64_t)(at->wrap ? PACKED_DESC_AVAIL : PACKED_DESC_USED) << 48;
+    uint32_t available = at->wrap ? PACKED_DESC_AVAIL : PACKED_DESC_USED;
+    uint32_t wanted = (available | singles_flags(writable)) << 16;
 
     for (; slot < end; slot++) {
-        uint64_t rest = slot_load(slot, available);
-        struct desc_copy desc = desc_make(0, rest, BYTE_ORDER_LITTLE);
+        uint64_t rest = slot_load(slot, (uint64_t)available << 48);
+        uint32_t words = (uint32_t)(rest >> 32); /* id and flags */
 
-        if ((rest & AVAILABLE_MASK) != available)
-            break;
-        desc.addr = le64_get(le64_load_relaxed(&slot->addr));
-        if (__builtin_expect(
-                !singles_add(&singles, token_make(desc.word[ID], 1), desc.word[FLAGS], &desc), 0))
+        if ((words & (AVAILABLE_MASK >> 32 | SINGLES_MASK << 16)) != wanted ||
+            !singles_add(&singles, token_make((uint16_t)words, 1),
+                         le64_get(le64_load_relaxed(&slot->addr)), (uint32_t)rest, writable))
             break;
     }
     singles_end(&singles, batch);
     *at = position_after(*at, (uint32_t)(slot - begin), queue->size);
     return (unsigned)(slot - begin);
+}
+
+ALWAYS_INLINE unsigned lap_take(const struct virtqueue *queue, struct chain_batch *batch,
+                                unsigned most, struct position *at)
+{
+    return queue->writable ? kind_take(queue, batch, most, at, 1)
+                           : kind_take(queue, batch, most, at, 0);
 }
 
 /* The same across the end of a lap. */
@@ -308,6 +314,7 @@ unsigned packed_pop(struct virtqueue *queue, struct chain_batch *batch, unsigned
         if (taken == count || !is_available(slot_flags(queue, at.slot), at.wrap) ||
             !list_take(queue, batch, &at))
             break;
+        singles_turn(queue, batch);
         taken++;
     }
     set_next_avail(queue, at);
@@ -336,12 +343,17 @@ void packed_unpop(struct virtqueue *queue, const struct chain *chains, unsigned 
  * -------------------------------------------------------------------------------- */
 
 /* len, id and flags of a used slot: one store, after which the driver may see it. */
-ALWAYS_INLINE uint64_t used_make(uint32_t token, uint32_t len, uint8_t wrap)
+ALWAYS_INLINE uint64_t used_make(uint32_t token, uint32_t len, uint64_t lap)
 {
-    uint64_t flags = (wrap ? PACKED_DESC_AVAIL | PACKED_DESC_USED : 0) |
-                     (uint64_t)(len != 0 ? RING_DESC_WRITE : 0);
+    uint64_t write = len != 0 ? (uint64_t)RING_DESC_WRITE << 48 : 0;
 
-    return flags << 48 | (uint64_t)(uint16_t)token << 32 | len;
+    return lap | write | (uint64_t)(uint16_t)token << 32 | len;
+}
+
+/* The flags of used slots of a lap. */
+ALWAYS_INLINE uint64_t used_lap(uint8_t wrap)
+{
+    return wrap ? AVAILABLE_MASK : 0;
 }
 
 /* Used slots in a row. The first of a batch is kept back, for packed_publish. In order, that one
@@ -354,7 +366,7 @@ struct used_run {
 ALWAYS_INLINE void used_add(struct virtqueue *queue, struct used_run *run, uint32_t token,
                             uint32_t len)
 {
-    uint64_t used = used_make(token, len, run->at.wrap);
+    uint64_t used = used_make(token, len, used_lap(run->at.wrap));
 
     if (run->unshown == 0) {
         queue->first_slot = run->at.slot;
@@ -389,18 +401,58 @@ void packed_push(struct virtqueue *queue, uint32_t token, uint32_t len)
     used_end(queue, &run, token);
 }
 
+/* Those behind the first of a batch, in their slots. lens: NULL for all 0. */
+ALWAYS_INLINE void used_write(struct virtqueue *queue, struct used_run *run,
+                              const struct chain *chains, const uint32_t *lens, unsigned count)
+{
+    struct ring_desc *ring = queue->packed.ring;
+    uint64_t lap = used_lap(run->at.wrap);
+    uint32_t size = queue->size;
+    uint32_t slot = run->at.slot;
+    uint32_t laps = 0;
+
+    for (unsigned i = 0; i < count; i++) {
+        uint32_t token = chains[i].token;
+
+        le64_store_relaxed(&ring[slot].rest,
+                           le64_make(used_make(token, lens == NULL ? 0 : lens[i], lap)));
+        slot += packed_token_slots(token);
+        if (__builtin_expect(slot >= size, 0)) {
+            slot -= size;
+            lap ^= AVAILABLE_MASK;
+            laps++;
+        }
+    }
+    run->unshown += slot + laps * size - run->at.slot;
+    run->at = (struct position){.slot = (uint16_t)slot, .wrap = lap != 0};
+}
+
+/* The same where the first stands for them. */
+ALWAYS_INLINE void used_pass(const struct virtqueue *queue, struct used_run *run,
+                             const struct chain *chains, unsigned count)
+{
+    uint32_t slots = 0;
+
+    for (unsigned i = 0; i < count; i++)
+        slots += packed_token_slots(chains[i].token);
+    run->unshown += slots;
+    run->at = position_after(run->at, slots, queue->size);
+}
+
 void packed_push_each(struct virtqueue *queue, const struct chain *chains, const uint32_t *lens,
                       unsigned count)
 {
     struct used_run run = used_begin(queue);
+    unsigned first = run.unshown == 0;
 
-    if (lens == NULL) {
-        for (unsigned i = 0; i < count; i++)
-            used_add(queue, &run, chains[i].token, 0);
-    } else {
-        for (unsigned i = 0; i < count; i++)
-            used_add(queue, &run, chains[i].token, lens[i]);
-    }
+    if (first)
+        used_add(queue, &run, chains[0].token, lens == NULL ? 0 : lens[0]);
+    if (queue->features & VIRTQUEUE_BATCH_USED)
+        used_pass(queue, &run, chains + first, count - first);
+    else if (lens == NULL)
+        used_write(queue, &run, chains + first, NULL, count - first);
+    else
+        used_write(queue, &run, chains + first, lens + first, count - first);
     used_end(queue, &run, chains[count - 1].token);
 }
 
@@ -494,5 +546,5 @@ void packed_slot_restore(struct virtqueue *queue, uint16_t slot, uint64_t saved)
 
 void packed_use(struct virtqueue *queue, struct packed_place at, uint16_t id, uint32_t len)
 {
-    slot_store(&queue->packed.ring[at.slot], used_make(id, len, at.wrap));
+    slot_store(&queue->packed.ring[at.slot], used_make(id, len, used_lap(at.wrap)));
 }

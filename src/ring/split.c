@@ -168,9 +168,10 @@ ALWAYS_INLINE void desc_prefetch(const struct virtqueue *queue, unsigned count,
     }
 }
 
-/* The chains of one descriptor at the front of what waits; returns how many those are. */
-ALWAYS_INLINE unsigned singles_take(const struct virtqueue *queue, struct chain_batch *batch,
-                                    unsigned from, unsigned count, enum byte_order order)
+/* Chains of one descriptor, all for reading or all for writing, at the front of what waits; returns
+ * how many. Little-endian: the other order is not worth it. */
+ALWAYS_INLINE unsigned kind_take(const struct virtqueue *queue, struct chain_batch *batch,
+                                 unsigned from, unsigned count, int writable)
 {
     const struct ring_desc *table = queue->split.desc;
     const le16 *avail = queue->split.avail->ring;
@@ -181,17 +182,25 @@ ALWAYS_INLINE unsigned singles_take(const struct virtqueue *queue, struct chain_
     uint32_t at;
 
     for (at = from; at < end; at++) {
-        uint16_t head = word16_get(le16_load_relaxed(&avail[(next + at) & (size - 1)]), order);
+        uint16_t head = le16_get(le16_load_relaxed(&avail[(next + at) & (size - 1)]));
         struct desc_copy desc;
 
         if (__builtin_expect(head >= size, 0))
             break;
-        desc = desc_read(&table[head], order);
-        if (__builtin_expect(!singles_add(&singles, head, desc.word[FLAGS], &desc), 0))
+        desc = desc_read(&table[head], BYTE_ORDER_LITTLE);
+        if ((desc.word[FLAGS] & SINGLES_MASK) != singles_flags(writable) ||
+            !singles_add(&singles, head, desc.addr, desc.len, writable))
             break;
     }
     singles_end(&singles, batch);
     return at - from;
+}
+
+ALWAYS_INLINE unsigned singles_take(const struct virtqueue *queue, struct chain_batch *batch,
+                                    unsigned from, unsigned count)
+{
+    return queue->writable ? kind_take(queue, batch, from, count, 1)
+                           : kind_take(queue, batch, from, count, 0);
 }
 
 /* Any chain. 0: nothing was taken. */
@@ -225,9 +234,11 @@ ALWAYS_INLINE unsigned pop_body(struct virtqueue *queue, struct chain_batch *bat
 
     desc_prefetch(queue, count, order);
     for (;;) {
-        taken += singles_take(queue, batch, taken, count, order);
+        if (order == BYTE_ORDER_LITTLE)
+            taken += singles_take(queue, batch, taken, count);
         if (taken == count || !chain_take(queue, batch, taken, order))
             break;
+        singles_turn(queue, batch);
         taken++;
     }
     queue->next_avail = (uint16_t)(queue->next_avail + taken);

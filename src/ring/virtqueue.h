@@ -72,6 +72,13 @@ enum chain_fault {
 const char *queue_fault_name(enum queue_fault fault);
 const char *chain_fault_name(enum chain_fault fault);
 
+/* What most chains are, so that one look tells. */
+enum chain_kind {
+    CHAIN_KIND_ANY,
+    CHAIN_KIND_READABLE, /* one span, which is readable; no fault */
+    CHAIN_KIND_WRITABLE,
+};
+
 /* One buffer of the driver: host spans, readable ones first. */
 struct chain {
     struct iovec *iov; /* borrowed from the chain_batch; the owner of the batch may change it */
@@ -81,6 +88,7 @@ struct chain {
     uint32_t writable_len; /* bytes */
     uint32_t token;        /* names the buffer to push: its head or id, and what the format adds */
     uint16_t fault;        /* enum chain_fault; no spans then */
+    uint16_t kind;         /* enum chain_kind; CHAIN_KIND_ANY says nothing */
 };
 
 /* Where pop puts chains and their spans: pop appends to both arrays, reset empties them. */
@@ -91,6 +99,7 @@ struct chain_batch {
     uint32_t iov_used;
     uint32_t capacity; /* chains */
     uint32_t count;
+    uint8_t peek; /* of readable chains the first bytes are wanted soon */
 };
 
 /* Room for `capacity` chains, and for the spans of at least one of the longest of a queue of
@@ -191,6 +200,7 @@ struct virtqueue {
     uint32_t undecided;     /* ring entries shown since then */
     uint32_t hold_buffers;  /* see virtqueue_hold */
     uint8_t armed;          /* the driver was asked to kick */
+    uint8_t writable;       /* the last chain that was not like those before it was for writing */
     uint8_t fresh;          /* nothing was published since start: the first flush always notifies */
     union inflight_place place;      /* as recorded */
     struct memory_cache cache;       /* data buffers */

@@ -126,22 +126,43 @@ static void NET_TX_02_checksum_fields_mean_nothing_without_the_flag(void **state
     testbed_finish(bed);
 }
 
+static const struct net_header segmented[] = {
+    {.flags = NEEDS_CSUM, .gso_type = 1, .gso_size = 100, .csum_start = 34, .csum_offset = 16},
+    {.flags = NEEDS_CSUM, .gso_type = 4, .gso_size = 100, .csum_start = 54, .csum_offset = 16},
+    {.flags = NEEDS_CSUM, .gso_type = 5, .gso_size = 100, .csum_start = 34, .csum_offset = 6},
+    {.flags = NEEDS_CSUM, .gso_type = 3, .gso_size = 100, .csum_start = 34, .csum_offset = 6},
+};
+
 static void NET_TX_05_offloads_that_were_not_agreed(void **state)
 {
-    static const struct net_header header[] = {
-        {.flags = NEEDS_CSUM, .csum_start = 34, .csum_offset = 6},
-        {.flags = NEEDS_CSUM, .gso_type = 1, .gso_size = 100, .csum_start = 34, .csum_offset = 16},
-        {.flags = NEEDS_CSUM, .gso_type = 4, .gso_size = 100, .csum_start = 54, .csum_offset = 16},
-        {.flags = NEEDS_CSUM, .gso_type = 5, .gso_size = 100, .csum_start = 34, .csum_offset = 6},
-        {.flags = NEEDS_CSUM, .gso_type = 3, .gso_size = 100, .csum_start = 34, .csum_offset = 6},
-    };
-    struct testbed *bed = testbed_start(state, NULL);
+    struct testbed_options options = {.features = with_csum};
+    struct testbed *bed = testbed_start(state, &options);
     uint8_t frame[500];
 
     net_frame_make(frame, sizeof(frame), bed->nic[VICTIM].mac, 9);
-    for (unsigned i = 0; i < 5; i++)
-        expect_dropped(bed, &header[i], frame, sizeof(frame));
+    for (unsigned i = 0; i < 4; i++)
+        expect_dropped(bed, &segmented[i], frame, sizeof(frame));
     testbed_exchange(&bed->nic[VICTIM], 0, 100);
+    testbed_finish(bed);
+}
+
+/* The header is not looked at: whatever it asks for, the frame goes as it is, and nobody who gets
+ * it is told of anything. */
+static void NET_TX_05_headers_say_nothing_where_no_offload_was_agreed(void **state)
+{
+    static const struct net_header rest[] = {
+        {.flags = NEEDS_CSUM, .csum_start = 34, .csum_offset = 6},
+        {.flags = NEEDS_CSUM, .csum_start = 0xffff, .csum_offset = 0xffff},
+        {.flags = 0xff, .gso_type = 0xff, .gso_size = 0xffff, .hdr_len = 0xffff},
+    };
+    struct testbed *bed = testbed_start(state, NULL);
+    const struct net_header *got = &bed->nic[VICTIM].net[0].last_header;
+
+    for (unsigned i = 0; i < 4 + 3; i++) {
+        expect_passes(bed, i < 4 ? &segmented[i] : &rest[i - 4]);
+        assert_int_equal(got->flags | got->gso_type | got->gso_size | got->csum_start, 0);
+    }
+    assert_int_equal(testbed_tx_drops(bed), 0);
     testbed_finish(bed);
 }
 
@@ -573,6 +594,7 @@ int main(void)
         TESTBED_TEST(NET_TX_03_NET_RX_05_partial_checksum_is_completed),
         TESTBED_TEST(NET_TX_04_checksum_fields_outside_the_frame),
         TESTBED_TEST(NET_TX_05_offloads_that_were_not_agreed),
+        TESTBED_TEST(NET_TX_05_headers_say_nothing_where_no_offload_was_agreed),
         TESTBED_TEST(NET_TX_06_NET_TX_07_gso_types_that_are_none),
         TESTBED_TEST(H02_NET_TX_04_header_rewritten_while_it_is_read),
         TESTBED_TEST(NET_TX_17_BOOT_02_all_chains_share_one_header),

@@ -212,6 +212,7 @@ static void rules_set(struct pair_bed *bed, const struct bed_options *options)
         .header_len = header_len,
         .mergeable = options->mergeable != 0,
         .link_up = 1,
+        .tx_plain = options->tx_offloads == 0,
         .tx_offloads = options->tx_offloads,
         .tx_passed = options->tx_offloads,
         .rx_offloads = options->rx_offloads,
