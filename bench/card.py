@@ -42,12 +42,12 @@ class Daemon:
         return json.loads(answer.stdout)
 
     def busy(self):
-        """(CPU time less empty looks at the rings, dropped frames) up to now, of all pairs."""
+        """(CPU time less the worker's rounds in which it found nothing, dropped frames) up to now."""
         tree = self.inspect()
         empty, dropped = 0, 0
         for nic in tree.get("nics", tree).values():
             for pair in nic.get("queues", {}).values() if isinstance(nic, dict) else ():
-                empty += pair.get("looked_on_ns", 0)
+                empty = pair["worker"]["polling"]["spent_ns"]  # one worker has them all
                 dropped += drops(pair["tx_dropped"]) + drops(pair["rx_dropped"])
         return self.child.cpu_ns() - empty, dropped
 

@@ -28,10 +28,13 @@ class Case:
     front_end_options: tuple = ("--port-topology=loop",)
     dpdk_options: tuple = ("--port-topology=loop",)
     may_drop: bool = False  # frames that find no room
+    pairs: int = 1  # of each card
 
 
 class Driven(Side):
     """Base: the guests and the course of a window. Subclasses bring the back-end."""
+
+    needs = ("dpdk-testpmd",)
 
     def __init__(self, case, context):
         self.case = case
@@ -43,11 +46,16 @@ class Driven(Side):
         case = self.case
         self.start_back_end()
         self._wait_for_sockets()
-        devices = [f"net_virtio_user{i},mac={mac},path={socket},queues=1,"
+        devices = [f"net_virtio_user{i},mac={mac},path={socket},queues={case.pairs},"
                    f"queue_size={RING_SIZE},{case.driver}"
                    for i, ((mac, _), socket) in enumerate(zip(case.nics, self.sockets))]
         self._guests = Testpmd(FRONT_END_CPU, devices, self.context.memory, RING_SIZE,
-                               case.front_end_options)
+                               (*self.queues(), *case.front_end_options))
+
+    def queues(self):
+        """testpmd's options for so many pairs."""
+        pairs = self.case.pairs
+        return (f"--rxq={pairs}", f"--txq={pairs}") if pairs > 1 else ()
 
     def wait_until_ready(self):
         self._guests.wait_until_ready()
@@ -142,8 +150,8 @@ class Vionic(Driven):
 
     def _counts(self):
         counter = f"{self.case.counted.lower()}_packets"
-        packets = sum(self._daemon.inspect(f"nic{i}/queues/0")[counter]
-                      for i in range(len(self.case.nics)))
+        packets = sum(pair[counter] for i in range(len(self.case.nics))
+                      for pair in self._daemon.inspect(f"nic{i}/queues").values())
         return (*self._daemon.busy(), packets)
 
 
@@ -155,9 +163,10 @@ class DpdkVhost(Driven):
         number = next(self.context.numbers)
         self.sockets = [os.path.join(self.context.folder, f"d{number}.{i}.sock")
                         for i in range(len(self.case.nics))]
-        devices = [f"net_vhost{i},iface={socket},queues=1" for i, socket in enumerate(self.sockets)]
+        devices = [f"net_vhost{i},iface={socket},queues={self.case.pairs}"
+                   for i, socket in enumerate(self.sockets)]
         self._back_end = Testpmd(BACK_END_CPU, devices, self.context.memory, RING_SIZE,
-                                 self.case.dpdk_options)
+                                 (*self.queues(), *self.case.dpdk_options))
 
     def wait_until_ready(self):
         self._back_end.wait_until_ready()

@@ -66,7 +66,9 @@ class VionicKick(KickSide):
 
 class DpdkKick(KickSide):
     name = "DPDK vhost"
+    needs = ("dpdk-testpmd",)
     _back_end = None
+    _socket = ""
 
     def start(self):
         self._socket = os.path.join(self.context.folder, f"d{next(self.context.numbers)}.sock")

@@ -48,10 +48,11 @@ def _cell(figures, digits):
             f"({figures['low']:.{digits}f}-{figures['high']:.{digits}f})")
 
 
-def lines(row, peer, classes):
+def lines(row, result):
     """The table's lines of one row."""
     made = []
-    for name, found in classes.items():
+    peer = result["gap"] or "".join(result["sides"][1:])
+    for name, found in result["classes"].items():
         if name in (MIXED, DISTURBED):
             continue
         few = row.classed and min(found["windows"]) < ENOUGH
@@ -65,7 +66,7 @@ def lines(row, peer, classes):
             made.append(f"{left}  {metric.name:<13} {cells[0]:>21} {cells[1]:>21} "
                         f"{_cell(figure['ratio'], 2):>17}  {last}".rstrip())
     for name, why in ((MIXED, "the hypervisor moved the CPUs"), (DISTURBED, "other programs ran")):
-        if name in classes:
-            windows = "/".join(map(str, classes[name]["windows"]))
+        if name in result["classes"]:
+            windows = "/".join(map(str, result["classes"][name]["windows"]))
             made.append(f"{row.name:<{NAME_WIDTH}} -     {windows:>7}   left out: {why} meanwhile")
     return made

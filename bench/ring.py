@@ -11,7 +11,7 @@ LENGTHS = [64, 256, 1518]
 RINGS = ["split", "packed", "split in-order", "packed in-order"]
 NOTE = (
     "tx, rx, echo: cycles are TSC cycles of the back-end without empty looks at the rings. vionic: CPU time\n"
-    "of its process less what its counter looked_on_ns says. DPDK: testpmd's busy cycles\n"
+    "of its process less what its worker's counter spent_ns says. DPDK: testpmd's busy cycles\n"
     "(record-core-cycles); in rx rows they contain making the frames, even those that found no room. In tx\n"
     "rows vionic's null endpoint never reads the payload, DPDK copies it.")
 

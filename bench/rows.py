@@ -3,12 +3,13 @@
 
 import latency
 import nat
+import pairs
 import ring
 import scale
 import switch
 import tap
 
-BOARDS = (ring, switch, tap, nat, latency, scale)
+BOARDS = (ring, pairs, switch, tap, nat, latency, scale)
 ROWS = [row for board in BOARDS for row in board.ROWS]
 
 

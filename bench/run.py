@@ -2,15 +2,18 @@
 # SPDX-License-Identifier: MIT
 """vionic and its peers, side by side in one run.
 
-    make bench              all rows (about an hour)
+    make bench              all rows; it says first how long that takes
     make bench ONLY=rx      rows with `rx` in their name
-    make bench QUICK=1      some minutes: the rows that say most
+    make bench QUICK=1      fewer windows, and only the rows that say most (with ONLY: all that match)
     make bench NO_HUGE=1    DPDK without hugepages
     make bench SAVE=1       the table and its picture become those of doc/
 
 All sides of a row are up at once and take turns: window A, window B, A, B ... with a probe between
 that tells how far apart the two CPUs are (placement.py). The table goes to standard
 output and, with every window as JSON and the ratios as a picture, to bench/results/.
+
+A peer that does not start leaves a gap with its reason, a row that fails a line with its reason; the
+others go on.
 """
 
 import argparse
@@ -18,6 +21,7 @@ import contextlib
 import dataclasses
 import itertools
 import json
+import math
 import os
 import platform
 import shutil
@@ -36,29 +40,60 @@ from placement import DISTURBED, Probe, class_of
 from rows import ROWS, notes
 
 RESULTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "results")
-PATIENCE = 2  # so many times the wanted windows, if others disturb them
-PROGRAMS = {"dpdk-testpmd": "dpdk-dev", "slirp4netns": "slirp4netns", "passt": "passt",
-            "iperf3": "iperf3", "stdbuf": "coreutils", os.environ.get("CC", "cc"): "gcc"}
+PATIENCE = 2  # so many times the time that a row takes, if others disturb it
+PACKAGES = {"dpdk-testpmd": "dpdk-dev", "slirp4netns": "slirp4netns", "passt": "passt",
+            "iperf3": "iperf3", "valgrind": "valgrind", "linux.uml": "user-mode-linux"}
+SENTENCE_MAX = 300
+COMPILER = os.environ.get("CC", "cc")
 
 
-def measure_rounds(row, context, probe, count):
+@dataclasses.dataclass
+class Measured:
+    """What the starts of a row gave."""
+    rounds: list = dataclasses.field(default_factory=list)
+    names: list = dataclasses.field(default_factory=list)  # of the sides
+    gap: str = ""  # why the peer is missing
+
+
+def bring_up(row, context, stack, measured):
+    """The sides of a row, ready. A peer that fails is left out."""
+    sides = []
+    for make in row.sides:
+        sides.append(make(context))
+        stack.callback(sides[-1].stop)
+    for act in ("start", "wait_until_ready"):  # so that the slow starts overlap
+        for side in list(sides):
+            try:
+                need_programs(side)
+                getattr(side, act)()
+            except Exception as failure:  # pylint: disable=broad-except
+                if side is sides[0]:
+                    raise
+                measured.gap = f"{side.name}: {sentence(failure)}"
+                sides.remove(side)
+    return sides
+
+
+def need_programs(side):
+    for name in side.needs:
+        if not shutil.which(name):
+            raise ChildFailed(f"{name} is not installed (Debian: {PACKAGES[name]}): `make setup` does that")
+
+
+def measure_rounds(row, context, probe, count, measured):
     """`count` rounds of windows, one of each side, from fresh processes."""
     with contextlib.ExitStack() as stack:
-        sides = []
-        for make in row.sides:
-            sides.append(make(context))
-            stack.callback(sides[-1].stop)
-        for act in ("start", "wait_until_ready"):  # so that the slow starts overlap
-            for side in sides:
-                getattr(side, act)()
-        return [side.name for side in sides], take_turns(row, sides, probe, count)
+        sides = bring_up(row, context, stack, measured)
+        measured.names = max(measured.names, [side.name for side in sides], key=len)
+        measured.rounds += take_turns(row, sides, probe, count)
 
 
 def take_turns(row, sides, probe, count):
     """Rounds of windows; when other programs disturb them, more, but not for ever."""
     rounds, good = [], 0
+    deadline = time.monotonic() + PATIENCE * row.takes(1, count)
     before = probe.round_trip_ns()
-    while good < count and len(rounds) < count * PATIENCE:
+    while good < count and (not rounds or time.monotonic() < deadline):
         rounds.append([])
         for side in sides:
             made = side.window(row.seconds)
@@ -71,13 +106,23 @@ def take_turns(row, sides, probe, count):
     return rounds
 
 
+def plan(row, quick):
+    """How many starts, and how many rounds in each."""
+    return (1, min(row.windows, max(3, row.windows // 2))) if quick else (row.starts, row.windows)
+
+
 def measure(row, context, probe, quick):
-    rounds, names = [], []
-    for _ in range(1 if quick else row.starts):
-        names, more = measure_rounds(row, context, probe, max(3, row.windows // (2 if quick else 1)))
-        rounds += more
-    return {"name": row.name, "sides": names, "bar": row.bar,
+    measured = Measured()
+    starts, count = plan(row, quick)
+    begun = time.monotonic()
+    for _ in range(starts):
+        measure_rounds(row, context, probe, count, measured)
+    sides = max(map(len, measured.rounds))  # a peer may have failed in one of the starts
+    rounds = [windows for windows in measured.rounds if len(windows) == sides]
+    return {"name": row.name, "sides": measured.names, "bar": row.bar,
+            "gap": measured.gap if sides < len(row.sides) else "",
             "metrics": [dataclasses.asdict(metric) for metric in row.metrics],
+            "seconds": round(time.monotonic() - begun, 1),
             "classes": report.summarise(row.metrics, rounds),
             "windows": [[dataclasses.asdict(made) for made in windows] for windows in rounds]}
 
@@ -89,15 +134,19 @@ def run_rows(rows, context, probe, quick):
     for row in rows:
         try:
             results.append(measure(row, context, probe, quick))
-        except (ChildFailed, OSError, AssertionError, ValueError,
-                subprocess.SubprocessError) as failure:
-            say(f"{row.name:<{report.NAME_WIDTH}} FAILED: {failure}")
+        except Exception as failure:  # pylint: disable=broad-except
+            say(f"{row.name:<{report.NAME_WIDTH}} FAILED: {sentence(failure)}")
+            print(f"{failure}", file=sys.stderr)
             failed.append(row.name)
             continue
-        peer = "".join(results[-1]["sides"][1:])
-        for line in report.lines(row, peer, results[-1]["classes"]):
+        for line in report.lines(row, results[-1]):
             say(line)
     return results, failed
+
+
+def sentence(failure):
+    """What is wrong, in one line."""
+    return " ".join(str(failure).split())[:SENTENCE_MAX] or type(failure).__name__
 
 
 def say(line):
@@ -165,17 +214,29 @@ def what_is_missing():
     for path in (window.vionic(), window.program("load")):
         if not os.access(path, os.X_OK):
             return f"{path} is not there: run `make bench`, which builds it"
-    for name, package in PROGRAMS.items():
-        if not shutil.which(name):
-            return f"{name} is not installed (Debian: {package}): `make setup` does that"
+    if not shutil.which(COMPILER):
+        return f"{COMPILER} is not installed (Debian: gcc): `make setup` does that"
     return None
+
+
+def choose(chosen):
+    """The rows that are wanted."""
+    if chosen.only:
+        return [row for row in ROWS if chosen.only.lower() in row.name.lower()]
+    return [row for row in ROWS if row.quick or not chosen.quick]
+
+
+def announce(rows, quick):
+    minutes = sum(row.takes(*plan(row, quick)) for row in rows) / 60
+    print(f"{len(rows)} rows take about {math.ceil(minutes)} min, at most twice that where other programs "
+          "disturb them\n", flush=True)
 
 
 def options():
     parser = argparse.ArgumentParser(description="vionic and its peers, side by side")
     parser.add_argument("--build", default=window.BUILD, help="folder with the executables")
     parser.add_argument("--only", default=os.environ.get("ONLY", ""), metavar="TEXT",
-                        help="only rows with TEXT in their name")
+                        help="only rows with TEXT in their name, whatever the case")
     parser.add_argument("--quick", action="store_true", default=bool(os.environ.get("QUICK")))
     parser.add_argument("--no-huge", action="store_true", default=bool(os.environ.get("NO_HUGE")))
     parser.add_argument("--save", action="store_true", default=bool(os.environ.get("SAVE")),
@@ -198,6 +259,7 @@ def bench(chosen, rows):
         probe = Probe(folder, (window.BACK_END_CPU, window.FRONT_END_CPU))
         stack.callback(probe.stop)
         stack.callback(ignore_signals)  # the first thing to be done at the end
+        announce(rows, chosen.quick)
         context = window.Context(folder, memory, probe.tsc_hz, itertools.count())
         results, failed = run_rows(rows, context, probe, chosen.quick)
         say(legend(rows, memory.huge))
@@ -209,7 +271,7 @@ def main():
     chosen = options()
     window.BUILD = chosen.build
     missing = what_is_missing()
-    rows = [row for row in ROWS if chosen.only in row.name and (row.quick or not chosen.quick)]
+    rows = choose(chosen)
     if not rows:
         names = ", ".join(row.name for row in ROWS)
         missing = f"no row has \"{chosen.only}\" in its name; there are {names}"

@@ -35,6 +35,7 @@ class Side:
     """One that is measured. Idle (no CPU used) except inside `window`, so that all can be up."""
 
     name = ""
+    needs = ()  # programs beside vionic and its loads
 
     def start(self):
         """Starts what takes its time, without waiting for it."""
@@ -58,9 +59,15 @@ class Row:
     bar: str = ""  # what the first metric's ratio is to reach, for the reader
     seconds: float = 0.12  # a window: short against how long the hypervisor leaves a CPU in its place
     classed: bool = True  # only windows of one placement class compare
-    starts: int = 3  # fresh processes; a start decides where memory lies
-    windows: int = 12  # for each start
+    starts: int = 2  # fresh processes; a start decides where memory lies
+    windows: int = 6  # for each start
     quick: bool = False  # is measured with QUICK=1 too
+    settle: float = 3  # seconds that one start takes
+    pause: float = 0.25  # seconds between two windows, beside the probe's
+
+    def takes(self, starts, windows):
+        """Seconds, about."""
+        return starts * (self.settle + windows * len(self.sides) * (self.seconds + self.pause))
 
 
 @dataclasses.dataclass(eq=False)

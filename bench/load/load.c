@@ -5,9 +5,10 @@
  *
  *     send SOCKET LEN                  "FRAMES BYTES SECONDS": sends frames of LEN bytes
  *     receive SOCKET LEN IFNAME        the same: sends them into the host's interface, and receives
+ *     pass SOCKET LEN SOCKET           the same: sends at the first card, receives at the second
  *     kick SOCKET PAUSE_US             "COUNT P50 P99 P999" in ns: from the kick to the completion
- *     interrupt SOCKET PAUSE_US IFNAME the same: from a frame on the host's interface to the
- * interrupt attach SOCKET [SOCKET…]          "COUNT 0 SECONDS": a guest that does nothing, at each
+ *     interrupt SOCKET PAUSE_US IFNAME the same: from a frame on the host's interface to the call
+ *     attach SOCKET [SOCKET…]          "COUNT 0 SECONDS": a guest that does nothing, at each
  *
  * PAUSE_US lies between two frames: shorter than a back-end looks on, or longer.
  */
@@ -70,6 +71,23 @@ static void run_receive(struct load_guest *guest, struct blast *blast, uint64_t 
     tell_rate(frames, bytes, now - begin);
     for (last = now; now_ns() - last < QUIET_NS;) {
         if (load_guest_receive(guest, &bytes) != 0)
+            last = now_ns();
+    }
+}
+
+static void run_pass(struct load_guest guest[2], uint64_t for_ns)
+{
+    uint64_t begin = now_ns(), frames = 0, bytes = 0, now, last;
+
+    do {
+        load_guest_send(&guest[0], LOAD_RING_SIZE);
+        frames += load_guest_receive(&guest[1], &bytes);
+        now = now_ns();
+    } while (now - begin < for_ns);
+    tell_rate(frames, bytes, now - begin);
+    for (last = now; guest[0].tx_in_flight != 0 || now_ns() - last < QUIET_NS;) {
+        load_guest_reap(&guest[0]);
+        if (load_guest_receive(&guest[1], &bytes) != 0)
             last = now_ns();
     }
 }
@@ -184,6 +202,18 @@ static void serve_frames(const char *mode, const char *socket, uint32_t len, con
     }
 }
 
+static void serve_passing(const char *from, const char *to, uint32_t len)
+{
+    static struct load_guest guest[2];
+    uint64_t for_ns;
+
+    load_guest_attach(&guest[0], from, len);
+    load_guest_attach(&guest[1], to, len);
+    puts("ready");
+    while ((for_ns = next_window()) != 0)
+        run_pass(guest, for_ns);
+}
+
 static void serve_latency(const char *socket, uint64_t pause, const char *ifname)
 {
     struct load_guest guest;
@@ -217,13 +247,15 @@ static void serve_attached(char **socket, unsigned count)
 int main(int argc, char **argv)
 {
     const char *mode = argc > 2 ? argv[1] : "";
-    const char *ifname = argc > 4 ? argv[4] : NULL;
+    const char *ifname = argc > 4 ? argv[4] : NULL; /* of pass: the other socket */
 
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (strcmp(mode, "attach") == 0)
         serve_attached(argv + 2, (unsigned)argc - 2);
     else if (argc > 3 && (strcmp(mode, "send") == 0 || (strcmp(mode, "receive") == 0 && ifname)))
         serve_frames(mode, argv[2], (uint32_t)atoi(argv[3]), ifname);
+    else if (ifname && strcmp(mode, "pass") == 0)
+        serve_passing(argv[2], ifname, (uint32_t)atoi(argv[3]));
     else if (argc > 3 && (strcmp(mode, "kick") == 0 || (strcmp(mode, "interrupt") == 0 && ifname)))
         serve_latency(argv[2], (uint64_t)atoi(argv[3]) * 1000, ifname);
     else {
