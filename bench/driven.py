@@ -123,11 +123,13 @@ class Driven(Side):
 
 class Vionic(Driven):
     name = "vionic"
+    prefix = ()  # of the daemon's command
     _daemon = None
 
     def start_back_end(self):
         self._daemon = Daemon(self.context,
-                              [f"socket=SOCKET,mac={mac},{options}" for mac, options in self.case.nics])
+                              [f"socket=SOCKET,mac={mac},{options}" for mac, options in self.case.nics],
+                              self.prefix)
         self.sockets = self._daemon.sockets
         self._daemon.wait_until_ready()
 

@@ -8,8 +8,9 @@ import ring
 import scale
 import switch
 import tap
+import uml
 
-BOARDS = (ring, pairs, switch, tap, nat, latency, scale)
+BOARDS = (ring, pairs, switch, tap, nat, latency, uml, scale)
 ROWS = [row for board in BOARDS for row in board.ROWS]
 
 

@@ -14,10 +14,10 @@ _numbers = itertools.count()
 class Testpmd:
     """One forwarding core on `cpu`, a port for each of `devices` (--vdev arguments)."""
 
-    def __init__(self, cpu, devices, memory, ring_size, options=("--port-topology=loop",)):
+    def __init__(self, cpu, devices, memory, ring_size, options=("--port-topology=loop",), prefix=()):
         self._ports = len(devices)
         number = next(_numbers)
-        command = ["stdbuf", "-oL",  # line by line, or the answers would come late
+        command = [*prefix, "stdbuf", "-oL",  # line by line, or the answers would come late
                    "dpdk-testpmd", "--lcores", f"0@{cpu},1@{cpu}", "--no-pci", "--no-telemetry",
                    *memory.options(f"bench{number}"), "-m", str(MEMORY_MB),
                    *(word for device in devices for word in ("--vdev", device)), "--", "-i",

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The limit that a tap sets: a bare loop of writev or readv on it, and nothing else. For each line
- * on standard input, a number of seconds, it answers "FRAMES BUSY_NS SECONDS"; busy is the loop's
- * CPU time without the stretches in which the tap had nothing.
+ * The limit that a tap sets: a bare loop of writev or readv on it, and nothing else, with memory as
+ * the load's guest has it: frames behind a header, received ones in buffers that go round. For each
+ * line on standard input, a number of
+ * seconds, it answers "FRAMES BUSY_NS SECONDS"; busy is the loop's CPU time without the stretches
+ * in which the tap had nothing.
  *
  *     tap_loop IFNAME write LEN CPU
  *     tap_loop IFNAME read LEN CPU LOAD_CPU    with a thread that sends frames into the interface
@@ -13,6 +15,7 @@
 #include <net/if.h>
 #include <pthread.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,12 +30,15 @@
 #include "guest.h"
 
 enum {
-    CLOCK_EVERY = 32 /* frames between two looks at the clock */
+    CLOCK_EVERY = 32, /* frames between two looks at the clock */
+    MEMORY_LEN = LOAD_RING_SIZE * LOAD_BUFFER_LEN,
 };
 
 static uint8_t header[LOAD_HEADER_LEN];
-static uint8_t frame[LOAD_FRAME_MAX];
-static atomic_int blasting;
+static _Alignas(LOAD_BUFFER_LEN) uint8_t memory[MEMORY_LEN];
+static uint32_t buffers;    /* of a frame */
+static atomic_int blasting; /* partner: the blasting thread */
+static sem_t blast_begins;
 static struct blast blast;
 
 static uint64_t clock_ns(clockid_t clock)
@@ -70,10 +76,9 @@ static void *blast_main(void *cpu)
 {
     pin(cpu);
     for (;;) {
-        if (atomic_load_explicit(&blasting, memory_order_relaxed))
+        sem_wait(&blast_begins); /* no CPU is taken from others between two windows */
+        while (atomic_load_explicit(&blasting, memory_order_relaxed))
             blast_send(&blast, BLAST_BATCH);
-        else
-            usleep(100);
     }
     return NULL;
 }
@@ -83,23 +88,44 @@ struct moved {
     uint64_t frames, empty_ns;
 };
 
-static struct moved loop(int fd, int writes, const struct iovec iov[2], uint64_t until)
+/* Where the next frame goes; returns how many spans that are. */
+static int place(struct iovec *iov, uint64_t number, int writes, uint32_t frame_len)
 {
+    uint32_t first = (uint32_t)(number % (LOAD_RING_SIZE / buffers)) * buffers;
+    uint8_t *at = memory + (size_t)first * LOAD_BUFFER_LEN;
+
+    iov[0] = (struct iovec){header, LOAD_HEADER_LEN};
+    iov[1] = (struct iovec){at + LOAD_HEADER_LEN, frame_len};
+    if (writes)
+        return 2;
+    iov[1].iov_len = LOAD_BUFFER_LEN - LOAD_HEADER_LEN;
+    for (uint32_t i = 1; i < buffers; i++)
+        iov[1 + i] = (struct iovec){at + (size_t)i * LOAD_BUFFER_LEN, LOAD_BUFFER_LEN};
+    return 1 + (int)buffers;
+}
+
+static struct moved loop(int fd, int writes, uint32_t frame_len, uint64_t until)
+{
+    struct iovec iov[1 + LOAD_RING_SIZE];
+    int spans = place(iov, 0, writes, frame_len);
     struct moved moved = {0};
-    uint64_t empty_since = 0;
+    uint64_t empty_since = 0, tried = 0; /* the stretch without a frame; before the last try */
 
     for (unsigned i = 0;; i++) {
-        ssize_t len = writes ? writev(fd, iov, 2) : readv(fd, iov, 2);
+        ssize_t len;
 
-        if (len >= 0)
-            moved.frames++;
+        if (empty_since != 0)
+            tried = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+        len = writes ? writev(fd, iov, spans) : readv(fd, iov, spans);
         if (len < 0 && errno != EAGAIN)
             return moved;
-        if (len < 0 && empty_since == 0)
-            empty_since = clock_ns(CLOCK_THREAD_CPUTIME_ID);
-        if (len >= 0 && empty_since != 0) {
-            moved.empty_ns += clock_ns(CLOCK_THREAD_CPUTIME_ID) - empty_since;
+        if (len >= 0) {
+            moved.frames++;
+            moved.empty_ns += empty_since != 0 ? tried - empty_since : 0;
             empty_since = 0;
+            spans = place(iov, moved.frames, writes, frame_len);
+        } else if (empty_since == 0) {
+            empty_since = clock_ns(CLOCK_THREAD_CPUTIME_ID);
         }
         if (i % CLOCK_EVERY == 0 && clock_ns(CLOCK_MONOTONIC) >= until)
             break;
@@ -111,9 +137,8 @@ static struct moved loop(int fd, int writes, const struct iovec iov[2], uint64_t
 
 static void run(int fd, int writes, uint32_t len, uint64_t for_ns)
 {
-    struct iovec iov[2] = {{header, LOAD_HEADER_LEN}, {frame, writes ? len : sizeof(frame)}};
     uint64_t begin = clock_ns(CLOCK_MONOTONIC), cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID);
-    struct moved moved = loop(fd, writes, iov, begin + for_ns);
+    struct moved moved = loop(fd, writes, len, begin + for_ns);
 
     cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID) - cpu;
     printf("%llu %llu %.6f\n", (unsigned long long)moved.frames,
@@ -136,15 +161,19 @@ int main(int argc, char **argv)
     setvbuf(stdout, NULL, _IOLBF, 0);
     len = (uint32_t)atoi(argv[3]);
     fd = tap_open(argv[1]);
-    load_frame_make(header, frame, len);
+    buffers = (LOAD_HEADER_LEN + len + LOAD_BUFFER_LEN - 1) / LOAD_BUFFER_LEN;
+    for (uint32_t i = 0; i + buffers <= LOAD_RING_SIZE; i += buffers)
+        load_frame_make(header, memory + (size_t)i * LOAD_BUFFER_LEN + LOAD_HEADER_LEN, len);
     if (!writes) {
         blast_open(&blast, argv[1], len);
+        check(sem_init(&blast_begins, 0, 0) == 0, "no semaphore");
         check(pthread_create(&thread, NULL, blast_main, argv[5]) == 0, "no thread");
     }
     pin(argv[4]);
     puts("ready");
     while (fgets(line, sizeof(line), stdin) != NULL) {
         atomic_store(&blasting, 1);
+        sem_post(&blast_begins);
         run(fd, writes, len, (uint64_t)(atof(line) * 1e9));
         atomic_store(&blasting, 0);
     }
