@@ -6,13 +6,15 @@
 #include <net/ethernet.h>
 #include <net/if.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "check.h"
 #include "guest.h"
 
 enum {
-    VNET_HEADER_LEN = 10 /* PACKET_VNET_HDR: virtio's header without num_buffers */
+    VNET_HEADER_LEN = 10, /* PACKET_VNET_HDR: virtio's header without num_buffers */
+    LOST_NS = 1000000,    /* what has not arrived by then never will */
 };
 
 static uint8_t header[LOAD_HEADER_LEN]; /* made once, with the frame */
@@ -25,7 +27,7 @@ void blast_open(struct blast *blast, const char *ifname, uint32_t frame_len)
     int on = 1;
 
     load_frame_make(header, frame, frame_len);
-    blast->frame_len = frame_len;
+    *blast = (struct blast){.frame_len = frame_len};
     blast->fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0); /* protocol 0: hears nothing */
     check(blast->fd >= 0, "a packet socket needs CAP_NET_RAW");
     check(address.sll_ifindex != 0, "there is no interface %s", ifname);
@@ -51,5 +53,28 @@ void blast_send(struct blast *blast, unsigned count)
         int sent = sendmmsg(blast->fd, message + done, count - done, MSG_DONTWAIT);
 
         done += sent > 0 ? (unsigned)sent : 1; /* one that was dropped is done too */
+    }
+}
+
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+void blast_paced(struct blast *blast, uint64_t arrived)
+{
+    uint64_t now = now_ns();
+
+    if (arrived != blast->arrived)
+        blast->arrived_ns = now;
+    blast->arrived = arrived;
+    if ((int64_t)(blast->sent - arrived) < BLAST_WINDOW) {
+        blast_send(blast, BLAST_BATCH);
+        blast->sent += BLAST_BATCH;
+    } else if (now - blast->arrived_ns > LOST_NS) {
+        blast->sent = arrived;
     }
 }

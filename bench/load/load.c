@@ -63,8 +63,9 @@ static void run_receive(struct load_guest *guest, struct blast *blast, uint64_t 
 {
     uint64_t begin = now_ns(), frames = 0, bytes = 0, now, last;
 
+    blast->sent = 0;
     do {
-        blast_send(blast, BLAST_BATCH);
+        blast_paced(blast, frames);
         frames += load_guest_receive(guest, &bytes);
         now = now_ns();
     } while (now - begin < for_ns);

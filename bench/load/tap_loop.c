@@ -36,8 +36,9 @@ enum {
 
 static uint8_t header[LOAD_HEADER_LEN];
 static _Alignas(LOAD_BUFFER_LEN) uint8_t memory[MEMORY_LEN];
-static uint32_t buffers;    /* of a frame */
-static atomic_int blasting; /* partner: the blasting thread */
+static uint32_t buffers;      /* of a frame */
+static atomic_int blasting;   /* partner: the blasting thread */
+static atomic_ullong arrived; /* frames, in all windows; partner: the blasting thread */
 static sem_t blast_begins;
 static struct blast blast;
 
@@ -78,7 +79,7 @@ static void *blast_main(void *cpu)
     for (;;) {
         sem_wait(&blast_begins); /* no CPU is taken from others between two windows */
         while (atomic_load_explicit(&blasting, memory_order_relaxed))
-            blast_send(&blast, BLAST_BATCH);
+            blast_paced(&blast, atomic_load_explicit(&arrived, memory_order_relaxed));
     }
     return NULL;
 }
@@ -109,6 +110,7 @@ static struct moved loop(int fd, int writes, uint32_t frame_len, uint64_t until)
     struct iovec iov[1 + LOAD_RING_SIZE];
     int spans = place(iov, 0, writes, frame_len);
     struct moved moved = {0};
+    uint64_t before = atomic_load_explicit(&arrived, memory_order_relaxed);
     uint64_t empty_since = 0, tried = 0; /* the stretch without a frame; before the last try */
 
     for (unsigned i = 0;; i++) {
@@ -121,6 +123,7 @@ static struct moved loop(int fd, int writes, uint32_t frame_len, uint64_t until)
             return moved;
         if (len >= 0) {
             moved.frames++;
+            atomic_store_explicit(&arrived, before + moved.frames, memory_order_relaxed);
             moved.empty_ns += empty_since != 0 ? tried - empty_since : 0;
             empty_since = 0;
             spans = place(iov, moved.frames, writes, frame_len);
