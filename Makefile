@@ -41,7 +41,7 @@ coverage:
 
 # ONLY=row QUICK=1 SAVE=1 …: see bench/run.py. The loads are built on the driver side of the tests.
 bench: build-bench/build.ninja
-	@ninja -C build-bench --quiet src/daemon/vionic bench/load bench/tap_loop bench/pump
+	@ninja -C build-bench --quiet bench-programs
 	@python3 bench/run.py $(ARGS)
 
 build-bench/build.ninja:

@@ -44,6 +44,8 @@ def _figure(name, sides, same):
 def _cell(figures, digits):
     if not figures:
         return "-"
+    if figures["count"] == 1:
+        return f"{figures['median']:.{digits}f}"
     return (f"{figures['median']:.{digits}f} "
             f"({figures['low']:.{digits}f}-{figures['high']:.{digits}f})")
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """All that is measured, in the order of the table. A new row is a new Row in one of these."""
 
+import instructions
 import latency
 import nat
 import pairs
@@ -10,7 +11,7 @@ import switch
 import tap
 import uml
 
-BOARDS = (ring, pairs, switch, tap, nat, latency, uml, scale)
+BOARDS = (instructions, ring, pairs, switch, tap, nat, latency, uml, scale)
 ROWS = [row for board in BOARDS for row in board.ROWS]
 
 
