@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "base/checked.h"
+#include "memory/iotlb.h"
 
 int guest_memory_create(struct guest_memory **ret_memory)
 {
@@ -16,6 +17,7 @@ int guest_memory_create(struct guest_memory **ret_memory)
     if (*ret_memory == NULL)
         return -ENOMEM;
     (*ret_memory)->region_count = 0;
+    (*ret_memory)->iotlb = NULL;
     return 0;
 }
 
@@ -26,6 +28,7 @@ int guest_memory_copy(const struct guest_memory *from, struct guest_memory **ret
     if (copy == NULL)
         return -ENOMEM;
     copy->region_count = from->region_count;
+    copy->iotlb = from->iotlb;
     memcpy(copy->region, from->region, from->region_count * sizeof(copy->region[0]));
     for (unsigned i = 0; i < copy->region_count; i++) {
         if (copy->region[i].mapping != NULL)
@@ -231,6 +234,25 @@ static const struct memory_region *region_find(const struct guest_memory *memory
     return NULL;
 }
 
+/* Of an entry that can only be written the cache would allow a read: it is not kept. */
+static size_t iotlb_span(const struct iotlb_entry *entry, struct memory_cache *cache, uint64_t iova,
+                         uint64_t len, uint8_t **ret_hva)
+{
+    uint64_t offset;
+
+    if (entry == NULL)
+        return 0;
+    offset = iova - entry->iova;
+    if (entry->allowed & IOTLB_READ)
+        *cache = (struct memory_cache){
+            .gpa = entry->iova,
+            .size = entry->size,
+            .hva = entry->hva,
+            .flags = entry->allowed & IOTLB_WRITE ? 0 : MEMORY_REGION_READ_ONLY};
+    *ret_hva = entry->hva + offset;
+    return (size_t)MIN(len, entry->size - offset);
+}
+
 size_t guest_memory_span_lookup(const struct guest_memory *memory, struct memory_cache *cache,
                                 uint64_t gpa, uint64_t len, enum memory_access access,
                                 uint8_t **ret_hva)
@@ -241,6 +263,8 @@ size_t guest_memory_span_lookup(const struct guest_memory *memory, struct memory
     if (len == 0 || range_wraps(gpa, len))
         return 0;
     region = region_find(memory, gpa);
+    if (region == NULL && memory->iotlb != NULL)
+        return iotlb_span(iotlb_find(memory->iotlb, gpa, access), cache, gpa, len, ret_hva);
     if (region == NULL || (access == MEMORY_WRITE && (region->flags & MEMORY_REGION_READ_ONLY)))
         return 0;
     *cache = (struct memory_cache){
@@ -261,6 +285,12 @@ uint8_t *guest_memory_pointer(const struct guest_memory *memory, uint64_t gpa, u
     return len == 0 ? NULL : hva;
 }
 
+int guest_memory_may_come(const struct guest_memory *memory, uint64_t gpa,
+                          enum memory_access access)
+{
+    return memory->iotlb != NULL && iotlb_may_come(memory->iotlb, gpa, access);
+}
+
 int guest_memory_uva_to_gpa(const struct guest_memory *memory, uint64_t uva, uint64_t *ret_gpa)
 {
     for (unsigned i = 0; i < memory->region_count; i++) {
@@ -274,6 +304,16 @@ int guest_memory_uva_to_gpa(const struct guest_memory *memory, uint64_t uva, uin
     return -EFAULT;
 }
 
+int guest_memory_gpa_to_uva(const struct guest_memory *memory, uint64_t gpa, uint64_t *ret_uva)
+{
+    const struct memory_region *region = region_find(memory, gpa);
+
+    if (region == NULL)
+        return -EFAULT;
+    *ret_uva = region->uva + (gpa - region->gpa);
+    return 0;
+}
+
 int guest_memory_hva_to_gpa(const struct guest_memory *memory, struct memory_cache *cache,
                             const void *hva, uint64_t *ret_gpa)
 {
@@ -283,7 +323,9 @@ int guest_memory_hva_to_gpa(const struct guest_memory *memory, struct memory_cac
         const struct memory_region *region = &memory->region[i];
 
         if (i == memory->region_count)
-            return -EFAULT;
+            return memory->iotlb == NULL
+                       ? -EFAULT
+                       : guest_memory_hva_to_gpa(memory->iotlb->physical, cache, hva, ret_gpa);
         offset = (uint64_t)((uintptr_t)hva - (uintptr_t)region->hva);
         if (offset < region->size)
             *cache =

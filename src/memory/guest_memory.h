@@ -41,8 +41,13 @@ struct memory_region {
     struct memory_mapping *mapping; /* held, shared by the tables; NULL: the embedder's memory */
 };
 
+struct iotlb;
+
 struct guest_memory {
     unsigned region_count;
+    /* Back-pointer; not NULL: there are no regions, and the guest addresses of this table are the
+     * iovas of that one (memory/iotlb.h). */
+    struct iotlb *iotlb;
     struct memory_region region[GUEST_MEMORY_REGIONS_MAX]; /* ordered by gpa */
 };
 
@@ -106,11 +111,17 @@ int guest_memory_remove(struct guest_memory *memory, uint64_t gpa, uint64_t uva,
 uint8_t *guest_memory_pointer(const struct guest_memory *memory, uint64_t gpa, uint64_t len,
                               enum memory_access access);
 
+/* 1: there is nothing at the address now, but an IOMMU may yet allow this access. */
+int guest_memory_may_come(const struct guest_memory *memory, uint64_t gpa,
+                          enum memory_access access);
+
 /* Guest address for a front-end's user address; -EFAULT if no region holds it. */
 int guest_memory_uva_to_gpa(const struct guest_memory *memory, uint64_t uva, uint64_t *ret_gpa);
+/* The other way round. */
+int guest_memory_gpa_to_uva(const struct guest_memory *memory, uint64_t gpa, uint64_t *ret_uva);
 
-/* The way back, for host pointers that guest_memory_span gave: the guest address of hva. The cache
- * is for this way only. -EFAULT: it is in no region. */
+/* The way back, for host pointers that guest_memory_span gave: the guest-physical address of hva.
+ * The cache is for this way only. -EFAULT: it is in no region. */
 int guest_memory_hva_to_gpa(const struct guest_memory *memory, struct memory_cache *cache,
                             const void *hva, uint64_t *ret_gpa);
 
