@@ -60,10 +60,11 @@ static void inspect_ring(struct inspect *visitor, const char *name, const struct
 {
     inspect_enter(visitor, name);
     inspect_text(visitor, "state", "%s",
-                 queue->fault != QUEUE_FAULT_NONE ? "broken"
-                 : queue->resting                 ? "resting"
-                 : queue->running                 ? "running"
-                                                  : "stopped");
+                 queue->fault != QUEUE_FAULT_NONE      ? "broken"
+                 : queue->resting & VIRTQUEUE_DISABLED ? "resting"
+                 : queue->resting                      ? "waiting"
+                 : queue->running                      ? "running"
+                                                       : "stopped");
     if (queue->fault != QUEUE_FAULT_NONE)
         inspect_text(visitor, "fault", "%s", queue_fault_name(queue->fault));
     inspect_text(visitor, "format", "%s", queue->features & VIRTQUEUE_PACKED ? "packed" : "split");

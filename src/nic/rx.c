@@ -240,7 +240,7 @@ int pair_rx_reserve(struct pair *pair, uint32_t min, uint32_t max, struct reserv
 {
     int result;
 
-    if (!pair->rules.link_up || !pair->rx.running || pair->rx.resting ||
+    if (!pair->rules.link_up || !pair->rx.running || pair->rx.resting & VIRTQUEUE_DISABLED ||
         pair->rx.fault != QUEUE_FAULT_NONE)
         return -ENETDOWN;
     do {

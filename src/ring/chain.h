@@ -11,7 +11,7 @@
 
 #include "base/checked.h"
 #include "base/prefetch.h"
-#include "ring/virtqueue.h"
+#include "ring/ring_memory.h"
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 /* Keeps what is rare out of the loops that are not: of their code and of their registers. */
@@ -36,19 +36,6 @@ struct desc_copy {
     uint32_t len;
     uint16_t word[2];
 };
-
-/* Where a part of a ring has to be. */
-struct ring_part {
-    const char *name;
-    uint64_t gpa;
-    uint64_t len;
-    uint64_t align;
-    enum memory_access access;
-};
-
-/* Host pointer of the part; NULL and a sentence if it is misaligned or not inside guest memory. */
-void *ring_part_map(const struct guest_memory *memory, const struct ring_part *part,
-                    struct error *err);
 
 /*
  * The only store-load barrier of the ring layer: between publishing our state and reading the
@@ -87,9 +74,9 @@ struct table {
     uint32_t count;
 };
 
-/* Entry of a table that crosses a region border or is not aligned. 0 or -EFAULT. */
-static inline int table_read_bytes(struct virtqueue *queue, uint64_t gpa,
-                                   struct ring_desc *ret_desc)
+/* Entry of a table that crosses a region border or is not aligned. */
+static inline enum chain_fault table_read_bytes(struct virtqueue *queue, uint64_t gpa,
+                                                struct ring_desc *ret_desc)
 {
     size_t done = 0;
 
@@ -99,27 +86,28 @@ static inline int table_read_bytes(struct virtqueue *queue, uint64_t gpa,
                                        sizeof(*ret_desc) - done, MEMORY_READ, &hva);
 
         if (len == 0)
-            return -EFAULT;
+            return ring_unreachable(queue, gpa + done, MEMORY_READ, CHAIN_FAULT_INDIRECT_ADDRESS);
         memcpy((uint8_t *)ret_desc + done, hva, len);
         done += len;
     }
     __asm__ volatile("" ::: "memory"); /* from here on only the copy is looked at */
-    return 0;
+    return CHAIN_FAULT_NONE;
 }
 
-ALWAYS_INLINE int table_read(struct virtqueue *queue, const struct table *table, uint32_t index,
-                             enum byte_order order, struct desc_copy *ret_desc)
+ALWAYS_INLINE enum chain_fault table_read(struct virtqueue *queue, const struct table *table,
+                                          uint32_t index, enum byte_order order,
+                                          struct desc_copy *ret_desc)
 {
-    struct ring_desc bytes;
+    struct ring_desc bytes = {0};
+    enum chain_fault fault;
 
     if (table->desc != NULL) {
         *ret_desc = desc_read(&table->desc[index], order);
-        return 0;
+        return CHAIN_FAULT_NONE;
     }
-    if (table_read_bytes(queue, table->gpa + (uint64_t)index * sizeof(bytes), &bytes) < 0)
-        return -EFAULT;
+    fault = table_read_bytes(queue, table->gpa + (uint64_t)index * sizeof(bytes), &bytes);
     *ret_desc = desc_read(&bytes, order);
-    return 0;
+    return fault;
 }
 
 static inline enum chain_fault table_open(struct virtqueue *queue, const struct desc_copy *desc,
@@ -135,15 +123,16 @@ static inline enum chain_fault table_open(struct virtqueue *queue, const struct 
     len = guest_memory_span(queue->memory, &queue->table_cache, desc->addr, desc->len, MEMORY_READ,
                             &hva);
     if (len == 0)
-        return CHAIN_FAULT_INDIRECT_ADDRESS;
+        return ring_unreachable(queue, desc->addr, MEMORY_READ, CHAIN_FAULT_INDIRECT_ADDRESS);
     if (len == desc->len && (uintptr_t)hva % _Alignof(struct ring_desc) == 0)
         ret_table->desc = (const struct ring_desc *)hva;
     return CHAIN_FAULT_NONE;
 }
 
-/* The batch has no room for the chain's spans, but would have if it were empty. Never leaves this
- * layer. */
+/* Outcomes of a chain that stays on the ring; they never leave this layer. The batch has no room
+ * for its spans, but would have if it were empty; or an IOMMU has to map something first. */
 #define CHAIN_NO_ROOM CHAIN_FAULT_COUNT
+#define CHAIN_AWAITS  ((enum chain_fault)(CHAIN_FAULT_COUNT + 1))
 
 /* Appends the spans of one descriptor to the batch's open chain. */
 ALWAYS_INLINE enum chain_fault chain_add(struct virtqueue *queue, struct chain_batch *batch,
@@ -167,7 +156,8 @@ ALWAYS_INLINE enum chain_fault chain_add(struct virtqueue *queue, struct chain_b
                                        writable ? MEMORY_WRITE : MEMORY_READ, &hva);
 
         if (len == 0)
-            return CHAIN_FAULT_ADDRESS;
+            return ring_unreachable(queue, addr, writable ? MEMORY_WRITE : MEMORY_READ,
+                                    CHAIN_FAULT_ADDRESS);
         if (batch->iov_used == batch->iov_capacity)
             return batch->count == 0 ? CHAIN_FAULT_TOO_LONG : CHAIN_NO_ROOM;
         batch->iov[batch->iov_used++] = (struct iovec){.iov_base = hva, .iov_len = len};
@@ -276,8 +266,7 @@ ALWAYS_INLINE void singles_turn(struct virtqueue *queue, const struct chain_batc
     queue->writable = batch->chain[batch->count - 1].writable_count != 0;
 }
 
-/* Closes it: usable, or with its fault and no spans. 0: the batch has no room for it, nothing was
- * taken. */
+/* Closes it: usable, or with its fault and no spans. 0: it stays on the ring, nothing was taken. */
 ALWAYS_INLINE int chain_end(struct chain_batch *batch, uint32_t token, enum chain_fault fault)
 {
     struct chain *chain = &batch->chain[batch->count];
@@ -285,7 +274,7 @@ ALWAYS_INLINE int chain_end(struct chain_batch *batch, uint32_t token, enum chai
 
     if (__builtin_expect(fault != CHAIN_FAULT_NONE, 0)) {
         batch->iov_used = (uint32_t)(iov - batch->iov);
-        if (fault == CHAIN_NO_ROOM)
+        if (fault >= CHAIN_NO_ROOM)
             return 0;
         *chain = (struct chain){.iov = iov, .fault = (uint16_t)fault};
     }

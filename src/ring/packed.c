@@ -63,24 +63,33 @@ static inline void set_next_avail(struct virtqueue *queue, struct position at)
 /* ---- set-up
  * -------------------------------------------------------------------------------------- */
 
-int packed_map(struct virtqueue *queue, const struct guest_memory *memory, struct error *err)
+void packed_parts(const struct virtqueue *queue, struct ring_part ret_parts[RING_PARTS])
 {
     const struct virtqueue_config *config = &queue->config;
-    struct ring_part ring = {"descriptor ring", config->desc_gpa,
-                             queue->size * sizeof(struct ring_desc), 16, MEMORY_WRITE};
-    struct ring_part driver = {"driver event area", config->driver_gpa, sizeof(struct packed_event),
-                               4, MEMORY_READ};
-    struct ring_part device = {"device event area", config->device_gpa, sizeof(struct packed_event),
-                               4, MEMORY_WRITE};
+    uint64_t event_len = sizeof(struct packed_event);
 
-    queue->packed.ring = ring_part_map(memory, &ring, err);
-    if (queue->packed.ring == NULL)
-        return -EINVAL;
-    queue->packed.driver = ring_part_map(memory, &driver, err);
-    if (queue->packed.driver == NULL)
-        return -EINVAL;
-    queue->packed.device = ring_part_map(memory, &device, err);
-    return queue->packed.device == NULL ? -EINVAL : 0;
+    ret_parts[0] = (struct ring_part){"descriptor ring", config->desc_gpa,
+                                      queue->size * sizeof(struct ring_desc), 16, MEMORY_WRITE};
+    ret_parts[1] =
+        (struct ring_part){"driver event area", config->driver_gpa, event_len, 4, MEMORY_READ};
+    ret_parts[2] =
+        (struct ring_part){"device event area", config->device_gpa, event_len, 4, MEMORY_WRITE};
+}
+
+int packed_map(struct virtqueue *queue, const struct guest_memory *memory, struct error *err)
+{
+    struct ring_part parts[RING_PARTS];
+    void *hva[RING_PARTS];
+    int result;
+
+    packed_parts(queue, parts);
+    result = ring_parts_map(memory, parts, hva, err);
+    if (result < 0)
+        return result;
+    queue->packed.ring = hva[0];
+    queue->packed.driver = hva[1];
+    queue->packed.device = hva[2];
+    return 0;
 }
 
 /* The last two bytes of a slot; the partner of the driver's own store and load of them. */
@@ -196,9 +205,9 @@ static enum chain_fault table_walk(struct virtqueue *queue, struct chain_batch *
         return CHAIN_FAULT_INDIRECT_UNAGREED;
     fault = table_open(queue, head, &table);
     for (uint32_t i = 0; fault == CHAIN_FAULT_NONE && i < table.count; i++) {
-        if (table_read(queue, &table, i, BYTE_ORDER_LITTLE, &desc) < 0)
-            return CHAIN_FAULT_INDIRECT_ADDRESS;
-        fault = chain_add(queue, batch, desc.word[FLAGS], &desc);
+        fault = table_read(queue, &table, i, BYTE_ORDER_LITTLE, &desc);
+        if (fault == CHAIN_FAULT_NONE)
+            fault = chain_add(queue, batch, desc.word[FLAGS], &desc);
     }
     return fault;
 }

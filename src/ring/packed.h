@@ -2,7 +2,7 @@
 /* The packed format (virtio 1.4, 2.8) behind virtqueue.h. Included by src/ring only. */
 #pragma once
 
-#include "ring/virtqueue.h"
+#include "ring/ring_memory.h"
 
 enum packed_desc_flags {
     PACKED_DESC_AVAIL = 1 << 7,
@@ -42,6 +42,7 @@ struct packed_place {
     uint8_t wrap;
 };
 
+void packed_parts(const struct virtqueue *queue, struct ring_part ret_parts[RING_PARTS]);
 /* Finds and checks the three parts in guest memory; -EINVAL and a sentence otherwise. */
 int packed_map(struct virtqueue *queue, const struct guest_memory *memory, struct error *err);
 /* Takes both positions from the base. -EINVAL: a position is not in the ring. */

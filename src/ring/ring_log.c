@@ -32,6 +32,27 @@ static int is_packed(const struct virtqueue *queue)
     return (queue->features & VIRTQUEUE_PACKED) != 0;
 }
 
+static void locate(struct virtqueue *queue, const void *hva, uint64_t *gpa)
+{
+    guest_memory_hva_to_gpa(queue->memory, &queue->log_cache, hva, gpa);
+}
+
+void ring_log_locate(struct virtqueue *queue)
+{
+    struct virtqueue_log *log = &queue->config.log;
+
+    log->slots_gpa = queue->config.desc_gpa;
+    if (queue->log == NULL || queue->memory == NULL || queue->memory->iotlb == NULL ||
+        queue->resting & VIRTQUEUE_UNMAPPED)
+        return;
+    if (is_packed(queue)) {
+        locate(queue, queue->packed.ring, &log->slots_gpa);
+        locate(queue, queue->packed.device, &log->device_gpa);
+    } else {
+        locate(queue, queue->split.used, &log->device_gpa);
+    }
+}
+
 /* One used entry stands for a batch: nothing is written before that is published. */
 static int is_batched(const struct virtqueue *queue)
 {
@@ -86,7 +107,7 @@ static void split_armed(struct virtqueue *queue)
 static void slot_mark(struct virtqueue *queue, uint32_t slot)
 {
     if (queue->config.log.ring)
-        dirty_log_mark(queue->log, queue->config.desc_gpa + slot * sizeof(struct ring_desc),
+        dirty_log_mark(queue->log, queue->config.log.slots_gpa + slot * sizeof(struct ring_desc),
                        sizeof(struct ring_desc));
 }
 

@@ -23,6 +23,9 @@ uint64_t ring_log_device_area_len(uint16_t size, uint32_t features);
 
 /* ---- for virtqueue.c ------------------------------------------------------------------------ */
 
+/* Where the words of the ring lie in guest-physical memory, by which they are noted: behind an
+ * IOMMU only the ring itself knows. When its memory or its log has changed. */
+void ring_log_locate(struct virtqueue *queue);
 void ring_log_started(struct virtqueue *queue);
 void ring_log_pushed(struct virtqueue *queue, uint32_t token);
 void ring_log_pushed_each(struct virtqueue *queue, const struct chain *chains, unsigned count);

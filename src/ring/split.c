@@ -17,29 +17,37 @@ enum {
 
 /* ---- set-up ----------------------------------------------------------------------------- */
 
-int split_map(struct virtqueue *queue, const struct guest_memory *memory, struct error *err)
+void split_parts(const struct virtqueue *queue, struct ring_part ret_parts[RING_PARTS])
 {
     const struct virtqueue_config *config = &queue->config;
     uint64_t size = queue->size;
     uint64_t event_len = queue->features & VIRTQUEUE_EVENT_IDX ? sizeof(le16) : 0;
-    struct ring_part desc = {"descriptor table", config->desc_gpa, size * sizeof(struct ring_desc),
-                             16, MEMORY_READ};
-    struct ring_part avail = {"available ring", config->driver_gpa,
-                              sizeof(struct split_avail) + size * sizeof(le16) + event_len, 2,
-                              MEMORY_READ};
-    struct ring_part used = {"used ring", config->device_gpa,
-                             sizeof(struct split_used) + size * sizeof(struct split_used_elem) +
-                                 event_len,
-                             4, MEMORY_WRITE};
 
-    queue->split.desc = ring_part_map(memory, &desc, err);
-    if (queue->split.desc == NULL)
-        return -EINVAL;
-    queue->split.avail = ring_part_map(memory, &avail, err);
-    if (queue->split.avail == NULL)
-        return -EINVAL;
-    queue->split.used = ring_part_map(memory, &used, err);
-    return queue->split.used == NULL ? -EINVAL : 0;
+    ret_parts[0] = (struct ring_part){"descriptor table", config->desc_gpa,
+                                      size * sizeof(struct ring_desc), 16, MEMORY_READ};
+    ret_parts[1] = (struct ring_part){"available ring", config->driver_gpa,
+                                      sizeof(struct split_avail) + size * sizeof(le16) + event_len,
+                                      2, MEMORY_READ};
+    ret_parts[2] = (struct ring_part){"used ring", config->device_gpa,
+                                      sizeof(struct split_used) +
+                                          size * sizeof(struct split_used_elem) + event_len,
+                                      4, MEMORY_WRITE};
+}
+
+int split_map(struct virtqueue *queue, const struct guest_memory *memory, struct error *err)
+{
+    struct ring_part parts[RING_PARTS];
+    void *hva[RING_PARTS];
+    int result;
+
+    split_parts(queue, parts);
+    result = ring_parts_map(memory, parts, hva, err);
+    if (result < 0)
+        return result;
+    queue->split.desc = hva[0];
+    queue->split.avail = hva[1];
+    queue->split.used = hva[2];
+    return 0;
 }
 
 /* The index in the used ring is where it stands: buffers are completed in order, so those behind it
@@ -79,8 +87,9 @@ ALWAYS_INLINE enum chain_fault table_walk(struct virtqueue *queue, struct chain_
     for (uint32_t steps = 0; steps < MIN(most, table->count); steps++) {
         enum chain_fault fault;
 
-        if (table_read(queue, table, index, order, &desc) < 0)
-            return CHAIN_FAULT_INDIRECT_ADDRESS;
+        fault = table_read(queue, table, index, order, &desc);
+        if (fault != CHAIN_FAULT_NONE)
+            return fault;
         if (desc.word[FLAGS] & RING_DESC_INDIRECT)
             return CHAIN_FAULT_INDIRECT_FLAGS;
         fault = chain_add(queue, batch, desc.word[FLAGS], &desc);

@@ -2,7 +2,7 @@
 /* The split format (virtio 1.4, 2.7) behind virtqueue.h. Included by src/ring only. */
 #pragma once
 
-#include "ring/virtqueue.h"
+#include "ring/ring_memory.h"
 
 enum split_ring_flags {
     SPLIT_AVAIL_NO_INTERRUPT = 1,
@@ -26,6 +26,7 @@ struct split_used {
     struct split_used_elem ring[]; /* size entries, then le16 avail_event */
 };
 
+void split_parts(const struct virtqueue *queue, struct ring_part ret_parts[RING_PARTS]);
 /* Finds and checks the three parts in guest memory; -EINVAL and a sentence otherwise. */
 int split_map(struct virtqueue *queue, const struct guest_memory *memory, struct error *err);
 /* Takes its position: available from the base, used from the ring itself. -EINVAL: no such base. */

@@ -8,6 +8,7 @@
 #include "ring/inflight.h"
 #include "ring/packed.h"
 #include "ring/ring_log.h"
+#include "ring/ring_memory.h"
 #include "ring/split.h"
 
 static const char *const queue_fault_names[QUEUE_FAULT_COUNT] = {
@@ -68,33 +69,6 @@ void chain_batch_free(struct chain_batch *batch)
     *batch = (struct chain_batch){0};
 }
 
-void *ring_part_map(const struct guest_memory *memory, const struct ring_part *part,
-                    struct error *err)
-{
-    uint8_t *hva;
-
-    if (part->gpa % part->align != 0) {
-        error_set(err, EINVAL, "%s at 0x%" PRIx64 " is not aligned to %" PRIu64 " bytes",
-                  part->name, part->gpa, part->align);
-        return NULL;
-    }
-    hva = guest_memory_pointer(memory, part->gpa, part->len, part->access);
-    if (hva == NULL) {
-        error_set(err, EINVAL, "%s at 0x%" PRIx64 " is not inside guest memory", part->name,
-                  part->gpa);
-        return NULL;
-    }
-    /* A region may begin at any byte of its file. */
-    if ((uintptr_t)hva % part->align != 0) {
-        error_set(err, EINVAL,
-                  "%s at 0x%" PRIx64 " lies in a memory region whose file offset is not aligned "
-                  "to %" PRIu64 " bytes",
-                  part->name, part->gpa, part->align);
-        return NULL;
-    }
-    return hva;
-}
-
 static int is_packed(const struct virtqueue *queue)
 {
     return (queue->features & VIRTQUEUE_PACKED) != 0;
@@ -109,11 +83,6 @@ static int size_check(const struct virtqueue_config *config, struct error *err)
         return 0;
     return error_set(err, EINVAL, "queue size %u is not %s up to %d", config->size,
                      any ? "a number" : "a power of two", VIRTQUEUE_SIZE_MAX);
-}
-
-static int ring_map(struct virtqueue *queue, const struct guest_memory *memory, struct error *err)
-{
-    return is_packed(queue) ? packed_map(queue, memory, err) : split_map(queue, memory, err);
 }
 
 int virtqueue_check(const struct virtqueue_config *config, const struct guest_memory *memory,
@@ -179,6 +148,7 @@ int virtqueue_start(struct virtqueue *queue, const struct virtqueue_config *conf
                          config->size);
     next.running = 1;
     *queue = next;
+    ring_log_locate(queue);
     if (ring_log_on(queue))
         ring_log_started(queue);
     return 0;
@@ -207,12 +177,12 @@ void virtqueue_rest(struct virtqueue *queue)
 {
     virtqueue_flush(queue);
     virtqueue_decide(queue);
-    queue->resting = 1;
+    queue->resting |= VIRTQUEUE_DISABLED;
 }
 
 void virtqueue_rouse(struct virtqueue *queue)
 {
-    queue->resting = 0;
+    queue->resting &= (uint8_t)~VIRTQUEUE_DISABLED;
 }
 
 /* May the ring be looked at? */
@@ -221,24 +191,12 @@ static int is_live(const struct virtqueue *queue)
     return queue->running && !queue->resting && queue->fault == QUEUE_FAULT_NONE;
 }
 
-void virtqueue_remap(struct virtqueue *queue, const struct guest_memory *memory)
-{
-    if (!queue->running || queue->fault == QUEUE_FAULT_MEMORY)
-        return;
-    queue->cache = (struct memory_cache){0};
-    queue->table_cache = (struct memory_cache){0};
-    queue->log_cache = (struct memory_cache){0};
-    queue->memory = memory;
-    if (memory == NULL || ring_map(queue, memory, NULL) < 0)
-        queue->fault =
-            QUEUE_FAULT_MEMORY; /* whatever was wrong before: nothing may be written now */
-}
-
 void virtqueue_set_log(struct virtqueue *queue, const struct virtqueue_log *log)
 {
     queue->config.log = *log;
     queue->log = log->log;
     queue->log_cache = (struct memory_cache){0};
+    ring_log_locate(queue);
 }
 
 unsigned virtqueue_pop(struct virtqueue *queue, struct chain_batch *batch, unsigned max)

@@ -112,10 +112,13 @@ static inline void chain_batch_reset(struct chain_batch *batch)
     batch->count = 0;
 }
 
-/* How a transport is told that the driver wants an interrupt: the ring's one way up. */
+/* The ring's one way up. Neither call blocks. */
 struct virtqueue_notifier {
-    void (*fire)(void *context); /* never blocks */
+    void (*fire)(void *context); /* the driver wants an interrupt */
     void *context;               /* borrowed while the queue runs */
+    /* An IOMMU is to be asked for this access, and the queue waits for it (VIRTQUEUE_AWAITS). NULL
+     * where there is none. */
+    void (*missing)(void *context, uint64_t gpa, enum memory_access access);
 };
 
 /* Where writes to guest memory are noted (ring_log.h). */
@@ -123,6 +126,7 @@ struct virtqueue_log {
     struct dirty_log *log; /* borrowed; NULL: they are not */
     uint8_t ring;          /* not only buffers, but the words of the ring too */
     uint64_t device_gpa;   /* by which the used ring, or device event area, is noted */
+    uint64_t slots_gpa;    /* packed: the same of the slots; the queue's own to say */
 };
 
 struct virtqueue_config {
@@ -139,6 +143,13 @@ struct virtqueue_config {
     struct virtqueue_log log;
     /* Borrowed while the queue runs: where its place is recorded (inflight.h). NULL: nowhere. */
     struct inflight_region *record;
+};
+
+/* Why a queue that runs takes no buffers; bits, as there may be several reasons. */
+enum virtqueue_resting {
+    VIRTQUEUE_DISABLED = 1 << 0, /* virtqueue_rest */
+    VIRTQUEUE_UNMAPPED = 1 << 1, /* virtqueue_unmap: behind an IOMMU that has to map the ring */
+    VIRTQUEUE_AWAITS = 1 << 2,   /* the next buffer is behind one that has to map it */
 };
 
 /* Where a packed ring stands: the first used entry that the driver can't see yet, and the one
@@ -181,7 +192,7 @@ struct virtqueue {
     uint16_t features;
     enum byte_order order;
     uint8_t running;
-    uint8_t resting; /* see virtqueue_rest */
+    uint8_t resting; /* VIRTQUEUE_… */
     uint8_t fault;   /* enum queue_fault */
 
     /* Written by the owning thread only. Positions are free-running indices (split), or slots with
@@ -235,8 +246,17 @@ uint32_t virtqueue_settle(struct virtqueue *queue);
  * virtqueue_rouse. Nothing is in flight. */
 void virtqueue_rest(struct virtqueue *queue);
 void virtqueue_rouse(struct virtqueue *queue);
-/* The rings in a changed memory table. If they are gone the queue latches QUEUE_FAULT_MEMORY. */
+/* The rings in a changed memory table. If they are gone the queue latches QUEUE_FAULT_MEMORY; with
+ * an IOMMU it goes on when they are there again, and with it one that waited for buffers. */
 void virtqueue_remap(struct virtqueue *queue, const struct guest_memory *memory);
+/* Publishes what was pushed; from then on the ring's memory is neither read nor written, until
+ * virtqueue_remap finds it. Nothing is in flight. */
+void virtqueue_unmap(struct virtqueue *queue);
+/* Does a part of the ring lie among these addresses? */
+int virtqueue_lies_in(const struct virtqueue *queue, uint64_t first, uint64_t last);
+/* 1: a queue like this could not start yet: an IOMMU is to be asked for this access first. */
+int virtqueue_missing(const struct virtqueue_config *config, const struct guest_memory *memory,
+                      uint64_t *ret_gpa, enum memory_access *ret_access);
 
 /* From now on writes are noted there, or not at all. What was written before was not. */
 void virtqueue_set_log(struct virtqueue *queue, const struct virtqueue_log *log);

@@ -278,19 +278,6 @@ void coordinator_set_order(struct coordinator *coordinator, enum byte_order orde
     coordinator_update_all(coordinator);
 }
 
-void coordinator_set_memory(struct coordinator *coordinator, const struct guest_memory *memory)
-{
-    coordinator_pause_all(coordinator);
-    coordinator->memory = memory;
-    for (unsigned i = 0; i < coordinator->nic.config.queue_pairs; i++) {
-        virtqueue_remap(&coordinator->pairs[i].pair.rx, memory);
-        virtqueue_remap(&coordinator->pairs[i].pair.tx, memory);
-        worker_wake(&coordinator->pairs[i]);
-    }
-    virtqueue_remap(&coordinator->control.queue, memory);
-    coordinator_resume_all(coordinator);
-}
-
 /* ---- inspect ---------------------------------------------------------------------------- */
 
 static void inspect_pair(struct coordinator *coordinator, unsigned index, struct inspect *visitor)

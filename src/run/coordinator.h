@@ -78,6 +78,17 @@ void coordinator_set_order(struct coordinator *coordinator, enum byte_order orde
 void coordinator_set_memory(struct coordinator *coordinator,
                             const struct guest_memory *memory) CONTROL_ONLY;
 
+/* Of a memory table behind an IOMMU (memory/iotlb.h) the translations change between these two:
+ * nobody uses any, no endpoint holds a frame, and rings that lie from the first address to the last
+ * were published and are left alone until they are mapped again. */
+void coordinator_hold_translations(struct coordinator *coordinator, uint64_t first,
+                                   uint64_t last) TAKES_DATA;
+void coordinator_release_translations(struct coordinator *coordinator) DROPS_DATA;
+/* 1: the IOMMU is to be asked for this access before the queue can start, or go on. */
+int coordinator_queue_missing(struct coordinator *coordinator, unsigned queue,
+                              const struct virtqueue_config *config, uint64_t *ret_gpa,
+                              enum memory_access *ret_access) CONTROL_ONLY;
+
 /* Could the queue start like this, with what was agreed and the memory that there is? */
 int coordinator_check_queue(struct coordinator *coordinator, unsigned queue,
                             const struct virtqueue_config *config, struct error *err) CONTROL_ONLY;

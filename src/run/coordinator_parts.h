@@ -9,6 +9,7 @@
  *                           back
  *   coordinator_swap.c      another endpoint behind a card that runs
  *   coordinator_set.c       what the operator changes at run time
+ *   coordinator_memory.c    guest memory, and what an IOMMU maps of it
  *   coordinator_state.c     saved state
  *   coordinator_handover.c  a card that goes on in another process
  */
@@ -65,6 +66,8 @@ struct coordinator {
     struct log_limit fault_log;
     int given; /* the card belongs to another process: pairs and rings are left as they are */
 
+    uint8_t let_go; /* pairs were disconnected while memory changes */
+
     struct worker_pair *pairs; /* owned, nic.config.queue_pairs of them */
     struct rx_rules rx_rules;  /* the data plane's copy of the device model's */
     struct pair_steer *steer;  /* owned, by pair; NULL while RSS is off */
@@ -87,6 +90,9 @@ void coordinator_tell_fault(struct coordinator *coordinator, unsigned queue,
 extern const struct nic_control_ops coordinator_control_ops;
 
 struct virtqueue *coordinator_queue(struct coordinator *coordinator, unsigned queue);
+/* Completes the features by what was agreed, as the ring layer knows them. */
+void coordinator_ring_config(const struct coordinator *coordinator, unsigned queue,
+                             struct virtqueue_config *config);
 void coordinator_control_ready(struct loop_source *source, uint32_t events);
 void coordinator_control_again(struct loop_timer *timer);
 void coordinator_control_stop(struct coordinator *coordinator) CONTROL_ONLY;

@@ -121,9 +121,9 @@ void coordinator_control_stop(struct coordinator *coordinator)
 
 /* ---- start and stop ---------------------------------------------------------------------- */
 
-/* Features as the ring layer knows them. Completions of a transmit queue all have length 0. */
-static void ring_config(const struct coordinator *coordinator, unsigned queue,
-                        struct virtqueue_config *config)
+/* Completions of a transmit queue all have length 0. */
+void coordinator_ring_config(const struct coordinator *coordinator, unsigned queue,
+                             struct virtqueue_config *config)
 {
     const struct features *agreed = &coordinator->nic.agreed;
 
@@ -224,7 +224,7 @@ int coordinator_check_queue(struct coordinator *coordinator, unsigned queue,
 
     if (result < 0)
         return result;
-    ring_config(coordinator, queue, &complete);
+    coordinator_ring_config(coordinator, queue, &complete);
     return virtqueue_check(&complete, coordinator->memory, err);
 }
 
@@ -239,7 +239,7 @@ int coordinator_start_queue(struct coordinator *coordinator, unsigned queue,
     if (is_inert(coordinator, queue))
         return 0;
     coordinator_stop_queue(coordinator, queue);
-    ring_config(coordinator, queue, &complete);
+    coordinator_ring_config(coordinator, queue, &complete);
     if (is_control(coordinator, queue))
         return control_start(coordinator, &complete, kick_fd, err);
     coordinator_hold_queue(coordinator, queue);
@@ -300,7 +300,7 @@ NEEDS_DATA static void queue_rest(struct coordinator *coordinator, unsigned queu
     struct virtqueue *virtqueue = coordinator_queue(coordinator, queue);
     struct pair_scratch *scratch = worker_scratch(worker_pair->worker);
 
-    if (!virtqueue->running || virtqueue->resting)
+    if (!virtqueue->running || virtqueue->resting & VIRTQUEUE_DISABLED)
         return;
     for (unsigned i = 0; i < REST_TURNS && pair_turn(&worker_pair->pair, scratch, virtqueue->size);
          i++)

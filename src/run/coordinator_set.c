@@ -39,7 +39,7 @@ static int any_queue_runs(struct coordinator *coordinator)
     for (unsigned i = 0; i < count; i++) {
         const struct virtqueue *queue = coordinator_queue(coordinator, i);
 
-        if (queue->running && !queue->resting)
+        if (queue->running && !(queue->resting & VIRTQUEUE_DISABLED))
             return 1;
     }
     return 0;
