@@ -89,6 +89,9 @@ enum vionic_queue_unit {
 enum vionic_offer {
     VIONIC_OFFER_IN_BAND = 1 << 0,  /* kicks and interrupts as messages: for simulated time, slow */
     VIONIC_OFFER_POSTCOPY = 1 << 1, /* post-copy migration: the front-end can hold up the workers */
+    /* ACCESS_PLATFORM: the card reaches what the guest's IOMMU maps, and nothing else. A driver
+     * that does not accept it gets no card. */
+    VIONIC_OFFER_IOMMU = 1 << 2,
 };
 
 /* How a driver reaches the card. */

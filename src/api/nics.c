@@ -96,6 +96,9 @@ static int nic_open_coordinator(struct vionic_nic *nic, const struct vionic_nic_
         settings.endpoint = endpoint_choice_coordinator(&choice, vionic->switches);
         result = coordinator_open(&settings, &nic->coordinator, err);
     }
+    if (result == 0 && config->transport == VIONIC_TRANSPORT_VHOST_USER &&
+        config->offers & VIONIC_OFFER_IOMMU)
+        nic_offer(coordinator_nic(nic->coordinator), F_ACCESS_PLATFORM);
     if (result == 0)
         nic->outside = endpoint_choice_keep(&choice);
     endpoint_choice_clear(&choice);
@@ -152,7 +155,8 @@ static int transport_check(const struct vionic_nic_config *config, const char *n
     if (config->memory_regions > GUEST_MEMORY_REGIONS_MAX)
         return error_set(err, EINVAL, "%s: memory_regions=%u is more than %d", name,
                          config->memory_regions, GUEST_MEMORY_REGIONS_MAX);
-    if (config->offers & ~(unsigned)(VIONIC_OFFER_IN_BAND | VIONIC_OFFER_POSTCOPY))
+    if (config->offers &
+        ~(unsigned)(VIONIC_OFFER_IN_BAND | VIONIC_OFFER_POSTCOPY | VIONIC_OFFER_IOMMU))
         return error_set(err, EINVAL, "%s: offers has bits that are none of enum vionic_offer",
                          name);
     if (config->transport == VIONIC_TRANSPORT_VHOST_USER) {

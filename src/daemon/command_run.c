@@ -233,6 +233,7 @@ const struct command command_run = {
         "  queue-size=N       largest ring, 1 to 32768; default: 1024\n"
         "  queue-unit=UNIT    what a front-end is told the number of: rings (default) or pairs\n"
         "  postcopy=on        offer post-copy migration to a front-end that is trusted\n"
+        "  iommu=on           the guest's IOMMU decides what the card reaches of its memory\n"
         "  in-band=on         offer kicks and interrupts as messages, for simulated time\n"
         "  speed=MBIT         link speed that the guest sees; default: the endpoint's\n"
         "  workers=N          queue pairs go to at most N workers; 0-1+3 or 3-3: to just these\n"

@@ -185,6 +185,8 @@ static int nic_fill(struct config *config, struct config_nic *entry, json_t *obj
         ret = nic_set_offer(entry, object, "in-band", VIONIC_OFFER_IN_BAND, err);
     if (ret == 0)
         ret = nic_set_offer(entry, object, "postcopy", VIONIC_OFFER_POSTCOPY, err);
+    if (ret == 0)
+        ret = nic_set_offer(entry, object, "iommu", VIONIC_OFFER_IOMMU, err);
     if (ret == 0 && mac != NULL)
         ret = mac_parse(mac, entry->place, nic->mac, err);
     else if (ret == 0)

@@ -37,6 +37,7 @@ const struct schema_key schema_nic[] = {
     {"mode", SCHEMA_TEXT, 0, 0},
     {"in-band", SCHEMA_TEXT, 0, 0},
     {"postcopy", SCHEMA_TEXT, 0, 0},
+    {"iommu", SCHEMA_TEXT, 0, 0},
     {"mac", SCHEMA_TEXT, 0, 0},
     {"mtu", SCHEMA_NUMBER, 68, 65535},
     {"queues", SCHEMA_NUMBER, 1, 128},

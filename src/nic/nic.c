@@ -189,6 +189,12 @@ int nic_agree(struct nic *nic, const struct features *accepted, struct error *er
 
     if (result < 0)
         return result;
+    /* virtio 1.4, 6.2: the operator counts on the guest's IOMMU. */
+    if (features_has(&nic->offered, F_ACCESS_PLATFORM) &&
+        !features_has(accepted, F_ACCESS_PLATFORM))
+        return error_set(err, EINVAL,
+                         "the driver does not accept access_platform; give the card an IOMMU, or"
+                         " leave iommu=on out");
     /* The offer may be older than the endpoint. */
     broken = promise_broken(accepted, &nic->caps,
                             nic->config.software_offloads ? NIC_SOFTWARE_STANDS_IN

@@ -54,6 +54,7 @@ void vhost_user_session_drop(struct vhost_user *vhost_user)
     vhost_user->features = 0;
     vhost_user->features_refused = 0;
     vhost_user->protocol_features = 0;
+    vhost_user_iommu_apply(vhost_user);
     vhost_user_state_cancel(vhost_user);
 }
 
@@ -453,6 +454,7 @@ void vhost_user_inspect(struct vhost_user *vhost_user, struct inspect *visitor)
     inspect_hex(visitor, "protocol_features", vhost_user->protocol_features);
     vhost_user_inflight_inspect(vhost_user, visitor);
     vhost_user_memory_inspect(vhost_user, visitor);
+    vhost_user_iommu_inspect(vhost_user, visitor);
     vhost_user_log_inspect(vhost_user, visitor);
     vhost_user_announce_inspect(vhost_user, visitor);
     vhost_user_state_inspect(vhost_user, visitor);

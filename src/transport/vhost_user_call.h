@@ -65,6 +65,10 @@ int vhost_user_get_max_mem_slots(struct vhost_user_call *call);
 int vhost_user_add_mem_reg(struct vhost_user_call *call);
 int vhost_user_rem_mem_reg(struct vhost_user_call *call);
 
+/* ---- vhost_user_iommu.c ----------------------------------------------------------------- */
+
+int vhost_user_iotlb_msg(struct vhost_user_call *call);
+
 /* ---- vhost_user_log.c ------------------------------------------------------------------- */
 
 int vhost_user_set_log_base(struct vhost_user_call *call);

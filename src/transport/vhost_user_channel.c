@@ -21,7 +21,11 @@ enum {
 
 struct message {
     struct vhost_user_header header;
-    struct vhost_user_vring_state state;
+    union {
+        struct vhost_user_vring_state state;
+        uint8_t iotlb[sizeof(struct vhost_user_iotlb)]; /* it would be aligned otherwise */
+    };
+    unsigned ring; /* whose it is; not on the wire */
 };
 
 static void channel_shut(struct vhost_user *vhost_user)
@@ -47,21 +51,24 @@ static void channel_give_up(struct vhost_user *vhost_user, const char *why)
 
 /* ---- what to say ------------------------------------------------------------------------ */
 
-/* VU-BR-02: while all rings are stopped, nothing is said. */
+/* VU-BR-02: while all rings are stopped, nothing is said. To its front-end a ring that waits for
+ * its mappings was started by the kick. */
 static int any_ring_runs(struct vhost_user *vhost_user)
 {
     for (unsigned i = 0; i < vhost_user->ring_count; i++) {
-        if (vhost_user_ring_running(&vhost_user->ring[i]))
+        struct vhost_user_ring *ring = &vhost_user->ring[i];
+
+        if (vhost_user_ring_running(ring) || (vhost_user->iommu.agreed && ring->has_kick))
             return 1;
     }
     return 0;
 }
 
-static uint8_t notice_take(struct vhost_user_ring *ring, uint8_t notice)
+int vhost_user_channel_take_notice(struct vhost_user_ring *ring, enum vhost_user_ring_notice notice)
 {
     /* Pairs with tell_ring: what the worker did before is done. */
-    return atomic_fetch_and_explicit(&ring->notices, (uint8_t)~notice, memory_order_acquire) &
-           notice;
+    return (atomic_fetch_and_explicit(&ring->notices, (uint8_t)~notice, memory_order_acquire) &
+            notice) != 0;
 }
 
 static void message_of_ring(const struct vhost_user *vhost_user, unsigned ring, uint32_t request,
@@ -75,7 +82,33 @@ static void message_of_ring(const struct vhost_user *vhost_user, unsigned ring, 
                    .flags = VHOST_USER_VERSION | (answer ? VHOST_USER_NEED_REPLY : 0),
                    .size = sizeof(ret_message->state)},
         .state = {.index = ring},
+        .ring = ring,
     };
+}
+
+/* What is due for one ring. 0: nothing is. Whoever is asked for a mapping takes its time: that has
+ * no answer but the mapping. */
+static int ring_next(struct vhost_user *vhost_user, unsigned index, struct message *ret_message)
+{
+    struct vhost_user_ring *ring = &vhost_user->ring[index];
+    struct vhost_user_iotlb iotlb;
+
+    if (vhost_user_channel_take_notice(ring, VHOST_USER_RING_ERR)) {
+        message_of_ring(vhost_user, index, VHOST_USER_BACKEND_VRING_ERR, ret_message);
+        return 1;
+    }
+    if (vhost_user_iommu_next(ring, &iotlb)) {
+        *ret_message = (struct message){.header = {.request = VHOST_USER_BACKEND_IOTLB_MSG,
+                                                   .flags = VHOST_USER_VERSION,
+                                                   .size = sizeof(iotlb)},
+                                        .ring = index};
+        memcpy(ret_message->iotlb, &iotlb, sizeof(iotlb));
+        return 1;
+    }
+    if (!vhost_user_channel_take_notice(ring, VHOST_USER_RING_CALL))
+        return 0;
+    message_of_ring(vhost_user, index, VHOST_USER_BACKEND_VRING_CALL, ret_message);
+    return 1;
 }
 
 /* Takes the next thing out of what is due. 0: nothing is. */
@@ -90,26 +123,20 @@ static int message_next(struct vhost_user *vhost_user, struct message *ret_messa
         return 1;
     }
     for (unsigned i = 0; i < vhost_user->ring_count; i++) {
-        unsigned index = channel->next_ring++ % vhost_user->ring_count;
-        struct vhost_user_ring *ring = &vhost_user->ring[index];
-
-        if (notice_take(ring, VHOST_USER_RING_ERR))
-            message_of_ring(vhost_user, index, VHOST_USER_BACKEND_VRING_ERR, ret_message);
-        else if (notice_take(ring, VHOST_USER_RING_CALL))
-            message_of_ring(vhost_user, index, VHOST_USER_BACKEND_VRING_CALL, ret_message);
-        else
-            continue;
-        return 1;
+        if (ring_next(vhost_user, channel->next_ring++ % vhost_user->ring_count, ret_message))
+            return 1;
     }
     return 0;
 }
 
 static void message_give_back(struct vhost_user *vhost_user, const struct message *message)
 {
-    struct vhost_user_ring *ring = &vhost_user->ring[message->state.index];
+    struct vhost_user_ring *ring = &vhost_user->ring[message->ring];
 
     if (message->header.request == VHOST_USER_BACKEND_CONFIG_CHANGE_MSG)
         vhost_user->channel.config_due = 1;
+    else if (message->header.request == VHOST_USER_BACKEND_IOTLB_MSG)
+        vhost_user_iommu_give_back(ring, message->iotlb);
     else if (message->header.request == VHOST_USER_BACKEND_VRING_CALL)
         atomic_fetch_or(&ring->notices, VHOST_USER_RING_CALL);
     else
@@ -144,7 +171,7 @@ static void message_sent(struct vhost_user *vhost_user, const struct message *me
 
     if (message->header.request == VHOST_USER_BACKEND_CONFIG_CHANGE_MSG)
         channel->config_notices++;
-    else
+    else if (message->header.request != VHOST_USER_BACKEND_IOTLB_MSG)
         channel->ring_notices++;
     if (!(message->header.flags & VHOST_USER_NEED_REPLY))
         return;
@@ -196,7 +223,7 @@ void vhost_user_channel_tell_config(struct vhost_user *vhost_user)
     vhost_user_channel_look(vhost_user);
 }
 
-/* Pairs with notice_take. Whoever finds the notice there already knows that it will be looked at.
+/* Pairs with take_notice. Whoever finds the notice there already knows that it will be looked at.
  */
 void vhost_user_channel_tell_ring(struct vhost_user_ring *ring, enum vhost_user_ring_notice notice)
 {
@@ -304,6 +331,7 @@ int vhost_user_channel_open(struct vhost_user *vhost_user, int *fd, struct error
         fd_close(&channel->source.fd);
         return error_set(err, EINVAL, "the back-end channel can't be waited for");
     }
+    vhost_user_iommu_ask_again(vhost_user);
     vhost_user_channel_look(vhost_user);
     return 0;
 }
@@ -326,6 +354,11 @@ int vhost_user_channel_prepare(struct vhost_user *vhost_user, struct error *err)
 
 /* ---- the session goes on in another process ------------------------------------------------ */
 
+/* What a ring waits for it will miss again. */
+enum {
+    NOTICES_GIVEN = VHOST_USER_RING_CALL | VHOST_USER_RING_ERR
+};
+
 /* A build that does not know of notices in band would leave rings silent. */
 void vhost_user_channel_give(const struct vhost_user *vhost_user, struct records_writer *writer)
 {
@@ -344,7 +377,8 @@ void vhost_user_channel_give(const struct vhost_user *vhost_user, struct records
 
         records_put_u8(writer, ring->call_given);
         records_put_u8(writer, ring->err_given);
-        records_put_u8(writer, atomic_load_explicit(&ring->notices, memory_order_acquire));
+        records_put_u8(writer,
+                       atomic_load_explicit(&ring->notices, memory_order_acquire) & NOTICES_GIVEN);
     }
     records_close(writer);
 }
@@ -373,7 +407,7 @@ int vhost_user_channel_take(struct vhost_user *vhost_user, const struct records 
 
         ring->call_given = record_take_u8(&reader) != 0;
         ring->err_given = record_take_u8(&reader) != 0;
-        atomic_store_explicit(&ring->notices, record_take_u8(&reader), memory_order_release);
+        atomic_fetch_or(&ring->notices, record_take_u8(&reader) & NOTICES_GIVEN);
     }
     if (result == 0 && !record_is_done(&reader))
         result = saved_refuse(SAVED_CHANNEL, "malformed", err);

@@ -18,6 +18,7 @@
 enum vhost_user_ring_notice {
     VHOST_USER_RING_CALL = 1,
     VHOST_USER_RING_ERR = 2,
+    VHOST_USER_RING_MISS = 4, /* vhost_user_iommu.h */
 };
 
 struct vhost_user;
@@ -30,7 +31,7 @@ struct vhost_user_channel {
     uint8_t config_due;        /* config space changed, and the front-end was not told */
     unsigned next_ring;        /* whose notices come next */
 
-    struct event_bits due; /* raised by workers; its fd is -1 until notices in band are agreed on */
+    struct event_bits due; /* raised by workers; its fd is -1 until rings may use it */
     struct loop_source due_source;
 
     uint32_t awaited; /* the request whose answer is under way; 0: none */
@@ -46,7 +47,7 @@ void vhost_user_channel_init(struct vhost_user *vhost_user);
 int vhost_user_channel_open(struct vhost_user *vhost_user, int *fd, struct error *err);
 /* The session is over, its rings are stopped. */
 void vhost_user_channel_close(struct vhost_user *vhost_user);
-/* Before rings may use it (INBAND_NOTIFICATIONS). */
+/* Before rings may use it (INBAND_NOTIFICATIONS, ACCESS_PLATFORM). */
 int vhost_user_channel_prepare(struct vhost_user *vhost_user, struct error *err);
 
 void vhost_user_channel_tell_config(struct vhost_user *vhost_user);
@@ -54,6 +55,9 @@ void vhost_user_channel_tell_config(struct vhost_user *vhost_user);
 void vhost_user_channel_look(struct vhost_user *vhost_user);
 /* Any thread. */
 void vhost_user_channel_tell_ring(struct vhost_user_ring *ring, enum vhost_user_ring_notice notice);
+/* 1: it was due, and is not any more. */
+int vhost_user_channel_take_notice(struct vhost_user_ring *ring,
+                                   enum vhost_user_ring_notice notice);
 
 /* The session goes on in another process. Taken when the rings are, and before anything is said:
  * what is due then is said by the next look. */

@@ -114,11 +114,14 @@ int vhost_user_set_features(struct vhost_user_call *call)
     else if (!features_equal(&features, &vhost_user_call_nic(call)->agreed))
         result = refuse_live_rings(call);
     if (result == 0)
+        result = vhost_user_iommu_prepare(vhost_user, wire, call->err);
+    if (result == 0)
         result = coordinator_agree(vhost_user->coordinator, &features, call->err);
     if (result < 0)
         return result;
     vhost_user->features = wire;
     vhost_user->features_refused = 0;
+    vhost_user_iommu_apply(vhost_user);
     for (unsigned i = 0; i < vhost_user->ring_count; i++) {
         if (!(wire & VHOST_USER_F_PROTOCOL_FEATURES))
             vhost_user_ring_enable(&vhost_user->ring[i], 1);
@@ -197,6 +200,7 @@ int vhost_user_reset_device(struct vhost_user_call *call)
     vhost_user_rings_reset(call->vhost_user);
     call->vhost_user->features = 0;
     call->vhost_user->features_refused = 0;
+    vhost_user_iommu_apply(call->vhost_user);
     return 0;
 }
 

@@ -213,6 +213,7 @@ void vhost_user_give(struct vhost_user *vhost_user, struct records_writer *write
         return;
     message_write(&vhost_user->peer, writer, fds);
     memory_write(vhost_user->memory, writer, fds);
+    vhost_user_iommu_give(vhost_user, writer);
     log_write(vhost_user, writer, fds);
     arrival_write(vhost_user, writer);
     rings_write(vhost_user, writer, fds);

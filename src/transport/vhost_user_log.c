@@ -44,8 +44,9 @@ static int ring_fits(const struct vhost_user_ring *ring, const struct dirty_log 
     uint64_t len = ring_log_device_area_len(
         ring->size, features_has(&nic->agreed, F_RING_PACKED) ? VIRTQUEUE_PACKED : 0);
 
-    if (log == NULL || !ring->has_addr || !(ring->addr.flags & VHOST_USER_VRING_F_LOG) ||
-        dirty_log_covers(log, ring->addr.log, len))
+    /* Behind an IOMMU what the front-end names is an iova, and each page of memory has a bit. */
+    if (log == NULL || ring->owner->iommu.agreed || !ring->has_addr ||
+        !(ring->addr.flags & VHOST_USER_VRING_F_LOG) || dirty_log_covers(log, ring->addr.log, len))
         return 0;
     return error_set(err, EINVAL,
                      "ring %u is to be noted at 0x%" PRIx64 ", for which the log of %" PRIu64

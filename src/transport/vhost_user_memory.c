@@ -12,7 +12,7 @@ static void memory_swap(struct vhost_user *vhost_user, struct guest_memory *next
 {
     struct guest_memory *before = vhost_user->memory;
 
-    coordinator_set_memory(vhost_user->coordinator, next);
+    vhost_user_iommu_set_memory(vhost_user, next);
     vhost_user->memory = next;
     guest_memory_free(before);
     for (unsigned i = 0; i < vhost_user->ring_count; i++) {
@@ -224,7 +224,7 @@ void vhost_user_check_memory(struct vhost_user *vhost_user)
 
 void vhost_user_memory_drop(struct vhost_user *vhost_user)
 {
-    coordinator_set_memory(vhost_user->coordinator, NULL);
+    vhost_user_iommu_set_memory(vhost_user, NULL);
     guest_memory_free(vhost_user->memory);
     vhost_user->memory = NULL;
 }

@@ -108,6 +108,8 @@ static const struct request {
     [VHOST_USER_NET_SET_MTU] = {"NET_SET_MTU", 8, 0, ANSWER_ACK, vhost_user_net_set_mtu},
     [VHOST_USER_SET_BACKEND_REQ_FD] = {"SET_BACKEND_REQ_FD", 0, 1, ANSWER_ACK,
                                        vhost_user_set_backend_req_fd},
+    [VHOST_USER_IOTLB_MSG] = {"IOTLB_MSG", VHOST_USER_IOTLB_LEN, 0, ANSWER_ACK,
+                              vhost_user_iotlb_msg},
     [VHOST_USER_SET_VRING_ENDIAN] = {"SET_VRING_ENDIAN", 8, 0, ANSWER_ACK,
                                      vhost_user_set_vring_endian},
     [VHOST_USER_GET_CONFIG] = {"GET_CONFIG", 0, 0, ANSWER_OWN, vhost_user_get_config},

@@ -61,13 +61,29 @@ int vhost_user_ring_running(struct vhost_user_ring *ring)
     return coordinator_queue_running(ring->owner->coordinator, ring->index);
 }
 
+/* Ring addresses are the front-end's own, or, as all else, iovas. */
 static int ring_address(struct vhost_user_ring *ring, const char *name, uint64_t uva,
                         uint64_t *ret_gpa, struct error *err)
 {
+    *ret_gpa = uva;
+    if (ring->owner->iommu.agreed)
+        return 0;
     if (guest_memory_uva_to_gpa(ring->owner->memory, uva, ret_gpa) == 0)
         return 0;
     return error_set(err, EFAULT, "ring %u: its %s is not in the memory that was shared",
                      ring->index, name);
+}
+
+static int ring_locate(struct vhost_user_ring *ring, struct virtqueue_config *config,
+                       struct error *err)
+{
+    int result = ring_address(ring, "descriptor table", ring->addr.desc, &config->desc_gpa, err);
+
+    if (result == 0)
+        result = ring_address(ring, "available ring", ring->addr.avail, &config->driver_gpa, err);
+    if (result == 0)
+        result = ring_address(ring, "used ring", ring->addr.used, &config->device_gpa, err);
+    return result;
 }
 
 int vhost_user_ring_try_start(struct vhost_user_ring *ring, struct error *err)
@@ -76,19 +92,19 @@ int vhost_user_ring_try_start(struct vhost_user_ring *ring, struct error *err)
     struct virtqueue_config config = {
         .size = ring->size,
         .base = ring->base,
-        .notifier = {.fire = ring_fire, .context = ring},
+        .notifier = {.fire = ring_fire, .context = ring, .missing = vhost_user_iommu_missing},
         .log = vhost_user_log_of_ring(ring),
     };
     int result;
 
-    if (!ring->has_kick || !ring->has_addr || ring->size == 0 || vhost_user->memory == NULL ||
-        vhost_user_ring_running(ring))
+    if (!ring->has_kick || !ring->has_addr || ring->size == 0 || vhost_user->memory == NULL)
         return 0;
-    result = ring_address(ring, "descriptor table", ring->addr.desc, &config.desc_gpa, err);
-    if (result == 0)
-        result = ring_address(ring, "available ring", ring->addr.avail, &config.driver_gpa, err);
-    if (result == 0)
-        result = ring_address(ring, "used ring", ring->addr.used, &config.device_gpa, err);
+    if (vhost_user_ring_running(ring) && !vhost_user->iommu.agreed)
+        return 0;
+    result = ring_locate(ring, &config, err);
+    if (result == 0 &&
+        (vhost_user_iommu_ring_waits(ring, &config) || vhost_user_ring_running(ring)))
+        return 0;
     ring->in_band = (vhost_user->protocol_features & VHOST_USER_PROTOCOL_INBAND_NOTIFICATIONS) != 0;
     if (result == 0)
         config.record = vhost_user_inflight_region(ring, &config);

@@ -160,8 +160,8 @@ struct inflight_region *vhost_user_rings_file_region(struct vhost_user_ring *rin
 {
     struct vhost_user *vhost_user = ring->owner;
     struct vhost_user_rings_file *file = &vhost_user->rings_file;
-    struct ring_identity identity = {.memory =
-                                         guest_memory_file_id(vhost_user->memory, config->desc_gpa),
+    uint64_t desc_gpa = vhost_user_iommu_gpa(vhost_user, config->desc_gpa);
+    struct ring_identity identity = {.memory = guest_memory_file_id(vhost_user->memory, desc_gpa),
                                      .desc_gpa = config->desc_gpa,
                                      .driver_gpa = config->driver_gpa,
                                      .device_gpa = config->device_gpa,

@@ -9,6 +9,7 @@
 #include "transport/vhost_user_channel.h"
 #include "transport/vhost_user_connection.h"
 #include "transport/vhost_user_inflight.h"
+#include "transport/vhost_user_iommu.h"
 #include "transport/vhost_user_share.h"
 
 /* A ring as the front-end set it up. Stopped, started and enabled are independent: it starts when
@@ -29,6 +30,10 @@ struct vhost_user_ring {
      * It would not understand notices in band. call_given changes only while the queue is held. */
     uint8_t call_given, err_given;
     _Atomic uint8_t notices; /* VHOST_USER_RING_…: due over the channel; or-ed by any thread */
+    /* Pages, each with an access: what the ring waits for, as told with its notice; what the
+     * front-end was asked for and has not answered; what it does not allow and is to be told of. */
+    _Atomic uint64_t missing;
+    uint64_t asked, failed;
     struct vhost_user_vring_addr addr;
     int kick_fd; /* owned */
     int call_fd; /* owned; changed only while the queue is held */
@@ -98,7 +103,8 @@ struct vhost_user {
     uint64_t protocol_features; /* acked */
     struct vhost_user_channel channel;
     struct vhost_user_postcopy postcopy;
-    struct guest_memory *memory;  /* owned; the coordinator borrows it */
+    struct guest_memory *memory; /* owned; the coordinator borrows it, or the IOMMU's view of it */
+    struct vhost_user_iommu iommu;
     struct vhost_user_ring *ring; /* owned, ring_count of them */
     unsigned ring_count;
     struct dirty_log *log; /* owned; the queues borrow it. NULL: none was shared */

@@ -259,7 +259,7 @@ static int ring_read(struct vhost_user_ring *ring, const struct taking *taking,
     if (!running)
         return 0;
     result = blame(vhost_user_ring_try_start(ring, taking->err));
-    if (result == 0 && !vhost_user_ring_running(ring))
+    if (result == 0 && !vhost_user_ring_running(ring) && !ring->owner->iommu.agreed)
         return saved_refuse(SAVED_RINGS, "one that ran can't be started", taking->err);
     return result;
 }
@@ -329,6 +329,8 @@ static int session_rest_read(struct vhost_user *vhost_user, const struct taking 
 
     if (result == 0)
         result = memory_read(vhost_user, taking);
+    if (result == 0)
+        result = vhost_user_iommu_take(vhost_user, taking->records, taking->err);
     if (result == 0)
         result = log_read(vhost_user, taking);
     if (result == 0)

@@ -27,6 +27,7 @@ enum vhost_user_request {
     VHOST_USER_SEND_RARP = 19,
     VHOST_USER_NET_SET_MTU = 20,
     VHOST_USER_SET_BACKEND_REQ_FD = 21,
+    VHOST_USER_IOTLB_MSG = 22,
     VHOST_USER_SET_VRING_ENDIAN = 23,
     VHOST_USER_GET_CONFIG = 24,
     VHOST_USER_SET_CONFIG = 25,
@@ -49,6 +50,7 @@ enum vhost_user_request {
 
 /* On the back-end's own channel. */
 enum vhost_user_backend_request {
+    VHOST_USER_BACKEND_IOTLB_MSG = 1,
     VHOST_USER_BACKEND_CONFIG_CHANGE_MSG = 2,
     VHOST_USER_BACKEND_VRING_CALL = 4,
     VHOST_USER_BACKEND_VRING_ERR = 5,
@@ -64,6 +66,7 @@ enum vhost_user_flags {
 /* In the features word: bits that are not virtio's. */
 #define VHOST_USER_F_LOG_ALL           (1ull << 26)
 #define VHOST_USER_F_PROTOCOL_FEATURES (1ull << 30)
+#define VHOST_USER_F_ACCESS_PLATFORM   (1ull << 33) /* virtio's: addresses are iovas */
 #define VHOST_USER_F_ALL               (VHOST_USER_F_LOG_ALL | VHOST_USER_F_PROTOCOL_FEATURES)
 
 enum vhost_user_protocol_feature {
@@ -143,6 +146,26 @@ struct vhost_user_log {
     uint64_t offset;
 };
 
+enum vhost_user_iotlb_type {
+    VHOST_USER_IOTLB_MISS = 1,
+    VHOST_USER_IOTLB_UPDATE = 2,
+    VHOST_USER_IOTLB_INVALIDATE = 3,
+    VHOST_USER_IOTLB_ACCESS_FAIL = 4,
+};
+
+struct vhost_user_iotlb {
+    uint64_t iova;
+    uint64_t size;
+    uint64_t uva;
+    uint8_t allowed;    /* 1: to be read; 2: to be written */
+    uint8_t type;       /* VHOST_USER_IOTLB_… */
+    uint8_t padding[6]; /* not in the text, and sent by everybody (VU-HDR-04) */
+};
+
+enum {
+    VHOST_USER_IOTLB_LEN = 26 /* without */
+};
+
 struct vhost_user_device_state {
     uint32_t direction; /* 0: out; 1: in */
     uint32_t phase;     /* 0: all rings are stopped */
@@ -174,6 +197,7 @@ union vhost_user_payload {
     struct vhost_user_memory memory;
     struct vhost_user_mem_reg mem_reg;
     struct vhost_user_log log;
+    struct vhost_user_iotlb iotlb;
     struct vhost_user_device_state device_state;
     struct vhost_user_config config;
     struct vhost_user_inflight inflight;

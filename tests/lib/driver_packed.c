@@ -164,10 +164,11 @@ static void list_fill(struct driver_packed *packed, const struct packed_slot *sl
     packed->next = at;
 }
 
-static struct packed_slot slot_of(const struct driver_buffer *buffer)
+static struct packed_slot slot_of(struct driver_packed *packed, uint16_t id,
+                                  const struct driver_buffer *buffer)
 {
     return (struct packed_slot){
-        .addr = buffer->gpa,
+        .addr = driver_ring_map(&packed->ring, id, buffer),
         .len = buffer->len,
         .flags = buffer->access == DEVICE_WRITES ? SLOT_WRITE : 0,
     };
@@ -178,15 +179,18 @@ static struct packed_slot table_fill(struct driver_packed *packed, uint16_t id,
                                      const struct driver_chain *chain)
 {
     uint64_t table = packed->table_gpa + (uint64_t)id * packed->table_len * PACKED_SLOT_LEN;
+    struct driver_buffer whole = {table, chain->count * PACKED_SLOT_LEN, DEVICE_READS};
 
     check(chain->count <= packed->table_len, "the chain is too long for a table");
     for (unsigned i = 0; i < chain->count; i++) {
-        struct packed_slot slot = slot_of(&chain->buffer[i]);
+        struct packed_slot slot = slot_of(packed, id, &chain->buffer[i]);
 
         driver_packed_write_at(packed, table + (uint64_t)i * PACKED_SLOT_LEN, &slot);
     }
-    return (struct packed_slot){
-        .addr = table, .len = chain->count * PACKED_SLOT_LEN, .id = id, .flags = SLOT_INDIRECT};
+    return (struct packed_slot){.addr = driver_ring_map(&packed->ring, id, &whole),
+                                .len = whole.len,
+                                .id = id,
+                                .flags = SLOT_INDIRECT};
 }
 
 static uint32_t packed_add(struct driver_ring *ring, const struct driver_chain *chain)
@@ -201,7 +205,7 @@ static uint32_t packed_add(struct driver_ring *ring, const struct driver_chain *
     if (chain->shape == CHAIN_INDIRECT)
         slots[0] = table_fill(packed, id, chain);
     for (unsigned i = 0; chain->shape == CHAIN_DIRECT && i < count; i++) {
-        slots[i] = slot_of(&chain->buffer[i]);
+        slots[i] = slot_of(packed, id, &chain->buffer[i]);
         slots[i].id = id;
     }
     list_fill(packed, slots, count);
@@ -316,6 +320,7 @@ static int packed_take(struct driver_ring *ring, struct driver_used *ret_used)
         return 0;
     check(ret_used->id < ring->size && packed->list_len[ret_used->id] != 0,
           "used id %u was not in flight", ret_used->id);
+    driver_ring_unmap(ring, ret_used->id);
     count = packed->list_len[ret_used->id];
     packed->list_len[ret_used->id] = 0;
     packed->free_id[packed->free_ids++] = (uint16_t)ret_used->id;
@@ -404,6 +409,9 @@ void driver_packed_init(struct driver_packed *packed, struct guest_ram *ram,
         .desc_area = guest_ram_alloc(ram, options->ring_region, size * PACKED_SLOT_LEN, 4096),
         .driver_area = guest_ram_alloc(ram, options->region, EVENT_WORDS_LEN, 4096),
         .device_area = guest_ram_alloc(ram, options->ring_region, EVENT_WORDS_LEN, 4096),
+        .desc_len = size * PACKED_SLOT_LEN,
+        .driver_len = EVENT_WORDS_LEN,
+        .device_len = EVENT_WORDS_LEN,
     };
     packed->table_len = TABLE_LEN;
     packed->table_gpa =

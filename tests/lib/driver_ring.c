@@ -7,6 +7,17 @@
 #include "check.h"
 #include "clockwork.h"
 
+uint64_t driver_ring_map(struct driver_ring *ring, uint32_t id, const struct driver_buffer *buffer)
+{
+    return ring->dma != NULL ? ring->dma->map(ring->dma, ring, id, buffer) : buffer->gpa;
+}
+
+void driver_ring_unmap(struct driver_ring *ring, uint32_t id)
+{
+    if (ring->dma != NULL)
+        ring->dma->unmap(ring->dma, ring, id);
+}
+
 void driver_ring_kick(struct driver_ring *ring)
 {
     uint64_t one = 1;
@@ -31,6 +42,8 @@ int driver_ring_wait(struct driver_ring *ring, int timeout_ms, struct driver_use
     while (!ring->ops->take(ring, ret_used)) {
         if (now_ms() >= end)
             return 0;
+        if (ring->dma != NULL)
+            ring->dma->wait(ring->dma);
         if (ring->call_fd >= 0 && ring->ops->interrupts != NULL)
             wait_readable(ring->call_fd, 1);
         else

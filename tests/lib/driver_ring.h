@@ -72,9 +72,22 @@ struct driver_ring_ops {
     void (*restart)(struct driver_ring *ring);
 };
 
+/* How memory is named to a device that does not get guest addresses. */
+struct driver_dma {
+    /* The address of one buffer, or table, of the chain `id`, until that is unmapped as a whole. */
+    uint64_t (*map)(struct driver_dma *dma, const struct driver_ring *ring, uint32_t id,
+                    const struct driver_buffer *buffer);
+    void (*unmap)(struct driver_dma *dma, const struct driver_ring *ring, uint32_t id);
+    /* Of memory that stays the device's. */
+    uint64_t (*fixed)(struct driver_dma *dma, uint64_t gpa, uint64_t len);
+    /* Called again and again while something is waited for. */
+    void (*wait)(struct driver_dma *dma);
+};
+
 struct driver_ring {
     const struct driver_ring_ops *ops;
-    struct guest_ram *ram; /* borrowed */
+    struct guest_ram *ram;  /* borrowed */
+    struct driver_dma *dma; /* borrowed; NULL: the device gets guest addresses */
     unsigned size;
     enum wire_order order;
     int event_idx;               /* EVENT_IDX was negotiated */
@@ -84,8 +97,14 @@ struct driver_ring {
     void *kick_context;          /* borrowed */
     unsigned kick_count;
     uint64_t desc_area, driver_area, device_area; /* gpa of the three parts */
+    uint64_t desc_len, driver_len, device_len;
     struct driver_order in_order;
 };
+
+/* The address that the device is given for a buffer, or table, of the chain. */
+uint64_t driver_ring_map(struct driver_ring *ring, uint32_t id, const struct driver_buffer *buffer);
+/* The chain has come back. */
+void driver_ring_unmap(struct driver_ring *ring, uint32_t id);
 
 /* Writes the kick eventfd (or calls kick) whether the device wants it or not. */
 void driver_ring_kick(struct driver_ring *ring);

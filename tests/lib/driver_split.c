@@ -137,10 +137,11 @@ struct driver_used driver_split_used_entry(const struct driver_split *split, uin
     };
 }
 
-static struct driver_desc desc_of(const struct driver_buffer *buffer)
+static struct driver_desc desc_of(struct driver_split *split, uint16_t head,
+                                  const struct driver_buffer *buffer)
 {
     return (struct driver_desc){
-        .addr = buffer->gpa,
+        .addr = driver_ring_map(&split->ring, head, buffer),
         .len = buffer->len,
         .flags = buffer->access == DEVICE_WRITES ? DESC_WRITE : 0,
     };
@@ -151,10 +152,11 @@ static struct driver_desc table_fill(struct driver_split *split, uint16_t head,
                                      const struct driver_buffer *buffer, unsigned count)
 {
     uint64_t table = split->table_gpa + (uint64_t)head * split->table_len * DRIVER_DESC_LEN;
+    struct driver_buffer whole = {table, count * DRIVER_DESC_LEN, DEVICE_READS};
 
     check(count <= split->table_len, "the chain is too long for a table");
     for (unsigned i = 0; i < count; i++) {
-        struct driver_desc desc = desc_of(&buffer[i]);
+        struct driver_desc desc = desc_of(split, head, &buffer[i]);
 
         if (i + 1 < count) {
             desc.flags |= DESC_NEXT;
@@ -162,8 +164,9 @@ static struct driver_desc table_fill(struct driver_split *split, uint16_t head,
         }
         driver_split_write_desc_at(split, table + (uint64_t)i * DRIVER_DESC_LEN, &desc);
     }
-    return (struct driver_desc){
-        .addr = table, .len = count * DRIVER_DESC_LEN, .flags = DESC_INDIRECT};
+    return (struct driver_desc){.addr = driver_ring_map(&split->ring, head, &whole),
+                                .len = whole.len,
+                                .flags = DESC_INDIRECT};
 }
 
 /* How many buffers of the chain get a descriptor in the ring; the others go to a table. */
@@ -184,7 +187,7 @@ static uint32_t split_add(struct driver_ring *ring, const struct driver_chain *c
 
     for (unsigned i = 0; i < total; i++) {
         struct driver_desc desc =
-            i < direct ? desc_of(&chain->buffer[i])
+            i < direct ? desc_of(split, head, &chain->buffer[i])
                        : table_fill(split, head, chain->buffer + direct, chain->count - direct);
         uint16_t here = at;
 
@@ -245,6 +248,7 @@ static int split_take(struct driver_ring *ring, struct driver_used *ret_used)
         return 0;
     check(ret_used->id < ring->size && split->chain_len[ret_used->id] != 0,
           "used id %u was not in flight", ret_used->id);
+    driver_ring_unmap(ring, ret_used->id);
     at = (uint16_t)ret_used->id;
     count = split->chain_len[at];
     split->chain_len[at] = 0;
@@ -336,6 +340,9 @@ void driver_split_init(struct driver_split *split, struct guest_ram *ram,
     split->ring.desc_area = split->desc_gpa;
     split->ring.driver_area = split->avail_gpa;
     split->ring.device_area = split->used_gpa;
+    split->ring.desc_len = size * DRIVER_DESC_LEN;
+    split->ring.driver_len = driver_split_avail_len(split);
+    split->ring.device_len = driver_split_used_len(split);
     if (options->in_order)
         driver_order_init(&split->ring.in_order, size);
     split->chain_len = calloc(size, sizeof(split->chain_len[0]));

@@ -87,6 +87,7 @@ enum vu_flags {
 #define VIRTIO_F_EVENT_IDX         (1ull << 29)
 #define VHOST_F_PROTOCOL_FEATURES  (1ull << 30)
 #define VIRTIO_F_VERSION_1         (1ull << 32)
+#define VIRTIO_F_ACCESS_PLATFORM   (1ull << 33)
 #define VIRTIO_F_RING_PACKED       (1ull << 34)
 #define VIRTIO_F_IN_ORDER          (1ull << 35)
 #define VIRTIO_F_NOTIFICATION_DATA (1ull << 38)

@@ -124,6 +124,13 @@ int front_end_vring_state(struct front_end *fe, uint32_t request, uint32_t index
     return front_end_request(fe, &message, 0);
 }
 
+/* A part of a ring, as the device is told where it is. */
+static uint64_t area_address(const struct driver_ring *ring, uint64_t gpa, uint64_t len)
+{
+    return ring->dma != NULL ? ring->dma->fixed(ring->dma, gpa, len)
+                             : guest_ram_uva(ring->ram, gpa);
+}
+
 static int set_ring_addr(struct front_end *fe, uint32_t index, const struct driver_ring *ring,
                          const uint64_t *log_gpa)
 {
@@ -137,9 +144,9 @@ static int set_ring_addr(struct front_end *fe, uint32_t index, const struct driv
     } payload = {
         .index = index,
         .flags = log_gpa != NULL,
-        .desc = guest_ram_uva(ring->ram, ring->desc_area),
-        .used = guest_ram_uva(ring->ram, ring->device_area),
-        .avail = guest_ram_uva(ring->ram, ring->driver_area),
+        .desc = area_address(ring, ring->desc_area, ring->desc_len),
+        .used = area_address(ring, ring->device_area, ring->device_len),
+        .avail = area_address(ring, ring->driver_area, ring->driver_len),
         .log = log_gpa != NULL ? *log_gpa : 0,
     };
     struct vu_message message = vu_message(VU_SET_VRING_ADDR, &payload, sizeof(payload));

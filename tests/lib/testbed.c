@@ -63,6 +63,8 @@ static void fill_in(struct testbed_options *options)
         options->features |= MRG_RXBUF;
     if (options->control)
         options->features |= CONTROL & ~options->without;
+    if (options->iommu)
+        options->features |= VIRTIO_F_ACCESS_PLATFORM;
     if (options->pf == 0)
         options->pf = USUAL_PF;
     if (options->rx_buffer_len == 0)
@@ -97,6 +99,8 @@ static void ring_prepare(struct testbed_nic *nic, unsigned vring)
         driver_split_init(&nic->vring[vring], &nic->ram, &split);
         nic->ring[vring] = &nic->vring[vring].ring;
     }
+    if (nic->options.iommu)
+        nic->ring[vring]->dma = &nic->iommu.dma;
 }
 
 void testbed_prepare_nic(struct testbed *bed, unsigned index, const struct testbed_options *options)
@@ -109,13 +113,15 @@ void testbed_prepare_nic(struct testbed *bed, unsigned index, const struct testb
     nic->index = index;
     memcpy(nic->mac, "\x52\x54\0\0\0", 5);
     nic->mac[5] = (uint8_t)(index + 1);
-    snprintf(text, sizeof(text), "queues=%u,endpoint=loopback", nic->options.pairs);
+    snprintf(text, sizeof(text), "queues=%u%s,endpoint=loopback", nic->options.pairs,
+             nic->options.iommu ? ",iommu=on" : "");
     daemon_add_nic(&bed->daemon, nic->options.nic != NULL ? nic->options.nic : text);
     daemon_socket(&bed->daemon, index, nic->socket);
     guest_ram_init(&nic->ram);
     guest_ram_add(&nic->ram, TESTBED_RAM_GPA, TESTBED_BORDER_GPA - TESTBED_RAM_GPA, 0);
     guest_ram_add(&nic->ram, TESTBED_BORDER_GPA, TESTBED_END_GPA - TESTBED_BORDER_GPA,
                   BORDER_FILE_OFFSET);
+    driver_iommu_init(&nic->iommu, &nic->fe, &nic->ram);
     nic->setup.vring_count = 2 * nic->options.pairs + (nic->options.control != 0);
     for (unsigned i = 0; i < nic->setup.vring_count; i++)
         ring_prepare(nic, i);
@@ -186,6 +192,7 @@ void testbed_restart_rings(struct testbed_nic *nic, uint16_t start_idx)
             nic->ring[i]->ops->restart(nic->ring[i]);
     for (unsigned i = 0; i < nic->options.pairs; i++)
         net_driver_forget(&nic->net[i]);
+    driver_iommu_forget(&nic->iommu);
 }
 
 void testbed_disconnect(struct testbed_nic *nic)

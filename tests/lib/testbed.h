@@ -7,6 +7,7 @@
 #pragma once
 
 #include "daemon.h"
+#include "driver_iommu.h"
 #include "driver_packed.h"
 #include "driver_split.h"
 #include "front_end.h"
@@ -43,6 +44,7 @@ struct testbed_options {
     int rx_unposted;                /* the receive ring stays empty */
     const char *poll, *poll_budget; /* the same; see daemon.h */
     unsigned workers;               /* of the daemon, the victim's only; usual: its default */
+    int iommu;              /* the driver names memory by what an IOMMU maps: ACCESS_PLATFORM */
     int control;            /* the control queue is the device's: MQ and CTRL_VQ are agreed on */
     enum chain_shape shape; /* usual: CHAIN_DIRECT */
     enum wire_order order;
@@ -59,6 +61,7 @@ struct testbed_nic {
     struct driver_packed packed[2 * TESTBED_PAIRS_MAX + 1]; /* RING_PACKED: instead of vring */
     struct driver_ring *ring[2 * TESTBED_PAIRS_MAX + 1];    /* back-pointers: those in use */
     struct net_driver net[TESTBED_PAIRS_MAX];
+    struct driver_iommu iommu;
     struct front_end fe;
     struct front_end_setup setup;
     uint32_t seed;
