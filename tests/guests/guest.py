@@ -157,13 +157,14 @@ class UmlGuest(Guest):
 class QemuGuest(Guest):
     """`nics` are dicts: socket, mac, and optionally queues, reconnect (seconds), server, properties.
     `monitor` is the path of a QMP socket to make. With `incoming` there is no guest yet: one that
-    runs elsewhere arrives at that URI."""
+    runs elsewhere arrives at that URI. `devices` are more -device options, in front of the NICs."""
 
     boot_timeout = 150
 
     def __init__(self, nics, cpus=1, kernel_arguments="", reboots=False, memory="256M", monitor=None,
-                 incoming=None):
-        command = qemu_command(nics, cpus, kernel_arguments, memory) + ["-serial", "stdio"]
+                 incoming=None, devices=()):
+        command = qemu_command(nics, cpus, kernel_arguments, memory, devices)
+        command += ["-serial", "stdio"]
         if monitor:
             command += ["-qmp", f"unix:{monitor},server=on,wait=off"]
         if incoming:
@@ -171,7 +172,7 @@ class QemuGuest(Guest):
         super().__init__(command + ([] if reboots else ["-no-reboot"]))
 
 
-def qemu_command(nics, cpus=1, kernel_arguments="", memory="256M"):
+def qemu_command(nics, cpus=1, kernel_arguments="", memory="256M", devices=()):
     """The guest without a console: add -serial."""
     command = [
         "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
@@ -180,6 +181,8 @@ def qemu_command(nics, cpus=1, kernel_arguments="", memory="256M"):
         "-kernel", images.KERNEL, "-initrd", images.image("qemu"),
         "-append", f"console=ttyS0 quiet panic=-1 {kernel_arguments}", "-monitor", "none",
     ]
+    for device in devices:
+        command += ["-device", device]
     for index, nic in enumerate(nics):
         command += qemu_nic_arguments(index, **nic)
     return command
