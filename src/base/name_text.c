@@ -11,10 +11,12 @@ int name_text_check(const char *what, const char *name, unsigned most, struct er
 
     for (size_t i = 0; i < len; i++) {
         if (!isalnum((unsigned char)name[i]) && name[i] != '-' && name[i] != '_')
-            return error_set(err, EINVAL, "%s name %s: only letters, digits, - and _", what, name);
+            return error_set(err, EINVAL,
+                             "%s name \"%s\": only letters, digits, - and _ may be in it", what,
+                             name);
     }
     if (len == 0 || len > most)
-        return error_set(err, EINVAL, "%s name %s is not 1 to %u characters long", what, name,
-                         most);
+        return error_set(err, EINVAL, "%s name \"%s\": choose one of 1 to %u characters", what,
+                         name, most);
     return 0;
 }

@@ -17,6 +17,10 @@ enum finding_level {
 __attribute__((format(printf, 4, 5))) void doctor_add(json_t *findings, enum finding_level level,
                                                       const char *mend, const char *format, ...);
 
+/* A line for each, with its mend. */
+void doctor_print(const json_t *findings);
+int doctor_is_bad(const json_t *findings);
+
 /* This build, the kernel, what this user may do. */
 void doctor_check_host(json_t *findings);
 /* The daemon at the control socket (NULL: the default) and its NICs. */

@@ -40,7 +40,8 @@ static int check_socket(json_t *findings, const char *nic, const json_t *vhost_u
         doctor_add(findings, FINDING_NOTE,
                    "if your machines run as another user (libvirt's do), give that user the right "
                    "to write to the socket: chown or setfacl",
-                   "%s: no front-end is connected, and only root and %s may connect to %s", nic,
+                   "%s: no front-end is connected, and only %s%s may connect to %s", nic,
+                   there.st_uid == 0 ? "" : "root and ",
                    owner == NULL ? "its owner" : owner->pw_name, path);
         return 0;
     }

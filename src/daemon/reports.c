@@ -6,11 +6,14 @@
 #include <string.h>
 
 #include "base/inspect.h"
+#include "daemon/nearest.h"
 #include "daemon/shown.h"
 
 enum {
     REPORT_DEPTH_MAX = 32,
     REPORT_TEXT_LEN = 600, /* base/inspect.c gives up to 511 bytes */
+    HINT_LEN = 320,
+    NAMES_MAX = 64,
 };
 
 /* The visitor's context: the path of objects from the root to where it stands. */
@@ -119,8 +122,8 @@ json_t *reports_endpoints(void)
     return list;
 }
 
-/* "there is A, B, C" of an object, as far as it fits. */
-static void list_names(json_t *node, char *ret_list, size_t list_len)
+/* "there is A, B, C" of an object; 0 if they do not all fit. */
+static int list_names(json_t *node, char ret_list[HINT_LEN])
 {
     const char *name;
     json_t *value;
@@ -128,33 +131,54 @@ static void list_names(json_t *node, char *ret_list, size_t list_len)
     const char *separator = "";
 
     if (!json_is_object(node)) {
-        snprintf(ret_list, list_len, "it is a value, not a group");
-        return;
+        snprintf(ret_list, HINT_LEN, "it is a value, not a group");
+        return 1;
     }
-    snprintf(ret_list, list_len, "%s",
+    snprintf(ret_list, HINT_LEN, "%s",
              json_object_size(node) == 0 ? "there is nothing" : "there is ");
     json_object_foreach(node, name, value)
     {
         used = strlen(ret_list);
-        if (used + strlen(name) + sizeof(", …") > list_len) {
-            snprintf(ret_list + used, list_len - used, "…");
-            return;
+        if (used + strlen(name) + sizeof(", …") > HINT_LEN) {
+            snprintf(ret_list + used, HINT_LEN - used, "…");
+            return 0;
         }
-        snprintf(ret_list + used, list_len - used, "%s%s", separator, name);
+        snprintf(ret_list + used, HINT_LEN - used, "%s%s", separator, name);
         separator = ", ";
     }
+    return 1;
+}
+
+/* All the names there are, or, if they are too many, the one that was meant. */
+static void hint_names(json_t *node, const char *wrong, char ret_hint[HINT_LEN])
+{
+    const char *names[NAMES_MAX + 1] = {NULL};
+    const char *name, *near;
+    unsigned count = 0;
+    json_t *value;
+
+    if (list_names(node, ret_hint))
+        return;
+    json_object_foreach(node, name, value)
+    {
+        if (count < NAMES_MAX)
+            names[count++] = name;
+    }
+    near = nearest_word(wrong, names);
+    if (near != NULL)
+        snprintf(ret_hint, HINT_LEN, "did you mean %s?", near);
 }
 
 static int refuse_path(const char *path, size_t good_len, json_t *node, struct error *err)
 {
-    char name[SHOWN_LEN], within[SHOWN_LEN], there[320];
+    char name[SHOWN_LEN], within[SHOWN_LEN], there[HINT_LEN];
     const char *wrong = path + good_len;
 
     while (*wrong == '/')
         wrong++;
     shown_bytes(wrong, strcspn(wrong, "/"), name);
     shown_bytes(path, good_len, within);
-    list_names(node, there, sizeof(there));
+    hint_names(node, name, there);
     if (good_len == 0)
         return error_set(err, ENOENT, "\"%s\" is not in the tree; %s", name, there);
     return error_set(err, ENOENT, "\"%s\" is not in %s; %s", name, within, there);

@@ -66,7 +66,7 @@ def test_paths():
 def test_wrong_paths_list_what_is_there():
     with Place() as place, daemon(place) as vionic:
         rows = [("frnt", ['"frnt"', "front, nic0"]),
-                ("front/quues", ['"quues"', "is not in front", "queues", "mac_address"]),
+                ("front/quues", ['"quues"', "is not in front", "did you mean queues?"]),
                 ("front/queues/7", ['"7"', "is not in front/queues", "there is 0"]),
                 ("front/mac_address/x", ['"x"', "front/mac_address", "a value"]),
                 ("\x1b[31m", ["?[31m"])]
