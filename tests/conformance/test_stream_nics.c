@@ -1,112 +1,63 @@
 /* SPDX-License-Identifier: MIT */
 /* Cards of one daemon whose network is a stream: to each other, and to a peer that comes and goes.
  */
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
+#include "addressed_frames.h"
 #include "check.h"
 #include "clockwork.h"
-#include "testbed.h"
+#include "stream_bed.h"
 
 enum {
-    NEAR = VICTIM,
-    FAR = BYSTANDER,
     LARGE = 60000,
     HELD_BACK = 30,
 };
 
 static uint8_t sent[NET_FRAME_MAX], got[NET_FRAME_MAX];
 
-/* The far one listens, the near one connects. */
-static struct testbed *start_two(void **state, const struct testbed_options *how)
-{
-    struct testbed *bed = *state;
-    struct testbed_options options = *how;
-    char near[256], far[256];
-
-    snprintf(near, sizeof(near), "endpoint=stream:path=%s/wire,reconnect=10",
-             bed->daemon.directory);
-    snprintf(far, sizeof(far), "endpoint=stream:path=%s/wire,mode=server", bed->daemon.directory);
-    options.nic = near;
-    options.bystander = far;
-    options.queue_size = 256;
-    options.mergeable = 1;
-    testbed_start(state, &options);
-    daemon_wait_number(&bed->daemon, "nic0/endpoint/connections", 1);
-    daemon_wait_number(&bed->daemon, "nic1/endpoint/connections", 1);
-    return bed;
-}
-
-static void finish(struct testbed *bed)
-{
-    daemon_check_alive(&bed->daemon);
-    daemon_check_idle(&bed->daemon);
-    front_end_close(&bed->nic[NEAR].fe);
-    front_end_close(&bed->nic[FAR].fe);
-    daemon_stop(&bed->daemon);
-}
-
-static void expect_frame(struct testbed_nic *nic, uint32_t len, uint32_t seed)
-{
-    int got_len = net_driver_receive(&nic->net[0], got, sizeof(got), WAIT_LONG_MS);
-
-    check(got_len >= 0, "frame %u of %u bytes did not come to nic%u", seed, len, nic->index);
-    assert_int_equal(got_len, len);
-    net_frame_make(sent, len, nic->mac, seed);
-    assert_memory_equal(got, sent, len);
-}
-
-static void send_frame(struct testbed_nic *from, struct testbed_nic *to, uint32_t len,
-                       uint32_t seed)
-{
-    net_frame_make(sent, len, to->mac, seed);
-    net_driver_send(&from->net[0], sent, len);
-}
-
 static void two_nics_are_each_others_network(void **state)
 {
-    struct testbed *bed = start_two(state, &(struct testbed_options){0});
+    struct testbed *bed = stream_bed_start(state, &(struct testbed_options){0});
     uint32_t seed = 0;
 
     for (unsigned round = 0; round < 300; round++) {
         uint32_t len = round % 20 == 0 ? LARGE + round : 60 + round * 5;
 
         for (unsigned way = NEAR; way <= FAR; way++) {
-            send_frame(&bed->nic[way], &bed->nic[!way], len, ++seed);
-            expect_frame(&bed->nic[!way], len, seed);
+            frame_send(&bed->nic[way], bed->nic[way].mac, bed->nic[!way].mac, len, ++seed);
+            frame_expect(&bed->nic[!way], bed->nic[way].mac, bed->nic[!way].mac, len, seed);
             net_driver_drain(&bed->nic[way].net[0]);
         }
     }
-    finish(bed);
+    stream_bed_finish(bed);
 }
 
 /* A guest without receive buffers holds back the other one, not the daemon; nothing is lost. */
 static void full_stream_holds_the_other_guest_back(void **state)
 {
-    struct testbed *bed = start_two(state, &(struct testbed_options){.rx_unposted = 1});
+    struct testbed *bed = stream_bed_start(state, &(struct testbed_options){.rx_unposted = 1});
     struct testbed_nic *near = &bed->nic[NEAR], *far = &bed->nic[FAR];
 
     for (unsigned i = 0; i < HELD_BACK; i++)
-        send_frame(near, far, LARGE, i);
+        frame_send(near, near->mac, far->mac, LARGE, i);
     daemon_wait_number(&bed->daemon, "nic0/endpoint/tx_full", 1);
     daemon_check_idle(&bed->daemon);
     assert_true(daemon_number(&bed->daemon, "nic0/queues/0/tx_packets") < HELD_BACK);
     net_driver_post(&far->net[0], far->net[0].rx_slots);
     for (unsigned i = 0; i < HELD_BACK; i++)
-        expect_frame(far, LARGE, i);
+        frame_expect(far, near->mac, far->mac, LARGE, i);
     net_driver_drain(&near->net[0]);
     assert_int_equal(daemon_number(&bed->daemon, "nic0/endpoint/tx_dropped_down"), 0);
-    finish(bed);
+    stream_bed_finish(bed);
 }
 
 /* A frame that can't be read any more lies behind one that can: that one is sent, and once. */
 static void VU_MEM_06_frame_in_front_of_truncated_memory_is_sent_once(void **state)
 {
-    struct testbed *bed = start_two(state, &(struct testbed_options){0});
+    struct testbed *bed = stream_bed_start(state, &(struct testbed_options){0});
     struct testbed_nic *near = &bed->nic[NEAR], *far = &bed->nic[FAR];
     uint64_t header = guest_ram_alloc(&near->ram, 0, NET_HEADER_MODERN, 64);
     struct driver_buffer buffer[2] = {
@@ -127,37 +78,11 @@ static void VU_MEM_06_frame_in_front_of_truncated_memory_is_sent_once(void **sta
         check(copies <= 1, "the frame came again");
     }
     assert_int_equal(copies, 1);
-    finish(bed);
+    stream_bed_finish(bed);
 }
 
 /* ---- a peer that comes and goes -----------------------------------------------------------------
  */
-
-static int listen_at(const char *path)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    assert_true(strlen(path) < sizeof(address.sun_path));
-    strcpy(address.sun_path, path);
-    assert_return_code(bind(fd, (struct sockaddr *)&address, sizeof(address)), errno);
-    assert_return_code(listen(fd, 1), errno);
-    return fd;
-}
-
-static void wait_link(struct testbed *bed, const char *wanted)
-{
-    uint64_t end = now_ms() + WAIT_LONG_MS;
-    int is_so;
-
-    do {
-        json_t *link = daemon_inspect(&bed->daemon, "nic0/link");
-
-        is_so = strcmp(json_string_value(link), wanted) == 0;
-        json_decref(link);
-        check(now_ms() < end, "the link does not go %s", wanted);
-    } while (!is_so);
-}
 
 /* What the peer gets comes back to the card. */
 static void echo_one(struct testbed *bed, int peer, uint32_t len, uint32_t seed)
@@ -166,7 +91,7 @@ static void echo_one(struct testbed *bed, int peer, uint32_t len, uint32_t seed)
     struct testbed_nic *nic = &bed->nic[NEAR];
     size_t have = 0;
 
-    send_frame(nic, nic, len, seed);
+    frame_send(nic, nic->mac, nic->mac, len, seed);
     while (have < 4 + len) {
         ssize_t n;
 
@@ -177,7 +102,7 @@ static void echo_one(struct testbed *bed, int peer, uint32_t len, uint32_t seed)
     }
     assert_int_equal(wire[0] << 24 | wire[1] << 16 | wire[2] << 8 | wire[3], len);
     assert_int_equal(send(peer, wire, have, 0), have);
-    expect_frame(nic, len, seed);
+    frame_expect(nic, nic->mac, nic->mac, len, seed);
     net_driver_drain(&nic->net[0]);
 }
 
@@ -191,20 +116,20 @@ static void link_follows_the_peer(void **state)
     snprintf(path, sizeof(path), "%s/wire", bed->daemon.directory);
     snprintf(text, sizeof(text), "endpoint=stream:path=%s,reconnect=10", path);
     testbed_start(state, &(struct testbed_options){.nic = text, .mergeable = 1});
-    wait_link(bed, "down");
+    daemon_wait_text(&bed->daemon, "nic0/link", "down");
     for (unsigned round = 0; round < 5; round++) {
-        int listener = listen_at(path);
+        int listener = stream_bed_listen(path);
         int peer = accept(listener, NULL, NULL);
 
         assert_true(peer >= 0);
         close(listener);
         unlink(path);
-        wait_link(bed, "up");
+        daemon_wait_text(&bed->daemon, "nic0/link", "up");
         echo_one(bed, peer, 1000 + round, round);
         close(peer);
-        wait_link(bed, "down");
+        daemon_wait_text(&bed->daemon, "nic0/link", "down");
         for (unsigned i = 0; i < 5; i++)
-            send_frame(nic, nic, 100, i);
+            frame_send(nic, nic->mac, nic->mac, 100, i);
         net_driver_drain(&nic->net[0]); /* taken, so that no driver hangs */
         testbed_expect_silence(nic, 0);
         if (round == 0)

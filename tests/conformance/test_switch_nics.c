@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "addressed_frames.h"
 #include "check.h"
 #include "clockwork.h"
 #include "testbed.h"
@@ -76,41 +77,9 @@ static uint64_t number(struct testbed *bed, const char *name)
 
 /* ---- frames ----------------------------------------------------------------------------- */
 
-static void make(uint32_t len, const uint8_t to[6], const uint8_t from[6], uint32_t seed)
-{
-    net_frame_make(sent, len, to, seed);
-    memcpy(sent + 6, from, 6);
-}
-
-static void queue_from(struct testbed_nic *nic, const uint8_t from[6], const uint8_t to[6],
-                       uint32_t len, uint32_t seed)
-{
-    while (nic->net[0].tx_free_count < 2)
-        net_driver_reap(&nic->net[0]);
-    make(len, to, from, seed);
-    net_driver_send(&nic->net[0], sent, len);
-}
-
 static void send_to(struct testbed_nic *nic, const uint8_t to[6], uint32_t len, uint32_t seed)
 {
-    queue_from(nic, nic->mac, to, len, seed);
-}
-
-static void expect_from(struct testbed_nic *nic, const uint8_t from[6], const uint8_t to[6],
-                        uint32_t len, uint32_t seed)
-{
-    int got_len = net_driver_receive(&nic->net[0], got, sizeof(got), WAIT_LONG_MS);
-
-    check(got_len >= 0, "frame %u of %u bytes did not come to nic%u", seed, len, nic->index);
-    assert_int_equal(got_len, len);
-    make(len, to, from, seed);
-    assert_memory_equal(got, sent, len);
-}
-
-static void expect_nothing(struct testbed_nic *nic)
-{
-    check(net_driver_receive(&nic->net[0], got, sizeof(got), WAIT_QUIET_MS) < 0,
-          "nic%u got a frame that is not for it", nic->index);
+    frame_send(nic, nic->mac, to, len, seed);
 }
 
 /* A frame from one NIC to another arrives there and nowhere else. */
@@ -119,7 +88,7 @@ static void exchange(struct testbed *bed, unsigned from, unsigned to, uint32_t l
     uint32_t seed = ++bed->nic[from].seed;
 
     send_to(&bed->nic[from], bed->nic[to].mac, len, seed);
-    expect_from(&bed->nic[to], bed->nic[from].mac, bed->nic[to].mac, len, seed);
+    frame_expect(&bed->nic[to], bed->nic[from].mac, bed->nic[to].mac, len, seed);
     net_driver_drain(&bed->nic[from].net[0]);
 }
 
@@ -144,18 +113,18 @@ static void unknown_is_flooded_until_it_is_learned_and_moves(void **state)
     struct testbed_nic *nic = bed->nic;
 
     send_to(&nic[0], stranger, 300, 1);
-    expect_from(&nic[1], nic[0].mac, stranger, 300, 1);
-    expect_from(&nic[2], nic[0].mac, stranger, 300, 1);
-    queue_from(&nic[2], stranger, nic[0].mac, 200, 2);
-    expect_from(&nic[0], stranger, nic[0].mac, 200, 2);
+    frame_expect(&nic[1], nic[0].mac, stranger, 300, 1);
+    frame_expect(&nic[2], nic[0].mac, stranger, 300, 1);
+    frame_send(&nic[2], stranger, nic[0].mac, 200, 2);
+    frame_expect(&nic[0], stranger, nic[0].mac, 200, 2);
     send_to(&nic[0], stranger, 300, 3);
-    expect_from(&nic[2], nic[0].mac, stranger, 300, 3);
-    expect_nothing(&nic[1]);
-    queue_from(&nic[1], stranger, nic[0].mac, 200, 4);
-    expect_from(&nic[0], stranger, nic[0].mac, 200, 4);
+    frame_expect(&nic[2], nic[0].mac, stranger, 300, 3);
+    frame_expect_none(&nic[1]);
+    frame_send(&nic[1], stranger, nic[0].mac, 200, 4);
+    frame_expect(&nic[0], stranger, nic[0].mac, 200, 4);
     send_to(&nic[0], stranger, 300, 5);
-    expect_from(&nic[1], nic[0].mac, stranger, 300, 5);
-    expect_nothing(&nic[2]);
+    frame_expect(&nic[1], nic[0].mac, stranger, 300, 5);
+    frame_expect_none(&nic[2]);
     assert_int_equal(number(bed, "flooded"), 1);
     assert_int_equal(number(bed, "moved"), 1);
     assert_int_equal(number(bed, "learned"), 1);
@@ -174,14 +143,14 @@ static void groups_are_flooded_and_never_come_back(void **state)
     send_to(&nic[0], group, 1500, 2);
     send_to(&nic[0], reserved, 64, 3);
     send_to(&nic[0], nic[0].mac, 64, 4);
-    queue_from(&nic[0], group, nic[1].mac, 64, 5);
+    frame_send(&nic[0], group, nic[1].mac, 64, 5);
     for (unsigned i = 1; i < 4; i++) {
-        expect_from(&nic[i], nic[0].mac, everybody, 100, 1);
-        expect_from(&nic[i], nic[0].mac, group, 1500, 2);
+        frame_expect(&nic[i], nic[0].mac, everybody, 100, 1);
+        frame_expect(&nic[i], nic[0].mac, group, 1500, 2);
     }
     net_driver_drain(&nic[0].net[0]);
-    expect_nothing(&nic[0]);
-    expect_nothing(&nic[1]);
+    frame_expect_none(&nic[0]);
+    frame_expect_none(&nic[1]);
     assert_int_equal(number(bed, "flood_copies"), 6);
     assert_int_equal(number(bed, "dropped_reserved"), 1);
     assert_int_equal(number(bed, "dropped_same_port"), 1);
@@ -205,7 +174,7 @@ static void isolated_ports_see_nobody_but_the_uplink(void **state)
     net_driver_drain(&nic[0].net[0]);
     net_driver_drain(&nic[2].net[0]);
     for (unsigned i = 0; i < 3; i++)
-        expect_nothing(&nic[i]);
+        frame_expect_none(&nic[i]);
     assert_int_equal(number(bed, "dropped_isolated"), 3);
     finish(bed);
 }
@@ -216,13 +185,13 @@ static void NET_TX_19_spoofed_sources_are_dropped(void **state)
     struct testbed *bed = start(state, 3, how);
     struct testbed_nic *nic = bed->nic;
 
-    queue_from(&nic[0], stranger, nic[1].mac, 100, 1);
-    queue_from(&nic[0], nic[2].mac, everybody, 100, 2);
+    frame_send(&nic[0], stranger, nic[1].mac, 100, 1);
+    frame_send(&nic[0], nic[2].mac, everybody, 100, 2);
     exchange(bed, 0, 1, 1500);
     exchange(bed, 0, 1, LARGE);
     exchange(bed, 0, 2, 14);
     exchange(bed, 1, 0, 700);
-    expect_nothing(&nic[2]);
+    frame_expect_none(&nic[2]);
     assert_int_equal(number(bed, "dropped_spoofed"), 2);
     assert_int_equal(number(bed, "learned"), 0);
     finish(bed);
@@ -236,16 +205,16 @@ static void own_address_is_not_stolen_unless_it_may_move(void **state)
     struct testbed_nic *nic = bed->nic;
 
     exchange(bed, 1, 0, 400);
-    queue_from(&nic[2], nic[0].mac, nic[1].mac, 100, 1);
-    expect_from(&nic[1], nic[0].mac, nic[1].mac, 100, 1);
+    frame_send(&nic[2], nic[0].mac, nic[1].mac, 100, 1);
+    frame_expect(&nic[1], nic[0].mac, nic[1].mac, 100, 1);
     net_driver_drain(&nic[2].net[0]);
     exchange(bed, 1, 0, 500);
-    expect_nothing(&nic[2]);
+    frame_expect_none(&nic[2]);
     assert_int_equal(number(bed, "refused"), 1);
-    queue_from(&nic[2], nic[1].mac, nic[0].mac, 100, 2);
-    expect_from(&nic[0], nic[1].mac, nic[0].mac, 100, 2);
+    frame_send(&nic[2], nic[1].mac, nic[0].mac, 100, 2);
+    frame_expect(&nic[0], nic[1].mac, nic[0].mac, 100, 2);
     send_to(&nic[0], nic[1].mac, 400, 3);
-    expect_from(&nic[2], nic[0].mac, nic[1].mac, 400, 3);
+    frame_expect(&nic[2], nic[0].mac, nic[1].mac, 400, 3);
     finish(bed);
 }
 
@@ -260,10 +229,10 @@ static void a_new_address_counts_at_once(void **state)
 
     assert_int_equal(daemon_set(&bed->daemon, "nic0.mac", "52:54:00:00:02:01", refusal), 1);
     send_to(&nic[0], nic[1].mac, 100, 1);
-    queue_from(&nic[0], fresh, nic[1].mac, 100, 2);
-    expect_from(&nic[1], fresh, nic[1].mac, 100, 2);
+    frame_send(&nic[0], fresh, nic[1].mac, 100, 2);
+    frame_expect(&nic[1], fresh, nic[1].mac, 100, 2);
     send_to(&nic[1], fresh, 100, 3);
-    expect_from(&nic[0], nic[1].mac, fresh, 100, 3);
+    frame_expect(&nic[0], nic[1].mac, fresh, 100, 3);
     assert_int_equal(number(bed, "flooded"), 0);
     assert_int_equal(number(bed, "dropped_spoofed"), 1);
     finish(bed);
@@ -277,7 +246,7 @@ static void pairs_keep_to_their_index(void **state)
     struct testbed_nic *nic = bed->nic;
 
     for (unsigned pair = 0; pair < 2; pair++) {
-        make(400, nic[1].mac, nic[0].mac, pair);
+        frame_make(sent, 400, nic[1].mac, nic[0].mac, pair);
         net_driver_send(&nic[0].net[pair], sent, 400);
         assert_int_equal(net_driver_receive(&nic[1].net[pair], got, sizeof(got), WAIT_LONG_MS),
                          400);
@@ -304,8 +273,8 @@ static void order_holds_both_ways_at_once(void **state)
             continue;
         for (unsigned way = 0; way < 2; way++) {
             for (; next[way] <= seed; next[way]++)
-                expect_from(&nic[way], nic[!way].mac, nic[way].mac, 60 + next[way] % 1400,
-                            next[way]);
+                frame_expect(&nic[way], nic[!way].mac, nic[way].mac, 60 + next[way] % 1400,
+                             next[way]);
         }
     }
     assert_int_equal(number(bed, "dropped_receiver_full"), 0);
@@ -330,7 +299,7 @@ static void a_full_receiver_is_dropped_for_and_holds_nobody_back(void **state)
     daemon_check_idle(&bed->daemon);
     net_driver_post(&nic[1].net[0], nic[1].net[0].rx_slots);
     for (unsigned i = 0; i < BURST - lost; i++) /* what the switch kept is there, in order */
-        expect_from(&nic[1], nic[0].mac, nic[1].mac, LARGE, i);
+        frame_expect(&nic[1], nic[0].mac, nic[1].mac, LARGE, i);
     exchange(bed, 0, 1, 500);
     finish(bed);
 }
@@ -353,7 +322,7 @@ static void a_waiting_sender_goes_on_when_there_is_room(void **state)
         assert_int_equal(net_driver_receive(&nic[1].net[0], got, sizeof(got), WAIT_LONG_MS), LARGE);
         came++;
     }
-    expect_nothing(&nic[1]);
+    frame_expect_none(&nic[1]);
     assert_true(number(bed, "waited") > 0);
     finish(bed);
 }
@@ -385,10 +354,10 @@ static void tags_pass_and_every_guest_keeps_its_mtu(void **state)
     struct testbed *bed = start(state, 3, how);
     struct testbed_nic *nic = bed->nic;
 
-    make(5000, everybody, nic[0].mac, 1);
+    frame_make(sent, 5000, everybody, nic[0].mac, 1);
     net_driver_send(&nic[0].net[0], sent, 5000);
-    expect_from(&nic[2], nic[0].mac, everybody, 5000, 1);
-    make(1518, nic[1].mac, nic[0].mac, 2);
+    frame_expect(&nic[2], nic[0].mac, everybody, 5000, 1);
+    frame_make(sent, 1518, nic[1].mac, nic[0].mac, 2);
     memcpy(sent + 12, "\x81\x00\x00\x2a\x08\x00", 6);
     net_driver_send(&nic[0].net[0], sent, 1518);
     assert_int_equal(net_driver_receive(&nic[1].net[0], got, sizeof(got), WAIT_LONG_MS), 1518);
@@ -425,7 +394,7 @@ static void make_tcp(const uint8_t to[6], const uint8_t from[6], uint32_t payloa
 {
     uint8_t *ip = sent + 14, *tcp = sent + TCP_AT;
 
-    make(HEADERS_LEN + payload_len, to, from, payload_len);
+    frame_make(sent, HEADERS_LEN + payload_len, to, from, payload_len);
     memset(sent + 12, 0, HEADERS_LEN - 12);
     put16(sent + 12, 0x0800);
     ip[0] = 0x45;

@@ -5,12 +5,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
+#include "addressed_frames.h"
 #include "check.h"
 #include "clockwork.h"
-#include "testbed.h"
+#include "stream_bed.h"
 
 #define MODERN    (VIRTIO_F_VERSION_1 | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX)
 #define CSUM      (1ull << 0)
@@ -33,33 +33,6 @@ static char lan[DAEMON_PATH_LEN + 80], wire[DAEMON_PATH_LEN + 8];
 static const uint8_t outside[6] = {0x52, 0x54, 0, 9, 9, 9};
 static const uint8_t everybody[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
 
-static int listen_at(const char *path)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    assert_true(strlen(path) < sizeof(address.sun_path));
-    strcpy(address.sun_path, path);
-    unlink(path);
-    assert_return_code(bind(fd, (struct sockaddr *)&address, sizeof(address)), errno);
-    assert_return_code(listen(fd, 1), errno);
-    return fd;
-}
-
-static void wait_link(struct testbed *bed, const char *wanted)
-{
-    uint64_t end = now_ms() + WAIT_LONG_MS;
-    int is_so;
-
-    do {
-        json_t *link = daemon_inspect(&bed->daemon, "uplink:lan0/link");
-
-        is_so = strcmp(json_string_value(link), wanted) == 0;
-        json_decref(link);
-        check(now_ms() < end, "the uplink does not go %s", wanted);
-    } while (!is_so);
-}
-
 static int accept_peer(struct testbed *bed, int listener)
 {
     int fd;
@@ -67,7 +40,7 @@ static int accept_peer(struct testbed *bed, int listener)
     check(wait_readable(listener, WAIT_LONG_MS), "the uplink does not connect");
     fd = accept(listener, NULL, NULL);
     assert_true(fd >= 0);
-    wait_link(bed, "up");
+    daemon_wait_text(&bed->daemon, "uplink:lan0/link", "up");
     return fd;
 }
 
@@ -78,7 +51,7 @@ static struct testbed *start(void **state, int *ret_listener, int *ret_peer)
 
     snprintf(wire, sizeof(wire), "%s/wire", bed->daemon.directory);
     snprintf(lan, sizeof(lan), "name=lan0,ageing=100,uplink=stream:path=%s,reconnect=10", wire);
-    *ret_listener = listen_at(wire);
+    *ret_listener = stream_bed_listen(wire);
     for (unsigned i = 0; i < NICS; i++) {
         const struct testbed_options options = {
             .nic = i == ISOLATED ? "endpoint=switch:name=lan0,isolated=on"
@@ -109,18 +82,12 @@ static void finish(struct testbed *bed, int listener, int peer)
     close(listener);
 }
 
-static void make(uint32_t len, const uint8_t to[6], const uint8_t from[6], uint32_t seed)
-{
-    net_frame_make(sent, len, to, seed);
-    memcpy(sent + 6, from, 6);
-}
-
 static void peer_send(int peer, const uint8_t to[6], uint32_t len, uint32_t seed)
 {
     const uint8_t head[4] = {(uint8_t)(len >> 24), (uint8_t)(len >> 16), (uint8_t)(len >> 8),
                              (uint8_t)len};
 
-    make(len, to, outside, seed);
+    frame_make(sent, len, to, outside, seed);
     assert_int_equal(send(peer, head, sizeof(head), 0), sizeof(head));
     assert_int_equal(send(peer, sent, len, 0), len);
 }
@@ -153,31 +120,8 @@ static void expect_at_peer(int peer, const uint8_t from[6], const uint8_t to[6],
                            uint32_t seed)
 {
     assert_int_equal(peer_receive(peer), len);
-    make(len, to, from, seed);
+    frame_make(sent, len, to, from, seed);
     assert_memory_equal(got, sent, len);
-}
-
-static void send_from(struct testbed_nic *nic, const uint8_t to[6], uint32_t len, uint32_t seed)
-{
-    while (nic->net[0].tx_free_count < 2)
-        net_driver_reap(&nic->net[0]);
-    make(len, to, nic->mac, seed);
-    net_driver_send(&nic->net[0], sent, len);
-}
-
-static void expect_at(struct testbed_nic *nic, const uint8_t from[6], const uint8_t to[6],
-                      uint32_t len, uint32_t seed)
-{
-    check(net_driver_receive(&nic->net[0], got, sizeof(got), WAIT_LONG_MS) == (int)len,
-          "frame %u did not come to nic%u", seed, nic->index);
-    make(len, to, from, seed);
-    assert_memory_equal(got, sent, len);
-}
-
-static void expect_nothing_at(struct testbed_nic *nic)
-{
-    check(net_driver_receive(&nic->net[0], got, sizeof(got), WAIT_QUIET_MS) < 0,
-          "nic%u got a frame that is not for it", nic->index);
 }
 
 static void both_ways_and_isolated_ports_too(void **state)
@@ -186,20 +130,20 @@ static void both_ways_and_isolated_ports_too(void **state)
     struct testbed *bed = start(state, &listener, &peer);
     struct testbed_nic *nic = bed->nic;
 
-    send_from(&nic[0], outside, 300, 1);
+    frame_send(&nic[0], nic[0].mac, outside, 300, 1);
     expect_at_peer(peer, nic[0].mac, outside, 300, 1);
-    expect_at(&nic[1], nic[0].mac, outside, 300, 1); /* not yet known */
+    frame_expect(&nic[1], nic[0].mac, outside, 300, 1); /* not yet known */
     peer_send(peer, everybody, 1500, 2);
     for (unsigned i = 0; i < NICS; i++)
-        expect_at(&nic[i], outside, everybody, 1500, 2);
+        frame_expect(&nic[i], outside, everybody, 1500, 2);
     for (unsigned i = 0; i < NICS; i++) {
-        send_from(&nic[i], outside, 500 + i, 3);
+        frame_send(&nic[i], nic[i].mac, outside, 500 + i, 3);
         expect_at_peer(peer, nic[i].mac, outside, 500 + i, 3);
         peer_send(peer, nic[i].mac, 700 + i, 4);
-        expect_at(&nic[i], outside, nic[i].mac, 700 + i, 4);
+        frame_expect(&nic[i], outside, nic[i].mac, 700 + i, 4);
     }
     for (unsigned i = 0; i < NICS; i++)
-        expect_nothing_at(&nic[i]);
+        frame_expect_none(&nic[i]);
     assert_int_equal(daemon_number(&bed->daemon, "switch:lan0/flooded"), 2);
     assert_int_equal(daemon_number(&bed->daemon, "switch:lan0/ageing_s"), 100);
     finish(bed, listener, peer);
@@ -213,15 +157,15 @@ static void order_holds_in_bursts(void **state)
 
     peer_send(peer, everybody, 60, 0);
     for (unsigned i = 0; i < NICS; i++)
-        expect_at(&nic[i], outside, everybody, 60, 0);
+        frame_expect(&nic[i], outside, everybody, 60, 0);
     for (uint32_t i = 0; i < MANY; i++) {
-        send_from(&nic[i % 2], outside, 60 + i, i);
+        frame_send(&nic[i % 2], nic[i % 2].mac, outside, 60 + i, i);
         peer_send(peer, nic[i % 2].mac, 60 + 3 * i, i);
         expect_at_peer(peer, nic[i % 2].mac, outside, 60 + i, i);
         if (i % 8 != 7)
             continue;
         for (uint32_t j = i - 7; j <= i; j++)
-            expect_at(&nic[j % 2], outside, nic[j % 2].mac, 60 + 3 * j, j);
+            frame_expect(&nic[j % 2], outside, nic[j % 2].mac, 60 + 3 * j, j);
     }
     finish(bed, listener, peer);
 }
@@ -256,8 +200,8 @@ static void large_segments_are_cut_for_the_uplink(void **state)
     uint32_t left = 30000;
 
     peer_send(peer, nic[0].mac, 60, 0); /* so that it is known where `outside` is */
-    expect_at(&nic[0], outside, nic[0].mac, 60, 0);
-    make(HEADERS_LEN + left, outside, nic[0].mac, 1);
+    frame_expect(&nic[0], outside, nic[0].mac, 60, 0);
+    frame_make(sent, HEADERS_LEN + left, outside, nic[0].mac, 1);
     memset(sent + 12, 0, HEADERS_LEN - 12);
     put16(sent + 12, 0x0800);
     sent[14] = 0x45;
@@ -292,15 +236,15 @@ static void the_uplink_comes_and_goes(void **state)
 
     for (unsigned round = 0; round < 4; round++) {
         peer_send(peer, nic[0].mac, 100, round);
-        expect_at(&nic[0], outside, nic[0].mac, 100, round);
+        frame_expect(&nic[0], outside, nic[0].mac, 100, round);
         for (unsigned i = 0; i < 100; i++)
-            send_from(&nic[0], outside, 30000, i);
+            frame_send(&nic[0], nic[0].mac, outside, 30000, i);
         net_driver_drain(&nic[0].net[0]);
-        send_from(&nic[0], nic[1].mac, 400, round);
-        expect_at(&nic[1], nic[0].mac, nic[1].mac, 400, round);
+        frame_send(&nic[0], nic[0].mac, nic[1].mac, 400, round);
+        frame_expect(&nic[1], nic[0].mac, nic[1].mac, 400, round);
         close(peer);
-        wait_link(bed, "down");
-        send_from(&nic[0], outside, 200, round);
+        daemon_wait_text(&bed->daemon, "uplink:lan0/link", "down");
+        frame_send(&nic[0], nic[0].mac, outside, 200, round);
         net_driver_drain(&nic[0].net[0]);
         peer = accept_peer(bed, listener);
         while (net_driver_receive(&nic[1].net[0], got, sizeof(got), 20) >= 0)

@@ -7,15 +7,13 @@
 #include "check.h"
 #include "clockwork.h"
 #include "control_driver.h"
-#include "testbed.h"
+#include "stream_bed.h"
 
 #define USUAL          (VIRTIO_F_VERSION_1 | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX)
 #define NET_STATUS     (1ull << 16)
 #define GUEST_ANNOUNCE (1ull << 21)
 
 enum {
-    NEAR = VICTIM,
-    FAR = BYSTANDER,
     RX = 0,
     TX = 1,
     CONTROL_RING = 2,
@@ -27,32 +25,6 @@ enum {
 };
 
 static const uint8_t guest_mac[6] = {0x52, 0x54, 0, 0xab, 0xcd, 0xef};
-
-/* What the near one sends comes to the far one. */
-static struct testbed *start_two(void **state, uint64_t pf)
-{
-    struct testbed *bed = *state;
-    struct testbed_options options = {.pf = pf};
-    char near[256], far[256];
-
-    snprintf(near, sizeof(near), "endpoint=stream:path=%s/wire,reconnect=10",
-             bed->daemon.directory);
-    snprintf(far, sizeof(far), "endpoint=stream:path=%s/wire,mode=server", bed->daemon.directory);
-    options.nic = near;
-    options.bystander = far;
-    testbed_start(state, &options);
-    daemon_wait_number(&bed->daemon, "nic0/endpoint/connections", 1);
-    daemon_wait_number(&bed->daemon, "nic1/endpoint/connections", 1);
-    return bed;
-}
-
-static void finish(struct testbed *bed)
-{
-    daemon_check_idle(&bed->daemon);
-    front_end_close(&bed->nic[NEAR].fe);
-    front_end_close(&bed->nic[FAR].fe);
-    daemon_stop(&bed->daemon);
-}
 
 static int send_rarp(struct testbed_nic *nic, const uint8_t mac[6])
 {
@@ -79,7 +51,7 @@ static void expect_rarp(struct testbed_nic *nic, const uint8_t mac[6])
 
 static void VU_RARP_01_frame_goes_out_of_running_and_stopped_rings(void **state)
 {
-    struct testbed *bed = start_two(state, 0);
+    struct testbed *bed = stream_bed_start(state, &(struct testbed_options){.pf = 0});
     struct testbed_nic *near = &bed->nic[NEAR];
 
     assert_int_equal(send_rarp(near, guest_mac), 0);
@@ -92,32 +64,33 @@ static void VU_RARP_01_frame_goes_out_of_running_and_stopped_rings(void **state)
     expect_rarp(&bed->nic[FAR], guest_mac);
     assert_int_equal(daemon_number(&bed->daemon, "nic0/vhost_user/rarp/sent"), 3);
     assert_int_equal(daemon_number(&bed->daemon, "nic0/queues/0/tx_packets"), 0);
-    finish(bed);
+    stream_bed_finish(bed);
 }
 
 static void VU_RARP_01_addresses_of_no_card_are_refused(void **state)
 {
     static const uint8_t bad[][6] = {
         {0}, {0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, {1, 0, 0x5e, 0, 0, 1}};
-    struct testbed *bed = start_two(state, 0);
+    struct testbed *bed = stream_bed_start(state, &(struct testbed_options){.pf = 0});
 
     for (unsigned i = 0; i < 3; i++)
         assert_true(send_rarp(&bed->nic[NEAR], bad[i]) > 0);
     assert_int_equal(daemon_number(&bed->daemon, "nic0/vhost_user/rarp/sent"), 0);
-    finish(bed);
+    stream_bed_finish(bed);
 }
 
 static void VU_RARP_01_only_where_it_was_agreed_on(void **state)
 {
-    struct testbed *bed = start_two(state, ~(VU_PF_INBAND | VU_PF_RARP));
+    struct testbed *bed =
+        stream_bed_start(state, &(struct testbed_options){.pf = ~(VU_PF_INBAND | VU_PF_RARP)});
 
     assert_true(send_rarp(&bed->nic[NEAR], guest_mac) > 0);
-    finish(bed);
+    stream_bed_finish(bed);
 }
 
 static void VU_RARP_01_flood_is_limited(void **state)
 {
-    struct testbed *bed = start_two(state, 0);
+    struct testbed *bed = stream_bed_start(state, &(struct testbed_options){.pf = 0});
     uint64_t sent, begin = now_ms();
 
     for (unsigned i = 0; i < 1000; i++)
@@ -130,7 +103,7 @@ static void VU_RARP_01_flood_is_limited(void **state)
     sleep_ms(WAIT_REFILL_MS);
     assert_int_equal(send_rarp(&bed->nic[NEAR], guest_mac), 0);
     expect_rarp(&bed->nic[FAR], guest_mac);
-    finish(bed);
+    stream_bed_finish(bed);
 }
 
 /* An endpoint that delivers while it sends. */
