@@ -11,7 +11,7 @@
  * time, the one that dispatches.
  *
  * Errors: functions return 0 or -errno and explain themselves in `err`, which may be NULL. A
- * function that fails has changed nothing.
+ * function that fails has changed nothing. Other pointers must not be NULL unless that is said.
  *
  * Structs that begin with `size` can grow: set it to sizeof. A program that was built with an older
  * header has shorter ones; what is missing counts as 0. One that was built with a newer header is
@@ -20,7 +20,8 @@
  *
  * Signals: front-ends bring files of their own for interrupts, so the program has to ignore
  * SIGPIPE. A SIGBUS handler is installed with the first memory that a front-end shares: files that
- * shrink become empty pages; every other fault takes the way that it had before.
+ * shrink become empty pages; every other fault takes the way that it had before. Data threads have
+ * all signals blocked.
  */
 #ifndef VIONIC_H
 #define VIONIC_H
@@ -186,7 +187,8 @@ VIONIC_API void vionic_free(struct vionic *vionic);
  * same for its whole life; never read or close it. */
 VIONIC_API int vionic_fd(const struct vionic *vionic);
 /* Does what there is to do: front-ends, control queues, endpoints that come and go, and without
- * threads packets too. Waits for up to timeout_ms (-1: for ever) if there is nothing. */
+ * threads packets too. Waits for up to timeout_ms (-1: for ever) if there is nothing. 0, also when
+ * the time is up or a signal came; or -errno. */
 VIONIC_API int vionic_dispatch(struct vionic *vionic, int timeout_ms);
 /* The same in bounded pieces, never waiting: up to `budget` rounds, in each of which everything
  * that is ready has its turn (with VIONIC_THREADS_NONE a queue pair moves up to 4096 frames each
@@ -274,13 +276,15 @@ VIONIC_API int vionic_nic_set_memory(struct vionic_nic *nic, const struct vionic
 /* As after power-up: for a reset of the whole machine. A vhost-user card is left alone. */
 VIONIC_API void vionic_nic_reset(struct vionic_nic *nic);
 
-/* virtio-mmio, version 2. Registers are 4 bytes wide; config space takes 1, 2, 4 and 8. */
+/* virtio-mmio, version 2 (virtio 1.4, 4.2.2). Registers are 4 bytes wide; config space takes 1, 2,
+ * 4 and 8. */
 VIONIC_API uint64_t vionic_mmio_read(struct vionic_nic *nic, uint64_t offset, unsigned width);
 VIONIC_API void vionic_mmio_write(struct vionic_nic *nic, uint64_t offset, unsigned width,
                                   uint64_t value);
 
-/* virtio-pci, modern: the config space of the function (256 bytes) and its one BAR, number 0, of
- * VIONIC_PCI_BAR_LEN bytes, 64 bits wide. While memory space is disabled the BAR reads all ones. */
+/* virtio-pci, modern (virtio 1.4, 4.1.4): the config space of the function (256 bytes) and its one
+ * BAR, number 0, of VIONIC_PCI_BAR_LEN bytes, 64 bits wide. While memory space is disabled the BAR
+ * reads all ones. */
 VIONIC_API uint32_t vionic_pci_read_config(struct vionic_nic *nic, uint32_t offset, unsigned width);
 VIONIC_API void vionic_pci_write_config(struct vionic_nic *nic, uint32_t offset, unsigned width,
                                         uint32_t value);
@@ -317,8 +321,9 @@ VIONIC_API int vionic_nic_kick_fd(const struct vionic_nic *nic, unsigned queue);
 
 /* ---- cards that run ----------------------------------------------------------------------- */
 
-/* Changes a card that runs. -EINVAL: no such key or value; otherwise the card or its driver can't
- * have it now, and `err` says why. */
+/* Changes a card that runs: "link" to "down", say; vionic_setting() lists the keys and their
+ * values. -EINVAL: no such key or value; otherwise the card or its driver can't have it now, and
+ * `err` says why. */
 VIONIC_API int vionic_nic_set(struct vionic_nic *nic, const char *key, const char *value,
                               struct vionic_error *err);
 

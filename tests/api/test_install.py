@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 from tap import expect, run_cases
 
 SOURCE, BUILD = (pathlib.Path(argument) for argument in sys.argv[1:3])

@@ -9,7 +9,10 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
+import tap
+from tap import expect
 
 VIONIC = sys.argv[1]
 PATIENCE = 20  # seconds; sanitizers on a busy machine are slow
@@ -17,23 +20,7 @@ PATIENCE = 20  # seconds; sanitizers on a busy machine are slow
 
 def run_cases(cases):
     """Runs each (name, function); prints TAP; ends the process."""
-    failed = 0
-    print(f"1..{len(cases)}")
-    for number, (name, function) in enumerate(cases, 1):
-        try:
-            function()
-            print(f"ok {number} {name}", flush=True)
-        except Exception:  # a test that breaks is a test that fails
-            failed += 1
-            print(f"not ok {number} {name}")
-            for line in traceback.format_exc().splitlines():
-                print(f"# {line}", flush=True)
-    sys.exit(1 if failed else 0)
-
-
-def expect(condition, sentence):
-    if not condition:
-        raise AssertionError(sentence)
+    sys.exit(tap.run_cases(cases))
 
 
 def cases_of(module):

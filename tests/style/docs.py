@@ -9,6 +9,8 @@ import pathlib
 import re
 import sys
 
+from verdict import verdict
+
 DOCS = ("*.md", "doc/*.md", "doc/*.[13]")
 FILE = re.compile(r"(?<![\w/.-])\w[\w/-]*(?:\.[\w-]+)*\.(?:c|h|py|sh|md|txt|pml|abi|service|socket)\b")
 CODE = re.compile(r"`([^`\n]+)`")
@@ -66,9 +68,7 @@ def main():
     targets = set(re.findall(r"^([a-z]+):", (root / "Makefile").read_text(), re.M))
     paths = [path for pattern in DOCS for path in sorted(root.glob(pattern))]
     problems = [problem for path in paths for problem in check(root, path, names, tests, targets)]
-    print("\n".join(problems))
-    print(f"docs: {len(paths)} documents, {len(problems)} problems")
-    return 1 if problems or not paths else 0
+    return verdict("docs", "documents", len(paths), problems)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ import pathlib
 import re
 import sys
 
+from verdict import verdict
+
 CHAIN = ["daemon", "api", "transport", "run", "nic", "ring", "memory", "base"]
 
 # The contract between NIC and endpoints, and the headers that open endpoints.
@@ -77,12 +79,7 @@ def check(root):
 def main():
     root = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else ".").resolve()
     files, problems = check(root)
-    print("\n".join(problems))
-    if not files:
-        print(f"no sources under {root}/src")
-        return 1
-    print(f"layers: {len(files)} files, {len(problems)} problems")
-    return 1 if problems else 0
+    return verdict("layers", "files", len(files), problems)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ import pathlib
 import re
 import sys
 
+from verdict import verdict
+
 FILE_LINES = 650
 FUNCTION_LINES = 80
 BANNED = {"util", "utils", "common", "core", "misc", "helper", "helpers"}
@@ -65,12 +67,7 @@ def check(root):
 def main():
     root = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else ".").resolve()
     files, problems = check(root)
-    print("\n".join(problems))
-    if not files:
-        print(f"no sources under {root}")
-        return 1
-    print(f"shape: {len(files)} files, {len(problems)} problems")
-    return 1 if problems else 0
+    return verdict("shape", "files", len(files), problems)
 
 
 if __name__ == "__main__":

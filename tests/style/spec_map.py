@@ -10,6 +10,8 @@ import pathlib
 import re
 import sys
 
+from verdict import verdict
+
 ROW = re.compile(r"^\| ([A-Z]+[A-Z0-9-]*\d) \| (.+) \|$")
 IDS = re.compile(r"^## The ids\n\n```\n(.*?)\n```$", re.M | re.S)
 WHY_LEN = 10  # a reason says something
@@ -68,9 +70,7 @@ def check(root):
 def main():
     root = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else ".").resolve()
     ids, tested, problems = check(root)
-    print("\n".join(problems))
-    print(f"spec map: {ids} ids, {tested} tested, {len(problems)} problems")
-    return 1 if problems or ids == 0 else 0
+    return verdict("spec map", f"ids ({tested} tested)", ids, problems)
 
 
 if __name__ == "__main__":
