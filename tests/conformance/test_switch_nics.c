@@ -20,11 +20,6 @@
 enum {
     LARGE = 60000,
     BURST = 30,
-    NEEDS_CSUM = 1,
-    GSO_TCPV4 = 1,
-    SEGMENT_LEN = 1448,
-    TCP_AT = 34,
-    HEADERS_LEN = 54,
 };
 
 static unsigned workers; /* of the group that runs */
@@ -369,54 +364,6 @@ static void tags_pass_and_every_guest_keeps_its_mtu(void **state)
 
 /* ---- offloads --------------------------------------------------------------------------- */
 
-static uint16_t folded(const uint8_t *bytes, uint32_t len, uint32_t sum)
-{
-    for (uint32_t i = 0; i < len; i++)
-        sum += i % 2 == 0 ? bytes[i] * 256u : bytes[i];
-    while (sum >> 16 != 0)
-        sum = (sum & 0xffff) + (sum >> 16);
-    return (uint16_t)sum;
-}
-
-static void put16(uint8_t *at, unsigned value)
-{
-    at[0] = (uint8_t)(value >> 8);
-    at[1] = (uint8_t)value;
-}
-
-static uint16_t pseudo_sum(const uint8_t *frame, uint32_t tcp_len)
-{
-    return folded(frame + 26, 8, 6 + tcp_len);
-}
-
-/* A large TCP segment with a partial checksum. */
-static void make_tcp(const uint8_t to[6], const uint8_t from[6], uint32_t payload_len)
-{
-    uint8_t *ip = sent + 14, *tcp = sent + TCP_AT;
-
-    frame_make(sent, HEADERS_LEN + payload_len, to, from, payload_len);
-    memset(sent + 12, 0, HEADERS_LEN - 12);
-    put16(sent + 12, 0x0800);
-    ip[0] = 0x45;
-    put16(ip + 2, 40 + payload_len);
-    ip[8] = 64;
-    ip[9] = 6;
-    memcpy(ip + 12, "\x0a\0\0\1\x0a\0\0\2", 8);
-    put16(ip + 10, (uint16_t)~folded(ip, 20, 0));
-    put16(tcp, 5001);
-    put16(tcp + 2, 5002);
-    tcp[12] = 0x50;
-    tcp[13] = 0x10;
-    put16(tcp + 16, pseudo_sum(sent, 20 + payload_len));
-}
-
-static const struct net_header large_header = {.flags = NEEDS_CSUM,
-                                               .gso_type = GSO_TCPV4,
-                                               .hdr_len = HEADERS_LEN,
-                                               .gso_size = SEGMENT_LEN,
-                                               .csum_start = TCP_AT,
-                                               .csum_offset = 16};
-
 static void send_with(struct testbed_nic *nic, const struct net_header *header, uint32_t len)
 {
     net_driver_queue_with(&nic->net[0], header, sent, len);
@@ -433,25 +380,26 @@ static void large_segments_stay_whole_or_are_cut_once(void **state)
     };
     struct testbed *bed = start(state, 3, how);
     struct testbed_nic *nic = bed->nic;
-    const uint32_t payload = 40000, len = HEADERS_LEN + payload;
+    const uint32_t payload = 40000, len = FRAME_HEADERS_LEN + payload;
     uint32_t left = payload;
 
-    make_tcp(nic[1].mac, nic[0].mac, payload);
-    send_with(&nic[0], &large_header, len);
+    frame_make_tcp(sent, nic[1].mac, nic[0].mac, payload);
+    send_with(&nic[0], &frame_tcp_header, len);
     assert_int_equal(net_driver_receive(&nic[1].net[0], got, sizeof(got), WAIT_LONG_MS), len);
     assert_memory_equal(got, sent, len);
-    assert_int_equal(nic[1].net[0].last_header.gso_type, GSO_TCPV4);
-    assert_int_equal(nic[1].net[0].last_header.flags, NEEDS_CSUM);
-    assert_int_equal(nic[1].net[0].last_header.gso_size, SEGMENT_LEN);
-    make_tcp(nic[2].mac, nic[0].mac, payload);
-    send_with(&nic[0], &large_header, len);
+    assert_int_equal(nic[1].net[0].last_header.gso_type, FRAME_GSO_TCPV4);
+    assert_int_equal(nic[1].net[0].last_header.flags, FRAME_NEEDS_CSUM);
+    assert_int_equal(nic[1].net[0].last_header.gso_size, FRAME_SEGMENT_LEN);
+    frame_make_tcp(sent, nic[2].mac, nic[0].mac, payload);
+    send_with(&nic[0], &frame_tcp_header, len);
     for (uint32_t at = 0; left != 0; at++) {
-        uint32_t part = left < SEGMENT_LEN ? left : SEGMENT_LEN;
+        uint32_t part = left < FRAME_SEGMENT_LEN ? left : FRAME_SEGMENT_LEN;
 
         assert_int_equal(net_driver_receive(&nic[2].net[0], got, sizeof(got), WAIT_LONG_MS),
-                         HEADERS_LEN + part);
-        assert_memory_equal(got + HEADERS_LEN, sent + HEADERS_LEN + payload - left, part);
-        assert_int_equal(folded(got + TCP_AT, 20 + part, pseudo_sum(got, 20 + part)), 0xffff);
+                         FRAME_HEADERS_LEN + part);
+        assert_memory_equal(got + FRAME_HEADERS_LEN, sent + FRAME_HEADERS_LEN + payload - left,
+                            part);
+        frame_check_tcp(got, part);
         assert_int_equal(nic[2].net[0].last_header.flags, 0);
         left -= part;
     }
@@ -465,18 +413,19 @@ static void partial_checksums_are_kept_or_completed(void **state)
 {
     const struct testbed_options how[3] = {
         {.features = MODERN | CSUM}, {.features = MODERN | GUEST_CSUM}, {.features = MODERN}};
-    const struct net_header header = {.flags = NEEDS_CSUM, .csum_start = TCP_AT, .csum_offset = 16};
+    const struct net_header header = {
+        .flags = FRAME_NEEDS_CSUM, .csum_start = FRAME_TCP_AT, .csum_offset = 16};
     struct testbed *bed = start(state, 3, how);
     struct testbed_nic *nic = bed->nic;
 
     for (unsigned to = 1; to < 3; to++) {
-        make_tcp(nic[to].mac, nic[0].mac, 600);
-        send_with(&nic[0], &header, HEADERS_LEN + 600);
+        frame_make_tcp(sent, nic[to].mac, nic[0].mac, 600);
+        send_with(&nic[0], &header, FRAME_HEADERS_LEN + 600);
         assert_int_equal(net_driver_receive(&nic[to].net[0], got, sizeof(got), WAIT_LONG_MS),
-                         HEADERS_LEN + 600);
-        assert_int_equal(nic[to].net[0].last_header.flags, to == 1 ? NEEDS_CSUM : 0);
+                         FRAME_HEADERS_LEN + 600);
+        assert_int_equal(nic[to].net[0].last_header.flags, to == 1 ? FRAME_NEEDS_CSUM : 0);
         if (to == 2)
-            assert_int_equal(folded(got + TCP_AT, 620, pseudo_sum(got, 620)), 0xffff);
+            frame_check_tcp(got, 600);
     }
     net_driver_drain(&nic[0].net[0]);
     finish(bed);

@@ -19,11 +19,6 @@
 enum {
     NICS = 3, /* nic2 is isolated */
     ISOLATED = 2,
-    NEEDS_CSUM = 1,
-    GSO_TCPV4 = 1,
-    SEGMENT_LEN = 1448,
-    TCP_AT = 34,
-    HEADERS_LEN = 54,
     MANY = 400,
 };
 
@@ -170,30 +165,9 @@ static void order_holds_in_bursts(void **state)
     finish(bed, listener, peer);
 }
 
-static void put16(uint8_t *at, unsigned value)
-{
-    at[0] = (uint8_t)(value >> 8);
-    at[1] = (uint8_t)value;
-}
-
-static uint16_t folded(const uint8_t *bytes, uint32_t len, uint32_t sum)
-{
-    for (uint32_t i = 0; i < len; i++)
-        sum += i % 2 == 0 ? bytes[i] * 256u : bytes[i];
-    while (sum >> 16 != 0)
-        sum = (sum & 0xffff) + (sum >> 16);
-    return (uint16_t)sum;
-}
-
 /* The stream takes no offloads: segments leave the uplink, each with its checksum. */
 static void large_segments_are_cut_for_the_uplink(void **state)
 {
-    const struct net_header header = {.flags = NEEDS_CSUM,
-                                      .gso_type = GSO_TCPV4,
-                                      .hdr_len = HEADERS_LEN,
-                                      .gso_size = SEGMENT_LEN,
-                                      .csum_start = TCP_AT,
-                                      .csum_offset = 16};
     int listener, peer;
     struct testbed *bed = start(state, &listener, &peer);
     struct testbed_nic *nic = bed->nic;
@@ -201,26 +175,15 @@ static void large_segments_are_cut_for_the_uplink(void **state)
 
     peer_send(peer, nic[0].mac, 60, 0); /* so that it is known where `outside` is */
     frame_expect(&nic[0], outside, nic[0].mac, 60, 0);
-    frame_make(sent, HEADERS_LEN + left, outside, nic[0].mac, 1);
-    memset(sent + 12, 0, HEADERS_LEN - 12);
-    put16(sent + 12, 0x0800);
-    sent[14] = 0x45;
-    put16(sent + 16, 40 + left);
-    sent[22] = 64;
-    sent[23] = 6;
-    memcpy(sent + 26, "\x0a\0\0\1\x0a\0\0\2", 8);
-    sent[46] = 0x50;
-    sent[47] = 0x10;
-    put16(sent + 50, folded(sent + 26, 8, 6 + 20 + left));
-    net_driver_queue_with(&nic[0].net[0], &header, sent, HEADERS_LEN + left);
+    frame_make_tcp(sent, outside, nic[0].mac, left);
+    net_driver_queue_with(&nic[0].net[0], &frame_tcp_header, sent, FRAME_HEADERS_LEN + left);
     testbed_publish(testbed_tx(&nic[0], 0));
     while (left != 0) {
-        uint32_t part = left < SEGMENT_LEN ? left : SEGMENT_LEN;
+        uint32_t part = left < FRAME_SEGMENT_LEN ? left : FRAME_SEGMENT_LEN;
 
-        assert_int_equal(peer_receive(peer), HEADERS_LEN + part);
-        assert_memory_equal(got + HEADERS_LEN, sent + HEADERS_LEN + 30000 - left, part);
-        assert_int_equal(folded(got + TCP_AT, 20 + part, folded(got + 26, 8, 6 + 20 + part)),
-                         0xffff);
+        assert_int_equal(peer_receive(peer), FRAME_HEADERS_LEN + part);
+        assert_memory_equal(got + FRAME_HEADERS_LEN, sent + FRAME_HEADERS_LEN + 30000 - left, part);
+        frame_check_tcp(got, part);
         left -= part;
     }
     net_driver_drain(&nic[0].net[0]);
@@ -263,7 +226,7 @@ enum {
 
 static void make_numbered(const uint8_t from[6], unsigned nic, uint32_t number)
 {
-    make(SLOW_LEN, outside, from, number);
+    frame_make(sent, SLOW_LEN, outside, from, number);
     sent[SLOW_AT] = (uint8_t)nic;
     sent[SLOW_AT + 1] = (uint8_t)(number >> 8);
     sent[SLOW_AT + 2] = (uint8_t)number;
