@@ -40,7 +40,7 @@ def rows():
         paths.setdefault(name.removesuffix(ring).strip(), []).append(ring)
     return [Row(f"instructions, {path}", (functools.partial(Counted, path, tuple(rings)),),
                 tuple(Metric(ring, 0, -1) for ring in rings), seconds=0, classed=False, starts=1, windows=1,
-                settle=2, pause=0, quick=not path.startswith("alone"))
+                settle=0.3, pause=0, quick=not path.startswith("alone"))
             for path, rings in paths.items()]
 
 

@@ -53,7 +53,7 @@ def _cell(figures, digits):
 def lines(row, result):
     """The table's lines of one row."""
     made = []
-    peer = result["gap"] or "".join(result["sides"][1:])
+    peer = [result["gap"]] if result["gap"] else ["".join(result["sides"][1:]), row.bar]
     for name, found in result["classes"].items():
         if name in (MIXED, DISTURBED):
             continue
@@ -64,7 +64,7 @@ def lines(row, result):
             cells = [_cell(side, metric.digits) for side in figure["sides"]] + ["-"]
             left = (f"{row.name:<{NAME_WIDTH}} {name:<5} {windows:>8}" if i == 0
                     else " " * (NAME_WIDTH + 15))
-            last = ", ".join(filter(None, (peer, row.bar))) if i == 0 else ""
+            last = ", ".join(filter(None, peer)) if i == 0 else ""
             made.append(f"{left}  {metric.name:<13} {cells[0]:>21} {cells[1]:>21} "
                         f"{_cell(figure['ratio'], 2):>17}  {last}".rstrip())
     for name, why in ((MIXED, "the hypervisor moved the CPUs"), (DISTURBED, "other programs ran")):

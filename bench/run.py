@@ -69,7 +69,7 @@ def bring_up(row, context, stack, measured):
             except Exception as failure:  # pylint: disable=broad-except
                 if side is sides[0]:
                     raise
-                measured.gap = f"{side.name}: {sentence(failure)}"
+                measured.gap = f"no {side.name}: {sentence(failure)}"
                 sides.remove(side)
     return sides
 
@@ -136,7 +136,8 @@ def run_rows(rows, context, probe, quick):
             results.append(measure(row, context, probe, quick))
         except Exception as failure:  # pylint: disable=broad-except
             say(f"{row.name:<{report.NAME_WIDTH}} FAILED: {sentence(failure)}")
-            print(f"{failure}", file=sys.stderr)
+            if len(str(failure)) > SENTENCE_MAX:
+                print(failure, file=sys.stderr)
             failed.append(row.name)
             continue
         for line in report.lines(row, results[-1]):
@@ -227,9 +228,10 @@ def choose(chosen):
 
 
 def announce(rows, quick):
-    minutes = sum(row.takes(*plan(row, quick)) for row in rows) / 60
-    print(f"{len(rows)} rows take about {math.ceil(minutes)} min, at most twice that where other programs "
-          "disturb them\n", flush=True)
+    seconds = sum(row.takes(*plan(row, quick)) for row in rows)
+    about = f"{math.ceil(seconds / 60)} min" if seconds > 90 else f"{math.ceil(seconds)} s"
+    print(f"Rows: {len(rows)}. That takes about {about}, and up to twice that where other programs disturb it.\n",
+          flush=True)
 
 
 def options():

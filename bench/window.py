@@ -62,8 +62,8 @@ class Row:
     starts: int = 2  # fresh processes; a start decides where memory lies
     windows: int = 6  # for each start
     quick: bool = False  # is measured with QUICK=1 too
-    settle: float = 3  # seconds that one start takes
-    pause: float = 0.25  # seconds between two windows, beside the probe's
+    settle: float = 1.5  # seconds that one start takes
+    pause: float = 0.15  # seconds between two windows, beside the probe's
 
     def takes(self, starts, windows):
         """Seconds, about."""
