@@ -89,6 +89,8 @@ static void pairs_free(struct coordinator *coordinator)
     coordinator->stopped_at = NULL;
     free(coordinator->enabled);
     coordinator->enabled = NULL;
+    free(coordinator->unmapped);
+    coordinator->unmapped = NULL;
 }
 
 static int pairs_attach(struct coordinator *coordinator, uint64_t workers)
@@ -115,11 +117,12 @@ static int pairs_create(struct coordinator *coordinator, const struct worker_wis
 
     coordinator->stopped_at = calloc(2 * count + 1, sizeof(*coordinator->stopped_at));
     coordinator->enabled = calloc(2 * count + 1, sizeof(*coordinator->enabled));
+    coordinator->unmapped = calloc(2 * count + 1, sizeof(*coordinator->unmapped));
     coordinator->pairs = aligned_alloc(64, size);
     if (coordinator->pairs != NULL)
         memset(coordinator->pairs, 0, size);
     if (coordinator->pairs != NULL && coordinator->stopped_at != NULL &&
-        coordinator->enabled != NULL)
+        coordinator->enabled != NULL && coordinator->unmapped != NULL)
         result = pairs_attach(coordinator, worker_pool_choose(coordinator->pool, wish));
     if (result < 0)
         pairs_free(coordinator);

@@ -23,6 +23,36 @@ NEEDS_DATA static void endpoints_take_up(struct coordinator *coordinator)
     coordinator->let_go = 0;
 }
 
+/* 1: it waited, and may go on. Whether its ring is there is kept for the control plane, which does
+ * not look at a queue that runs. */
+NEEDS_DATA static int queue_look(struct coordinator *coordinator, unsigned index,
+                                 struct virtqueue *queue)
+{
+    int waited = queue->resting & (VIRTQUEUE_UNMAPPED | VIRTQUEUE_AWAITS);
+
+    virtqueue_remap(queue, coordinator->memory);
+    coordinator->unmapped[index] = (queue->resting & VIRTQUEUE_UNMAPPED) != 0;
+    return waited && !coordinator->unmapped[index];
+}
+
+NEEDS_DATA static void pair_look(struct coordinator *coordinator, unsigned index)
+{
+    struct worker_pair *worker_pair = &coordinator->pairs[index];
+    struct pair *pair = &worker_pair->pair;
+    int goes_on = queue_look(coordinator, 2 * index, &pair->rx);
+
+    goes_on |= queue_look(coordinator, 2 * index + 1, &pair->tx);
+    if (goes_on)
+        worker_wake(worker_pair);
+}
+
+NEEDS_DATA static void control_look(struct coordinator *coordinator)
+{
+    if (coordinator->control.queue.running &&
+        queue_look(coordinator, coordinator->control_index, &coordinator->control.queue))
+        loop_timer_start(coordinator->loop, &coordinator->control_again, 0);
+}
+
 void coordinator_set_memory(struct coordinator *coordinator,
                             const struct guest_memory *memory) ROLE_UNCHECKED
 {
@@ -30,11 +60,10 @@ void coordinator_set_memory(struct coordinator *coordinator,
     coordinator->memory = memory;
     for (unsigned i = 0; i < coordinator->nic.config.queue_pairs; i++) {
         endpoint_let_go(coordinator, i);
-        virtqueue_remap(&coordinator->pairs[i].pair.rx, memory);
-        virtqueue_remap(&coordinator->pairs[i].pair.tx, memory);
+        pair_look(coordinator, i);
         worker_wake(&coordinator->pairs[i]);
     }
-    virtqueue_remap(&coordinator->control.queue, memory);
+    control_look(coordinator);
     endpoints_take_up(coordinator);
     coordinator_resume_all(coordinator);
 }
@@ -61,33 +90,12 @@ void coordinator_hold_translations(struct coordinator *coordinator, uint64_t fir
     ring_let_go(&coordinator->control.queue, first, last);
 }
 
-/* 1: it waited, and may go on. */
-static int queue_look(struct virtqueue *queue, const struct guest_memory *memory)
-{
-    int waited = queue->resting & (VIRTQUEUE_UNMAPPED | VIRTQUEUE_AWAITS);
-
-    virtqueue_remap(queue, memory);
-    return waited && !(queue->resting & VIRTQUEUE_UNMAPPED);
-}
-
-NEEDS_DATA static void pair_look(struct coordinator *coordinator, unsigned index)
-{
-    struct worker_pair *worker_pair = &coordinator->pairs[index];
-    struct pair *pair = &worker_pair->pair;
-    int goes_on = queue_look(&pair->rx, coordinator->memory);
-
-    goes_on |= queue_look(&pair->tx, coordinator->memory);
-    if (goes_on)
-        worker_wake(worker_pair);
-}
-
 void coordinator_release_translations(struct coordinator *coordinator) ROLE_UNCHECKED
 {
     for (unsigned i = 0; i < coordinator->nic.config.queue_pairs; i++)
         pair_look(coordinator, i);
     endpoints_take_up(coordinator);
-    if (queue_look(&coordinator->control.queue, coordinator->memory))
-        loop_timer_start(coordinator->loop, &coordinator->control_again, 0);
+    control_look(coordinator);
     coordinator_resume_all(coordinator);
 }
 
@@ -95,11 +103,10 @@ int coordinator_queue_missing(struct coordinator *coordinator, unsigned queue,
                               const struct virtqueue_config *config, uint64_t *ret_gpa,
                               enum memory_access *ret_access)
 {
-    const struct virtqueue *virtqueue = coordinator_queue(coordinator, queue);
     struct virtqueue_config complete = *config;
 
     if (coordinator->memory == NULL ||
-        (virtqueue->running && !(virtqueue->resting & VIRTQUEUE_UNMAPPED)))
+        (coordinator_queue(coordinator, queue)->running && !coordinator->unmapped[queue]))
         return 0;
     coordinator_ring_config(coordinator, queue, &complete);
     return virtqueue_missing(&complete, coordinator->memory, ret_gpa, ret_access);

@@ -72,6 +72,7 @@ struct coordinator {
     struct rx_rules rx_rules;  /* the data plane's copy of the device model's */
     struct pair_steer *steer;  /* owned, by pair; NULL while RSS is off */
     uint8_t *enabled;          /* owned, by queue: vhost-user's enable axis */
+    uint8_t *unmapped;         /* owned, by queue: it runs, and an IOMMU has to map its ring */
     uint32_t *stopped_at;      /* owned, by queue: the base it was stopped with */
 };
 

@@ -239,6 +239,7 @@ int coordinator_start_queue(struct coordinator *coordinator, unsigned queue,
     if (is_inert(coordinator, queue))
         return 0;
     coordinator_stop_queue(coordinator, queue);
+    coordinator->unmapped[queue] = 0;
     coordinator_ring_config(coordinator, queue, &complete);
     if (is_control(coordinator, queue))
         return control_start(coordinator, &complete, kick_fd, err);

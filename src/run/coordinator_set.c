@@ -31,15 +31,21 @@ void coordinator_tell_config(struct coordinator *coordinator)
         coordinator->listener.config_changed(coordinator->listener.context);
 }
 
+/* The control queue is this thread's; why another one rests is not looked at while it runs. */
+static int queue_rests(struct coordinator *coordinator, unsigned queue)
+{
+    return queue == nic_control_queue(&coordinator->nic)
+               ? coordinator->control.queue.resting & VIRTQUEUE_DISABLED
+               : !coordinator->enabled[queue];
+}
+
 /* User Mode Linux never stops a ring: with no driver there, all of them rest. */
 static int any_queue_runs(struct coordinator *coordinator)
 {
     unsigned count = nic_queue_count(&coordinator->nic);
 
     for (unsigned i = 0; i < count; i++) {
-        const struct virtqueue *queue = coordinator_queue(coordinator, i);
-
-        if (queue->running && !(queue->resting & VIRTQUEUE_DISABLED))
+        if (coordinator_queue(coordinator, i)->running && !queue_rests(coordinator, i))
             return 1;
     }
     return 0;

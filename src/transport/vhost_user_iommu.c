@@ -179,7 +179,9 @@ void vhost_user_iommu_look(struct vhost_user *vhost_user)
 
 /* ---- what the front-end tells ------------------------------------------------------------ */
 
-/* What was asked for in the range is answered, for better or worse. */
+/* What was asked for in the range is answered, for better or worse. What is to be asked for is
+ * stale: workers stand still, and queues that wait look again afterwards. (QEMU complains aloud of
+ * a question about what is mapped no more.) */
 static void answers_note(struct vhost_user *vhost_user, uint64_t first, uint64_t last)
 {
     struct vhost_user_iommu *iommu = &vhost_user->iommu;
@@ -188,6 +190,7 @@ static void answers_note(struct vhost_user *vhost_user, uint64_t first, uint64_t
         struct vhost_user_ring *ring = &vhost_user->ring[i];
         uint64_t iova = ring->asked & PAGE_MASK;
 
+        vhost_user_channel_take_notice(ring, VHOST_USER_RING_MISS);
         if (ring->asked == 0 || iova + (IOTLB_PAGE_SIZE - 1) < first || iova > last)
             continue;
         if (iotlb_deny(iommu->iotlb, iova, (uint8_t)(ring->asked & ACCESS_MASK))) {

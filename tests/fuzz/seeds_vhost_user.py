@@ -33,6 +33,7 @@ SET_LOG_BASE, SET_LOG_FD = 6, 7
 SEND_RARP = 19
 SET_DEVICE_STATE_FD, CHECK_DEVICE_STATE = 42, 43
 SET_BACKEND_REQ_FD, SET_VRING_ENDIAN, GET_CONFIG, SET_CONFIG = 21, 23, 24, 25
+IOTLB_MSG, IOTLB_UPDATE, IOTLB_INVALIDATE = 22, 2, 3
 RESET_DEVICE, VRING_KICK, GET_MAX_MEM_SLOTS, ADD_MEM_REG, REM_MEM_REG, SET_STATUS, GET_STATUS = (
     34,
     35,
@@ -54,7 +55,7 @@ VERSION_1, PROTOCOL, RING_PACKED, IN_ORDER, MRG_RXBUF, EVENT_BIT = (
     1 << 15,
     1 << 29,
 )
-LOG_ALL, IN_BAND = 1 << 26, 1 << 14
+LOG_ALL, IN_BAND, ACCESS_PLATFORM = 1 << 26, 1 << 14, 1 << 33
 PROTOCOL_OFFERED, LOG_SHMFD, RARP, DEVICE_STATE = 0x1A679, 1 << 1, 1 << 2, 1 << 19
 
 
@@ -72,6 +73,10 @@ def memory_table(*regions):
     return message(
         SET_MEM_TABLE, u32(len(regions)) + u32(0) + b"".join(regions), (MEMORY_FILE,) * len(regions)
     )
+
+
+def iotlb(kind, iova, size, uva=0, allowed=3):
+    return message(IOTLB_MSG, u64(iova) + u64(size) + u64(uva) + u8(allowed, kind) + bytes(6))
 
 
 def state(request, index, number):
@@ -180,6 +185,26 @@ def vhost_user_seeds():
         + message(SET_BACKEND_REQ_FD, b"", (PIPE_WRITE,))
         + state(VRING_KICK, 1, 0)
         + state(GET_VRING_BASE, 1, 0),
+        "iommu": u8(32)
+        + hello(modern | ACCESS_PLATFORM)
+        + message(SET_BACKEND_REQ_FD, b"", (SOCKET,))
+        + whole
+        + iotlb(IOTLB_UPDATE, UVA, 0x6000, UVA)
+        + rings
+        + iotlb(IOTLB_UPDATE, UVA + 0x6000, 0xA000, UVA + 0x6000)
+        + room
+        + frame
+        + iotlb(IOTLB_UPDATE, 0x10000, 0x1000, UVA + 0x10000, 1)
+        + iotlb(IOTLB_UPDATE, 0x11000, 0x1000, UVA + 0x11000)
+        + u8(SETTLE, INSPECT)
+        + iotlb(IOTLB_INVALIDATE, 0x10800, 0x100)
+        + frame
+        + iotlb(IOTLB_INVALIDATE, UVA, 0x1000)
+        + u8(KICK, SETTLE, INSPECT)
+        + iotlb(IOTLB_UPDATE, UVA, 0x1000, UVA)
+        + halves
+        + iotlb(IOTLB_INVALIDATE, 0, 0)
+        + message(RESET_DEVICE),
         "slots": u8(0)
         + hello(modern)
         + message(GET_MAX_MEM_SLOTS)

@@ -353,7 +353,8 @@ static void nic_add(uint8_t what)
                                     .queue_pairs = 1 + (what & 1),
                                     .queue_size = what & 2 ? 256 : 1024,
                                     .mtu = what & 4 ? 1500 : 0,
-                                    .offers = what & 16 ? VIONIC_OFFER_IN_BAND : 0,
+                                    .offers = (what & 16 ? VIONIC_OFFER_IN_BAND : 0) |
+                                              (what & 32 ? VIONIC_OFFER_IOMMU : 0),
                                     .endpoint = what & 8 ? "null" : "loopback"};
     struct vionic_error err;
 
