@@ -60,6 +60,7 @@ REFUSED = [
     (nic("socket=/tmp/a,queue-unit=queues,endpoint=null"), ["queue-unit", "rings", "pairs"]),
     (nic("socket=/tmp/a,postcopy=1,endpoint=null"), ["postcopy", "on", "off"]),
     (nic("socket=/tmp/a,in-band=yes,endpoint=null"), ["in-band", "on", "off"]),
+    (nic("socket=/tmp/a,iommu=1,endpoint=null"), ["iommu", "on", "off"]),
     (nic("socket=/tmp/a,queue-size=0,endpoint=null"), ["queue-size", "1 to 32768"]),
     (nic("socket=/tmp/a,queue-size=32769,endpoint=null"), ["queue-size", "1 to 32768"]),
     (nic("socket=/tmp/a,speed=2147483648,endpoint=null"), ["speed", "1 to 2147483647"]),
