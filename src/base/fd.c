@@ -48,14 +48,20 @@ ssize_t fd_write_now(int fd, const void *bytes, size_t len)
     return write(fd, bytes, len);
 }
 
+int fd_type(int fd)
+{
+    struct statx status;
+
+    if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &status) < 0)
+        return -errno;
+    return status.stx_mode & S_IFMT;
+}
+
 int fd_is_bell(int fd)
 {
-    struct stat status;
+    int type = fd_type(fd);
 
-    if (fstat(fd, &status) < 0)
-        return 0;
-    return S_ISFIFO(status.st_mode) || S_ISSOCK(status.st_mode) ||
-           (status.st_mode & S_IFMT) == 0; /* an eventfd has no type */
+    return type == S_IFIFO || type == S_IFSOCK || type == 0; /* an eventfd has no type */
 }
 
 ssize_t fd_read_now(int fd, void *bytes, size_t len)

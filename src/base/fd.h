@@ -10,6 +10,9 @@ void fd_close(int *fd);
 /* Takes the value out of *fd and leaves -1: ownership moves to the caller. */
 int fd_take(int *fd);
 int fd_set_nonblocking(int fd);
+/* S_IF…, or -errno. Unlike fstat it asks no server of a FUSE or network file system, who may never
+ * answer. */
+int fd_type(int fd);
 /* 1 if fd_signal can be used on it: eventfds, pipes and sockets. A write to anything else may wait
  * for whoever keeps the file. */
 int fd_is_bell(int fd);

@@ -175,6 +175,8 @@ const struct allowed_call sandbox_calls[] = {
     {"_llseek", FOR_CONTROL},
     {"pread64", FOR_CONTROL},
     {"getcwd", FOR_CONTROL},
+    {"fstatfs", FOR_CONTROL},
+    {"fstatfs64", FOR_CONTROL},
     {"uname", FOR_CONTROL},
     {"sysinfo", FOR_CONTROL},
     {"getrusage", FOR_CONTROL},

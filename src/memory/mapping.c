@@ -10,6 +10,7 @@
 
 #include "base/checked.h"
 #include "base/fd.h"
+#include "memory/backing.h"
 #include "memory/guard.h"
 
 struct memory_mapping {
@@ -25,11 +26,12 @@ struct memory_mapping {
 int memory_part_check(const struct memory_part *part, struct error *err)
 {
     struct stat status;
+    int result = memory_backing_check(part->fd, err);
 
+    if (result < 0)
+        return result;
     if (fstat(part->fd, &status) < 0)
         return error_set(err, errno, "its file can't be looked at");
-    if (!S_ISREG(status.st_mode))
-        return error_set(err, EINVAL, "its fd is not a memory file");
     if (!range_within(part->offset, part->size, (uint64_t)status.st_size))
         return error_set(err, EINVAL, "it runs past the end of its file");
     return 0;

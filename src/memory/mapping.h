@@ -18,7 +18,8 @@ struct memory_part {
     uint64_t size;
 };
 
-/* -errno and a sentence about "it": the file is no memory file, or ends before the part does. */
+/* -errno and a sentence about "it": the file is no memory file, is one whose pages may never come
+ * (memory/backing.h), or ends before the part does. */
 int memory_part_check(const struct memory_part *part, struct error *err);
 
 /* Held once. *ret_first: the part's first byte, which need not begin a page. -errno. */

@@ -319,12 +319,12 @@ void vhost_user_channel_close(struct vhost_user *vhost_user)
 int vhost_user_channel_open(struct vhost_user *vhost_user, int *fd, struct error *err)
 {
     struct vhost_user_channel *channel = &vhost_user->channel;
-    struct stat status;
+    int type = fd_type(*fd);
 
-    if (fstat(*fd, &status) < 0 || (!S_ISSOCK(status.st_mode) && !S_ISFIFO(status.st_mode)))
+    if (type != S_IFSOCK && type != S_IFIFO)
         return error_set(err, EINVAL, "a back-end channel is a socket or a pipe");
     channel_shut(vhost_user);
-    channel->is_socket = S_ISSOCK(status.st_mode);
+    channel->is_socket = type == S_IFSOCK;
     channel->source.fd = fd_take(fd);
     channel->watched = 0;
     if (loop_add(vhost_user->loop, &channel->source, 0) < 0) {

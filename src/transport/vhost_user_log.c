@@ -129,6 +129,8 @@ int vhost_user_set_log_fd(struct vhost_user_call *call)
 
     if (message->fd_count != 1)
         return error_set(call->err, EINVAL, "%u file descriptors came, not 1", message->fd_count);
+    if (!fd_is_bell(message->fd[0]))
+        return error_set(call->err, EINVAL, "its fd is no eventfd, pipe or socket");
     if (vhost_user->log != NULL && dirty_log_copy(vhost_user->log, &again) < 0)
         return error_set(call->err, ENOMEM, "out of memory");
     vhost_user->log_fd = fd_take(&message->fd[0]);

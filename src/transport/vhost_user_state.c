@@ -227,6 +227,8 @@ static int request_check(struct vhost_user_call *call)
         return error_set(call->err, EBUSY, "the state is on its way already");
     if (any_ring_runs(vhost_user))
         return error_set(call->err, EBUSY, "all rings have to be stopped first");
+    if (!fd_is_bell(vhost_user->peer.message.fd[0]))
+        return error_set(call->err, EINVAL, "its fd is no pipe or socket");
     return 0;
 }
 

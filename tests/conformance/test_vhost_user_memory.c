@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* A front-end that means harm with the guest memory it shares (conformance.md 6.5 and 6.8). */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "check.h"
 #include "clockwork.h"
 #include "odd_fd.h"
+#include "stalling_file.h"
 #include "testbed.h"
 
 enum {
@@ -108,6 +112,61 @@ static void VU_SEC_04_fds_that_are_no_memory(void **state)
     }
     testbed_exchange(nic, 0, 100);
     testbed_finish_anew(bed);
+}
+
+/* A worker that touched such a page would stand still for ever, with all its NICs; so would the
+ * control thread, if it asked anything about the file. */
+static void VU_SEC_04_file_whose_pages_never_come(void **state)
+{
+    static const uint32_t fd_requests[] = {
+        VU_SET_VRING_KICK, VU_SET_VRING_CALL,     VU_SET_VRING_ERR,  VU_SET_LOG_BASE,
+        VU_SET_LOG_FD,     VU_SET_BACKEND_REQ_FD, VU_SET_INFLIGHT_FD};
+    static const uint64_t payload[3] = {4096};
+    struct testbed_options options = {.pf = ~VU_PF_INBAND};
+    struct testbed *bed;
+    struct testbed_nic *nic;
+    struct stalling_file file;
+    struct guest_ram_region region = {.gpa = 1ull << 40, .uva = 1ull << 41, .size = 4096};
+    char path[64], said[512];
+
+    if (!stalling_file_open(&file)) {
+        print_message("skipped, FUSE can't be mounted here\n");
+        skip();
+    }
+    bed = testbed_start(state, &options);
+    nic = &bed->nic[VICTIM];
+    region.fd = file.fd;
+    check(front_end_add_mem_reg(&nic->fe, &region) > 0, "it was mapped");
+    for (unsigned i = 0; i < sizeof(fd_requests) / sizeof(fd_requests[0]); i++) {
+        struct vu_message message = vu_message(fd_requests[i], payload, sizeof(payload));
+
+        vu_message_add_fd(&message, file.fd);
+        check(front_end_request(&nic->fe, &message, 0) > 0, "request %u took it", fd_requests[i]);
+    }
+    assert_true(front_end_add_mem_reg(&nic->fe, &region) > 0);
+    snprintf(path, sizeof(path), "nic%u/vhost_user/last_refusal", nic->index);
+    daemon_text(&bed->daemon, path, said, sizeof(said));
+    check(strstr(said, "FUSE or network file system") != NULL, "it says: %s", said);
+    testbed_exchange(nic, 0, 100);
+    testbed_finish_anew(bed);
+    stalling_file_close(&file);
+}
+
+/* On a disk of this host they come. */
+static void VU_MEM_01_file_on_a_disk(void **state)
+{
+    struct testbed_options options = {.pf = ~VU_PF_INBAND};
+    struct testbed *bed = testbed_start(state, &options);
+    struct testbed_nic *nic = &bed->nic[VICTIM];
+    struct guest_ram_region region = {.gpa = 1ull << 40, .uva = 1ull << 41, .size = 4096};
+
+    region.fd = open(bed->daemon.directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    assert_return_code(region.fd, errno);
+    assert_return_code(ftruncate(region.fd, 4096), errno);
+    assert_int_equal(front_end_add_mem_reg(&nic->fe, &region), 0);
+    testbed_exchange(nic, 0, 100);
+    close(region.fd);
+    testbed_finish(bed);
 }
 
 /* What is more than memory-max or memory-regions is refused and counted; the table that was there
@@ -217,6 +276,8 @@ int main(void)
         TESTBED_TEST(VU_SEC_04_limits_of_memory_are_the_operators),
         TESTBED_TEST(VU_SEC_04_more_regions_than_allowed),
         TESTBED_TEST(VU_SEC_04_fds_that_are_no_memory),
+        TESTBED_TEST(VU_SEC_04_file_whose_pages_never_come),
+        TESTBED_TEST(VU_MEM_01_file_on_a_disk),
         TESTBED_TEST(VU_SEC_04_region_that_begins_at_an_odd_byte),
         TESTBED_TEST(VU_MEM_06_memory_file_is_truncated_under_traffic),
         TESTBED_TEST(VU_SEC_02_fds_do_not_leak_over_many_bad_messages),
