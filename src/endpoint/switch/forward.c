@@ -17,6 +17,11 @@ enum {
     /* Verdicts on a frame: a port, or one of these. */
     TO_ALL = -1,
     DROPPED = -2, /* minus enum lan_drop */
+
+    /* Types of Ethernet frames. */
+    TYPE_ARP = 0x0806,
+    TYPE_VLAN = 0x8100,
+    TYPE_SERVICE_VLAN = 0x88a8,
 };
 
 #define MAC_RESERVED      0x0180c2000000ull
@@ -229,6 +234,28 @@ static int look_up(struct sender *sender, uint64_t mac)
     return at;
 }
 
+static unsigned type_at(const uint8_t *bytes)
+{
+    return (unsigned)bytes[0] << 8 | bytes[1];
+}
+
+/* An ARP packet in which the sender has another address than the card (RFC 826, ar$sha), or whose
+ * beginning does not tell. The guard has copied it. */
+static int arp_lies(const struct sender *sender, const struct frame *frame)
+{
+    const uint8_t *bytes = frame->iov[0].iov_base;
+    size_t len = frame->iov[0].iov_len, at = LAN_ADDRESSES_LEN;
+
+    for (unsigned i = 0; i < LAN_TAGS_MAX && at + 6 <= len; i++) {
+        if (type_at(bytes + at) != TYPE_VLAN && type_at(bytes + at) != TYPE_SERVICE_VLAN)
+            break;
+        at += 4;
+    }
+    if (type_at(bytes + at) != TYPE_ARP)
+        return 0;
+    return at + 2 + 8 + 6 > len || mac_from_bytes(bytes + at + 2 + 8) != sender->own_mac;
+}
+
 static int judge(struct sender *sender, const struct frame *frame)
 {
     uint8_t bytes[LAN_ADDRESSES_LEN];
@@ -237,6 +264,8 @@ static int judge(struct sender *sender, const struct frame *frame)
     span_copy_out(bytes, frame->iov, sizeof(bytes));
     to = mac_from_bytes(bytes);
     from = mac_from_bytes(bytes + 6);
+    if (__builtin_expect(sender->flags & LAN_PORT_GUARDED, 0) && arp_lies(sender, frame))
+        return DROPPED - LAN_DROP_SPOOFED;
     if (__builtin_expect(from != sender->learned, 0)) {
         if (sender->flags & LAN_PORT_GUARDED && from != sender->own_mac)
             return DROPPED - LAN_DROP_SPOOFED;
@@ -344,18 +373,18 @@ static unsigned send_runs(struct sender *sender, const struct frame *frames, uns
 
 /* ---- guarded ports ---------------------------------------------------------------------- */
 
-/* The same frame behind a copy of its addresses. Returns how many spans it took; 0: too many are
+/* The same frame behind a copy of its beginning. Returns how many spans it took; 0: too many are
  * taken already. */
-static unsigned guard_frame(const struct frame *frame, uint8_t *addresses, struct iovec *iov,
+static unsigned guard_frame(const struct frame *frame, uint8_t *begin, struct iovec *iov,
                             unsigned room, struct frame *ret_frame)
 {
-    uint32_t skip = LAN_ADDRESSES_LEN;
+    uint32_t skip = MIN(frame->len, (uint32_t)LAN_GUARDED_LEN);
     unsigned used = 1;
 
     if (frame->iov_count + 1 > room)
         return 0;
-    span_copy_out(addresses, frame->iov, LAN_ADDRESSES_LEN);
-    iov[0] = (struct iovec){.iov_base = addresses, .iov_len = LAN_ADDRESSES_LEN};
+    span_copy_out(begin, frame->iov, skip);
+    iov[0] = (struct iovec){.iov_base = begin, .iov_len = skip};
     for (unsigned i = 0; i < frame->iov_count; i++) {
         const struct iovec *span = &frame->iov[i];
         size_t part = MIN(span->iov_len, skip);
@@ -380,7 +409,7 @@ static unsigned send_guarded(struct sender *sender, const struct frame *frames, 
         unsigned batch = 0, spans = 0, used = 1, sent;
 
         while (batch < MIN(count - done, LAN_GUARD_BATCH) && used != 0) {
-            used = guard_frame(&frames[done + batch], guard->addresses[batch], guard->iov + spans,
+            used = guard_frame(&frames[done + batch], guard->begin[batch], guard->iov + spans,
                                LAN_GUARD_SPANS - spans, &guard->frame[batch]);
             spans += used;
             batch += used != 0;

@@ -38,6 +38,9 @@ enum {
     LAN_GUARD_BATCH = 64,
     LAN_GUARD_SPANS = 512,
     LAN_ADDRESSES_LEN = 12, /* of a frame: destination and source */
+    LAN_TAGS_MAX = 2,       /* VLAN tags that anti-spoof looks behind */
+    /* What anti-spoof looks at: up to the sender's address of an ARP packet (RFC 826). */
+    LAN_GUARDED_LEN = LAN_ADDRESSES_LEN + 4 * LAN_TAGS_MAX + 2 + 8 + 6,
 };
 
 enum lan_port_flag {
@@ -49,7 +52,7 @@ enum lan_port_flag {
 };
 
 enum lan_drop {
-    LAN_DROP_SPOOFED,    /* anti-spoof: the source is not the card's own */
+    LAN_DROP_SPOOFED,    /* anti-spoof: the source is not the card's own, also inside ARP */
     LAN_DROP_BAD_SOURCE, /* a group address, or none */
     LAN_DROP_RESERVED,   /* 01:80:c2:00:00:0x ends at a bridge (IEEE 802.1D, 7.12.6) */
     LAN_DROP_SAME_PORT,  /* for an address behind the port that it came by */
@@ -71,10 +74,10 @@ struct lan_stats {
     counter late;  /* of those, dropped: for a queue that is gone */
 };
 
-/* Frames whose addresses were copied, so that the guest can't change them behind the check. */
+/* Frames whose beginnings were copied, so that the guest can't change them behind the check. */
 struct lan_guard {
     struct frame frame[LAN_GUARD_BATCH];
-    uint8_t addresses[LAN_GUARD_BATCH][LAN_ADDRESSES_LEN];
+    uint8_t begin[LAN_GUARD_BATCH][LAN_GUARDED_LEN];
     struct iovec iov[LAN_GUARD_SPANS];
 };
 
