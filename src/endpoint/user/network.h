@@ -35,7 +35,8 @@ struct user {
     Slirp *slirp;              /* owned */
     struct user_queue queue;   /* the one there is */
     int queue_is_open;
-    int given; /* to another process: forwards are its own now */
+    int no_ping; /* the host keeps sockets for it from this process */
+    int given;   /* to another process: forwards are its own now */
 
     /* Written by whoever runs libslirp. */
     struct pollset pollset;

@@ -7,7 +7,9 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
+#include "base/fd.h"
 #include "base/log.h"
 #include "endpoint/user/network.h"
 
@@ -42,6 +44,23 @@ static int gift_read(struct user *user, const struct endpoint_gift *gift, struct
     return error_set(err, EINVAL, "endpoint user: libslirp can't read what was given of it");
 }
 
+/* A guest's echo request becomes a socket of a kind that the host may keep from this process. Said
+ * once: it is so for all NICs. */
+static void ping_look(struct user *user)
+{
+    static int said;
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, IPPROTO_ICMP);
+
+    user->no_ping = fd < 0 && errno == EACCES;
+    fd_close(&fd);
+    if (!user->no_ping || user->config.restricted || said)
+        return;
+    said = 1;
+    log_info("endpoint user: guests can't ping beyond their network, because the host's sysctl "
+             "net.ipv4.ping_group_range leaves this process's group out; "
+             "'sysctl net.ipv4.ping_group_range=\"0 2147483647\"' lets all ping");
+}
+
 /* gift: what another process had; NULL: nothing. */
 static int user_begin(const struct endpoint_spec *spec, const struct endpoint_gift *gift,
                       struct endpoint **ret_endpoint, struct error *err)
@@ -71,6 +90,7 @@ static int user_begin(const struct endpoint_spec *spec, const struct endpoint_gi
         rc = network_add_forwards(user, err);
     if (rc < 0)
         goto fail;
+    ping_look(user);
     *ret_endpoint = &user->base;
     return 0;
 fail:
@@ -229,6 +249,7 @@ static void user_inspect(struct endpoint *endpoint, struct inspect *visitor)
     }
     inspect_number(visitor, "mtu", config->mtu);
     inspect_flag(visitor, "restricted", config->restricted);
+    inspect_flag(visitor, "can_ping", !((struct user *)endpoint)->no_ping);
     inspect_enter(visitor, "forwards");
     for (unsigned i = 0; i < config->forward_count; i++) {
         inspect_enter_index(visitor, i);
