@@ -157,10 +157,14 @@ struct vionic_nic_config {
     /* vhost-user, VIONIC_SOCKET_SERVER: an open socket that listens at socket_path already, such as
      * a service manager passes. Duplicated, and its file is not removed at the end. 0: none. */
     int socket_fd;
-    unsigned memory_regions; /* vhost-user: most that a front-end may share, 1 … 512; 0: 512 */
+    unsigned memory_regions; /* vhost-user: most that a front-end may share, 1 … 512; 0: 512, but no
+                              * more than an eighth of RLIMIT_NOFILE: each keeps a file open */
     uint64_t memory_max;     /* … and bytes in all; 0: 4 TiB */
     enum vionic_queue_unit queue_unit; /* vhost-user */
     unsigned offers;                   /* vhost-user: VIONIC_OFFER_… */
+    /* vhost-user: percent of the time of vionic_dispatch() that the front-end's messages may take
+     * in the long run, 1 … 100; 0: 25. All that take much share 40. */
+    unsigned control_share;
 };
 
 /* "0.1.0"; static. */

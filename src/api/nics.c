@@ -7,18 +7,33 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 
 #include "api/endpoint_choice.h"
 #include "api/placement.h"
 #include "api/sized.h"
+#include "base/checked.h"
 #include "base/name_text.h"
 
 enum {
     NIC_NAME_MAX = 31,
     QUEUE_SIZE_DEFAULT = 1024,
+    REGIONS_DEFAULT_MIN = 16,
 };
 
 static const uint64_t memory_max_default = 4ull << 40;
+
+/* Each region keeps a file open: one front-end does not take more than an eighth of what this
+ * process may have, unless the operator says so. */
+static unsigned regions_max_default(void)
+{
+    struct rlimit files;
+
+    if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+        return REGIONS_DEFAULT_MIN;
+    return (unsigned)MIN(MAX(files.rlim_cur / 8, (rlim_t)REGIONS_DEFAULT_MIN),
+                         (rlim_t)GUEST_MEMORY_REGIONS_MAX);
+}
 
 static struct vionic_nic **nic_find(struct vionic *vionic, const char *name)
 {
@@ -119,13 +134,16 @@ int nic_open_socket(struct vionic_nic *nic, const struct vionic_nic_config *conf
         .mode = config->socket_mode == VIONIC_SOCKET_CLIENT ? VHOST_USER_CLIENT : VHOST_USER_SERVER,
         .listen_fd = config->socket_fd,
         .limits = {.memory_max = config->memory_max == 0 ? memory_max_default : config->memory_max,
-                   .regions_max = config->memory_regions == 0 ? GUEST_MEMORY_REGIONS_MAX
-                                                              : config->memory_regions},
+                   .regions_max =
+                       config->memory_regions == 0 ? regions_max_default() : config->memory_regions,
+                   .control_percent = config->control_share == 0 ? VHOST_USER_SHARE_PERCENT
+                                                                 : config->control_share},
         .queue_unit = config->queue_unit == VIONIC_QUEUE_UNIT_PAIRS ? VHOST_USER_QUEUE_UNIT_PAIRS
                                                                     : VHOST_USER_QUEUE_UNIT_RINGS,
         .protocol_features = offered_more(config->offers),
         .coordinator = nic->coordinator,
         .loop = nic->vionic->loop,
+        .control_time = &nic->vionic->control_time,
         .inherited = from,
     };
 
@@ -155,6 +173,9 @@ static int transport_check(const struct vionic_nic_config *config, const char *n
     if (config->memory_regions > GUEST_MEMORY_REGIONS_MAX)
         return error_set(err, EINVAL, "%s: memory_regions=%u is more than %d", name,
                          config->memory_regions, GUEST_MEMORY_REGIONS_MAX);
+    if (config->control_share > 100)
+        return error_set(err, EINVAL, "%s: control_share=%u is more than 100 percent", name,
+                         config->control_share);
     if (config->offers &
         ~(unsigned)(VIONIC_OFFER_IN_BAND | VIONIC_OFFER_POSTCOPY | VIONIC_OFFER_IOMMU))
         return error_set(err, EINVAL, "%s: offers has bits that are none of enum vionic_offer",

@@ -49,9 +49,10 @@ struct vionic {
     struct vionic_switch *kept_switches; /* owned: those that were added by name */
     struct event_bits memory_lost;       /* written to by the memory guard */
     struct loop_source memory_source;
-    struct vionic_nic *nics; /* owned, in order of addition */
-    unsigned added;          /* NICs ever added: names and first workers */
-    int held;                /* the workers stand still: handover_hold */
+    struct vhost_user_bucket control_time; /* that front-ends took of it, all together */
+    struct vionic_nic *nics;               /* owned, in order of addition */
+    unsigned added;                        /* NICs ever added: names and first workers */
+    int held;                              /* the workers stand still: handover_hold */
 };
 
 _Static_assert(sizeof(struct vionic_error) == sizeof(struct error), "one is passed as the other");

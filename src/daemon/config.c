@@ -175,6 +175,7 @@ static int nic_fill(struct config *config, struct config_nic *entry, json_t *obj
     nic->queue_size = number_of(object, "queue-size");
     nic->memory_max = (uint64_t)number_of(object, "memory-max") << 20;
     nic->memory_regions = number_of(object, "memory-regions");
+    nic->control_share = number_of(object, "control-share");
     if (ret == 0 && nic->name != NULL)
         ret = nic_check_name(nic->name, entry->place, err);
     if (ret == 0 && mode != NULL)

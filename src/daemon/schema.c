@@ -47,6 +47,7 @@ const struct schema_key schema_nic[] = {
     {"workers", SCHEMA_WORKERS, 1, 64},
     {"memory-max", SCHEMA_NUMBER, 1, INT32_MAX}, /* MiB */
     {"memory-regions", SCHEMA_NUMBER, 1, 512},
+    {"control-share", SCHEMA_NUMBER, 1, 100}, /* percent */
     {"endpoint", SCHEMA_ENDPOINT, 0, 0},
     {NULL, 0, 0, 0},
 };

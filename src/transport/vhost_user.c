@@ -192,15 +192,21 @@ static int socket_address(const char *path, struct sockaddr_un *ret_address, str
 static void listener_ready(struct loop_source *source, uint32_t events)
 {
     struct vhost_user *vhost_user = CONTAINER_OF(source, struct vhost_user, listener);
-    int fd = accept4(source->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    uint64_t rest_ns;
+    int fd;
 
     (void)events;
+    vhost_user_share_begin(&vhost_user->share);
+    fd = accept4(source->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     loop_remove(vhost_user->loop, source); /* the next front-end waits in the backlog */
     if (fd >= 0)
         session_begin(vhost_user, fd);
     else /* no files are left, say: it waits there too, and the socket stays readable */
         loop_timer_start(vhost_user->loop, &vhost_user->again,
                          CONNECT_AGAIN_MS * CLOCK_MILLISECOND_NS);
+    rest_ns = vhost_user_share_end(&vhost_user->share);
+    if (rest_ns != 0)
+        session_rest(vhost_user, rest_ns);
 }
 
 static int name_free(const struct sockaddr_un *address, struct error *err)
@@ -367,6 +373,8 @@ int vhost_user_open(const struct vhost_user_settings *settings, struct vhost_use
     vhost_user->mode = settings->mode;
     vhost_user->queue_unit = settings->queue_unit;
     vhost_user->limits = settings->limits;
+    vhost_user->share.all = settings->control_time;
+    vhost_user->share.percent = settings->limits.control_percent;
     vhost_user->protocol_features_more = settings->protocol_features;
     vhost_user->coordinator = settings->coordinator;
     vhost_user->loop = settings->loop;
@@ -447,7 +455,9 @@ void vhost_user_inspect(struct vhost_user *vhost_user, struct inspect *visitor)
     inspect_number(visitor, "ring_notices", vhost_user->channel.ring_notices);
     inspect_number(visitor, "channels_lost", vhost_user->channel.lost);
     inspect_number(visitor, "left_behind", vhost_user->partings);
+    inspect_number(visitor, "control_share", vhost_user->share.percent);
     inspect_number(visitor, "left_alone", vhost_user->share.times_spent);
+    inspect_number(visitor, "left_alone_for_others", vhost_user->share.times_shared);
     if (vhost_user->last_error[0] != '\0')
         inspect_text(visitor, "last_refusal", "%s", vhost_user->last_error);
     inspect_hex(visitor, "features", vhost_user->features);

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "run/coordinator.h"
+#include "transport/vhost_user_share.h"
 #include "transport/vhost_user_wire.h"
 
 enum vhost_user_mode {
@@ -22,8 +23,9 @@ enum vhost_user_queue_unit {
 
 /* What a front-end may take of the host's address space; others go short of what one has. */
 struct vhost_user_limits {
-    uint64_t memory_max;  /* bytes shared at a time */
-    unsigned regions_max; /* 1 … GUEST_MEMORY_REGIONS_MAX */
+    uint64_t memory_max;      /* bytes shared at a time */
+    unsigned regions_max;     /* 1 … GUEST_MEMORY_REGIONS_MAX */
+    unsigned control_percent; /* of the control thread's time in the long run, 1 … 100 */
 };
 
 struct vhost_user_settings {
@@ -32,9 +34,10 @@ struct vhost_user_settings {
     enum vhost_user_queue_unit queue_unit;
     int listen_fd; /* borrowed; server: listens at the path already; 0: make a socket */
     struct vhost_user_limits limits;
-    uint64_t protocol_features;      /* offered beside the usual ones */
-    struct coordinator *coordinator; /* borrowed */
-    struct loop *loop;               /* borrowed */
+    uint64_t protocol_features;             /* offered beside the usual ones */
+    struct coordinator *coordinator;        /* borrowed */
+    struct loop *loop;                      /* borrowed */
+    struct vhost_user_bucket *control_time; /* borrowed: of all front-ends of the loop */
     /* Borrowed while opening; NULL: nothing. What another process gave: socket, session, rings. */
     const struct coordinator_inheritance *inherited;
 };

@@ -5,20 +5,38 @@
 #include "base/clock.h"
 
 enum {
-    LEAK = 4, /* one part in so many of the time is a front-end's in the long run */
+    ALL_PERCENT = 40, /* of the thread's time, for all that take much: the rest is for the others */
 };
 
-#define TURN_NS  (2 * CLOCK_MILLISECOND_NS)
-#define MOST_NS  (250 * CLOCK_MILLISECOND_NS)
-#define AGAIN_NS (20 * CLOCK_MILLISECOND_NS) /* of room before it is served again */
+#define TURN_NS     (2 * CLOCK_MILLISECOND_NS)
+#define MOST_NS     (250 * CLOCK_MILLISECOND_NS)
+#define ALL_MOST_NS (500 * CLOCK_MILLISECOND_NS)
+#define FAIR_NS     (50 * CLOCK_MILLISECOND_NS) /* who took less goes on, whatever others take */
+#define AGAIN_NS    (20 * CLOCK_MILLISECOND_NS) /* of room before one is served again */
+
+static void bucket_leak(struct vhost_user_bucket *bucket, unsigned percent, uint64_t now_ns)
+{
+    uint64_t leaked_ns = (now_ns - bucket->looked_ns) / 100 * percent;
+
+    bucket->level_ns -= MIN(leaked_ns, bucket->level_ns);
+    bucket->looked_ns = now_ns;
+}
+
+/* How long it takes until there is room again below `most`. */
+static uint64_t bucket_wait(const struct vhost_user_bucket *bucket, unsigned percent,
+                            uint64_t most_ns)
+{
+    if (bucket->level_ns <= most_ns)
+        return 0;
+    return (bucket->level_ns - most_ns + AGAIN_NS) * 100 / percent;
+}
 
 void vhost_user_share_begin(struct vhost_user_share *share)
 {
     uint64_t now_ns = clock_now_ns();
-    uint64_t leaked_ns = (now_ns - share->looked_ns) / LEAK;
 
-    share->level_ns -= MIN(leaked_ns, share->level_ns);
-    share->looked_ns = now_ns;
+    bucket_leak(&share->own, share->percent, now_ns);
+    bucket_leak(share->all, ALL_PERCENT, now_ns);
     share->begun_ns = now_ns;
 }
 
@@ -29,9 +47,15 @@ int vhost_user_share_turn_over(const struct vhost_user_share *share)
 
 uint64_t vhost_user_share_end(struct vhost_user_share *share)
 {
-    share->level_ns += clock_now_ns() - share->begun_ns;
-    if (share->level_ns <= MOST_NS)
-        return 0;
-    share->times_spent++;
-    return (share->level_ns - MOST_NS + AGAIN_NS) * LEAK;
+    uint64_t taken_ns = clock_now_ns() - share->begun_ns;
+    uint64_t own_ns, all_ns = 0;
+
+    share->own.level_ns += taken_ns;
+    share->all->level_ns += taken_ns;
+    own_ns = bucket_wait(&share->own, share->percent, MOST_NS);
+    if (share->own.level_ns > FAIR_NS)
+        all_ns = bucket_wait(share->all, ALL_PERCENT, ALL_MOST_NS);
+    share->times_spent += own_ns != 0;
+    share->times_shared += all_ns != 0;
+    return MAX(own_ns, all_ns);
 }

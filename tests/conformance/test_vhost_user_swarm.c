@@ -2,10 +2,11 @@
 /*
  * Twenty NICs in one daemon, one of them with a front-end that means harm, in every way that
  * hostile_moves.c knows. The nineteen others move frames all the while: none is lost, none takes
- * long.
+ * long. Then the other way round: of twenty, four mean no harm.
  */
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "check.h"
@@ -21,6 +22,9 @@ enum {
     HOSTILE_MS = 7000,
     LATENCY_MAX_MS = 2000, /* of a frame there and back, on a machine that does much else */
     FRAME_MAX = 1514,
+    FEW = 4,          /* good ones among the bad: the last of them asks, the others carry */
+    MOVES_OF_ALL = 5, /* the first moves flood with messages that are right */
+    ALL_BAD_MS = 5000,
     SETTLE_FDS = 1, /* a control client that is just going */
 };
 
@@ -77,7 +81,7 @@ static void *carrier_run(void *context)
     return NULL;
 }
 
-static void swarm_start(struct swarm *swarm)
+static void swarm_start(struct swarm *swarm, unsigned good)
 {
     struct testbed_options options = {0};
 
@@ -90,8 +94,8 @@ static void swarm_start(struct swarm *swarm)
     for (unsigned i = 0; i < THREADS; i++) {
         struct carrier *carrier = &swarm->carrier[i];
 
-        carrier->nic = &swarm->bed->nic[i * GOOD / THREADS];
-        carrier->count = (i + 1) * GOOD / THREADS - i * GOOD / THREADS;
+        carrier->nic = &swarm->bed->nic[i * good / THREADS];
+        carrier->count = (i + 1) * good / THREADS - i * good / THREADS;
         check(pthread_create(&swarm->thread[i], NULL, carrier_run, carrier) == 0, "no thread");
     }
 }
@@ -119,6 +123,15 @@ static struct figures swarm_figures(struct swarm *swarm)
         swarm->carrier[i].worst_ms = 0;
     }
     return figures;
+}
+
+static void swarm_end(struct swarm *swarm)
+{
+    for (unsigned i = 0; i < THREADS; i++) {
+        swarm->carrier[i].ends = 1;
+        pthread_join(swarm->thread[i], NULL);
+    }
+    swarm_check(swarm, "at the end");
 }
 
 /* Every move at least once, and on until the time is over. Returns how many. */
@@ -151,7 +164,7 @@ static void V13_VU_SEC_12_one_hostile_front_end_among_twenty(void **state)
     struct figures quiet, hostile;
     unsigned control_ms, moves, fds;
 
-    swarm_start(swarm);
+    swarm_start(swarm, GOOD);
     sleep_ms(QUIET_MS);
     quiet = swarm_figures(swarm);
     fds = daemon_fd_count(&swarm->bed->daemon);
@@ -161,11 +174,7 @@ static void V13_VU_SEC_12_one_hostile_front_end_among_twenty(void **state)
     testbed_connect(&swarm->bed->nic[BAD]);
     check(carry(&swarm->bed->nic[BAD]) == NULL,
           "the next front-end of the hostile one's NIC is not served");
-    for (unsigned i = 0; i < THREADS; i++) {
-        swarm->carrier[i].ends = 1;
-        pthread_join(swarm->thread[i], NULL);
-    }
-    swarm_check(swarm, "at the end");
+    swarm_end(swarm);
     print_message(
         "quiet: %u frames in %u ms, worst %u ms; hostile: %u moves, %u frames, worst %u ms, "
         "control socket %u ms\n",
@@ -177,10 +186,96 @@ static void V13_VU_SEC_12_one_hostile_front_end_among_twenty(void **state)
     daemon_stop(&swarm->bed->daemon);
 }
 
+/* ---- many of them ------------------------------------------------------------------------ */
+
+struct attacker {
+    struct testbed_nic *nic; /* borrowed */
+    pthread_t thread;
+};
+
+static _Atomic int attack_ends;
+
+static void *attack(void *context)
+{
+    struct attacker *attacker = context;
+
+    for (unsigned i = 0; !attack_ends; i++)
+        hostile_moves[(attacker->nic->index + i) % MOVES_OF_ALL].move(attacker->nic, i);
+    return NULL;
+}
+
+static void note_worst(uint64_t begin_ms, unsigned *worst_ms)
+{
+    unsigned took_ms = (unsigned)(now_ms() - begin_ms);
+
+    if (took_ms > *worst_ms)
+        *worst_ms = took_ms;
+}
+
+/* How long the slowest of these took: a good front-end's message, a question to the daemon. */
+static void ask(struct swarm *swarm, unsigned *worst_message_ms, unsigned *worst_control_ms)
+{
+    uint64_t begin = now_ms();
+    uint64_t features;
+
+    check(front_end_get_u64(&swarm->bed->nic[FEW - 1].fe, VU_GET_FEATURES, &features) == 0,
+          "a good front-end has no answer");
+    note_worst(begin, worst_message_ms);
+    begin = now_ms();
+    daemon_number(&swarm->bed->daemon, "nic0/queues/0/tx_packets");
+    note_worst(begin, worst_control_ms);
+    sleep_ms(20);
+}
+
+static uint64_t left_alone_for_others(struct swarm *swarm)
+{
+    uint64_t times = 0;
+    char path[80];
+
+    for (unsigned i = FEW; i < NICS; i++) {
+        snprintf(path, sizeof(path), "nic%u/vhost_user/left_alone_for_others", i);
+        times += daemon_number(&swarm->bed->daemon, path);
+    }
+    return times;
+}
+
+static void VU_SEC_12_a_few_among_many_hostile_front_ends(void **state)
+{
+    struct swarm swarm_of_nics = {.bed = *state};
+    struct swarm *swarm = &swarm_of_nics;
+    struct attacker attacker[NICS];
+    unsigned message_ms = 0, control_ms = 0;
+    struct figures figures;
+    uint64_t end, times;
+
+    swarm_start(swarm, FEW - 1);
+    attack_ends = 0;
+    for (unsigned i = FEW; i < NICS; i++) {
+        attacker[i].nic = &swarm->bed->nic[i];
+        check(pthread_create(&attacker[i].thread, NULL, attack, &attacker[i]) == 0, "no thread");
+    }
+    for (end = now_ms() + ALL_BAD_MS; now_ms() < end;)
+        ask(swarm, &message_ms, &control_ms);
+    times = left_alone_for_others(swarm);
+    attack_ends = 1;
+    for (unsigned i = FEW; i < NICS; i++)
+        pthread_join(attacker[i].thread, NULL);
+    figures = swarm_figures(swarm);
+    swarm_end(swarm);
+    print_message("%u frames, worst %u ms; messages %u ms, control socket %u ms; %llu rests\n",
+                  figures.frames, figures.worst_ms, message_ms, control_ms,
+                  (unsigned long long)times);
+    check(figures.worst_ms <= LATENCY_MAX_MS, "a frame took %u ms", figures.worst_ms);
+    check(message_ms <= LATENCY_MAX_MS, "a message took %u ms", message_ms);
+    check(control_ms <= LATENCY_MAX_MS, "the control socket took %u ms", control_ms);
+    daemon_stop(&swarm->bed->daemon);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TESTBED_TEST(V13_VU_SEC_12_one_hostile_front_end_among_twenty),
+        TESTBED_TEST(VU_SEC_12_a_few_among_many_hostile_front_ends),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
