@@ -68,8 +68,6 @@ int sandbox_prepare(const struct config *config, const char *control_path, struc
     sandbox.verdict = sandbox.mode == SANDBOX_LOG ? SANDBOX_NOTE : SANDBOX_REFUSE;
     if (sandbox.mode == SANDBOX_OFF)
         log_warning("the sandbox is off: a fault in this daemon is a fault with all its rights");
-    else if (sandbox_filter_missing() != NULL)
-        log_warning("sandbox: %s", sandbox_filter_missing());
     return sandbox_has_filters() ? build_filters(loop, err) : 0;
 }
 
@@ -134,6 +132,15 @@ static int hide_memory(void)
     return 0;
 }
 
+/* When all else is well: who has made a mistake is told of that alone. */
+static void tell_what_is_missing(void)
+{
+    if (sandbox.mode != SANDBOX_OFF && sandbox_filter_missing() != NULL)
+        log_warning("sandbox: %s", sandbox_filter_missing());
+    if (sandbox.mode == SANDBOX_ON && sandbox_privileges_missing() != NULL)
+        log_warning("sandbox: %s", sandbox_privileges_missing());
+}
+
 int sandbox_enter(struct error *err)
 {
     int ret = hide_memory();
@@ -150,6 +157,7 @@ int sandbox_enter(struct error *err)
                          "daemon has to run here",
                          strerror(-ret));
     sandbox.entered = 1;
+    tell_what_is_missing();
     return 0;
 }
 
