@@ -130,6 +130,12 @@ static void clean_up(struct litmus *litmus)
     }
 }
 
+/* Some of them however long they take. */
+static int more_rounds(unsigned round, uint64_t end)
+{
+    return round <= ROUNDS_LEAST || (round <= ROUNDS && (round % 64 != 0 || now_ms() < end));
+}
+
 static void contest(enum contest which, uint32_t features)
 {
     struct litmus *litmus = calloc(1, sizeof(*litmus));
@@ -145,7 +151,7 @@ static void contest(enum contest which, uint32_t features)
     format_bed_start(&litmus->bed, 16, features);
     format_bed_round_trip(&litmus->bed); /* the first flush after a start fires in any case */
     assert_int_equal(pthread_create(&driver, NULL, driver_run, litmus), 0);
-    for (round = 1; round <= ROUNDS && (round % 64 != 0 || now_ms() < end); round++) {
+    for (round = 1; more_rounds(round, end); round++) {
         int device_saw;
 
         set_up(litmus);
@@ -162,7 +168,6 @@ static void contest(enum contest which, uint32_t features)
     __atomic_store_n(&litmus->round, UINT32_MAX, __ATOMIC_RELEASE);
     pthread_join(driver, NULL);
     check(neither == 0, "in %u of %u rounds neither side saw the other", neither, round);
-    assert_true(round > ROUNDS_LEAST);
     format_bed_free(&litmus->bed);
     free(litmus);
 }
