@@ -119,4 +119,21 @@ def test_full_output():
             expect(done.returncode == 1 and b"standard output" in done.stderr, done)
 
 
+
+def test_who_can_not_ping_is_told_why():
+    """Guests behind `user` ping by sockets that the host may keep from the daemon."""
+    if "user" not in run("endpoints").stdout.decode():
+        return
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP).close()
+        can = True
+    except PermissionError:
+        can = False
+    with Place() as place, Daemon(place, "--nic", f"socket={place.at('0.sock')},endpoint=user",
+                                  "--nic", f"socket={place.at('1.sock')},endpoint=user") as vionic:
+        tree = json.loads(shown(vionic, "--json", "nic0/endpoint"))
+        expect(tree["can_ping"] == can, tree)
+        expect(vionic.log().count("ping_group_range") == (0 if can else 2), vionic.log())
+
+
 run_cases(cases_of(sys.modules[__name__]))
