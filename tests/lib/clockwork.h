@@ -5,8 +5,9 @@
 #include <stdint.h>
 
 enum {
-    WAIT_LONG_MS = 15000, /* what must happen; sanitizers are slow, and a machine may do much else */
-    WAIT_QUIET_MS = 60,  /* how long silence is listened to where nothing may happen */
+    WAIT_LONG_MS =
+        15000,          /* what must happen; sanitizers are slow, and a machine may do much else */
+    WAIT_QUIET_MS = 60, /* how long silence is listened to where nothing may happen */
 };
 
 uint64_t now_ms(void);

@@ -365,7 +365,8 @@ const struct endpoint_ops switch_endpoint_ops = {
     .options_help =
         "name=NAME      the switch (needed); it is there as long as it has ports\n"
         "isolated=on    talk to the switch's uplink only (default: off)\n"
-        "anti-spoof=on  drop frames and ARP that the guest sends from another MAC address than the NIC's "
+        "anti-spoof=on  drop frames and ARP that the guest sends from another MAC address than the "
+        "NIC's "
         "(default: off)\n"
         "full=wait|drop what becomes of frames that the guest has no buffers for (default: drop)\n"
         "pin=off        let the NIC's MAC address be learned behind other ports (default: on)\n",
