@@ -338,6 +338,23 @@ static int funnel_stands_in_the_way(struct endpoint *endpoint, const struct endp
     return funnel->inner->ops->stands_in_the_way(funnel->inner, spec);
 }
 
+/* What goes over is the endpoint inside, which is widened there as it was here (endpoint_take by
+ * its kind, endpoint_widen). Frames in the lanes stay behind. */
+static void funnel_give(struct endpoint *endpoint, struct records_writer *writer,
+                        struct fd_list *fds)
+{
+    struct funnel *funnel = (struct funnel *)endpoint;
+
+    funnel->inner->ops->give(funnel->inner, writer, fds);
+}
+
+static void funnel_keep(struct endpoint *endpoint)
+{
+    struct funnel *funnel = (struct funnel *)endpoint;
+
+    funnel->inner->ops->keep(funnel->inner);
+}
+
 static void funnel_inspect(struct endpoint *endpoint, struct inspect *visitor)
 {
     struct funnel *funnel = (struct funnel *)endpoint;
@@ -377,6 +394,8 @@ static void ops_fill(struct endpoint_ops *ops, const struct endpoint_ops *inner)
         .events = inner->events == NULL ? NULL : funnel_events,
         .was_there = inner->was_there == NULL ? NULL : funnel_was_there,
         .stands_in_the_way = inner->stands_in_the_way == NULL ? NULL : funnel_stands_in_the_way,
+        .give = inner->give == NULL ? NULL : funnel_give,
+        .keep = inner->keep == NULL ? NULL : funnel_keep,
         .inspect = funnel_inspect,
     };
 }

@@ -159,8 +159,12 @@ static int endpoint_and_device(struct coordinator *coordinator,
     coordinator->opener = config->endpoint.opener;
     coordinator->nic.config = config->nic; /* whose the endpoint is; completed by what it can do */
     coordinator->inherited = config->inherited;
-    result = coordinator_open_endpoint(coordinator, &coordinator->opener, &coordinator->spec,
-                                       &endpoint, err);
+    /* A card that runs may have got a narrow one at run time. */
+    result = config->inherited != NULL
+                 ? coordinator_open_for_pairs(coordinator, &coordinator->opener, &coordinator->spec,
+                                              &endpoint, err)
+                 : coordinator_open_endpoint(coordinator, &coordinator->opener, &coordinator->spec,
+                                             &endpoint, err);
     coordinator->inherited = NULL;
     if (result < 0)
         return result;

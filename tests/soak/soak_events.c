@@ -3,8 +3,10 @@
 
 #include <net/if.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 
 #include "check.h"
 #include "clockwork.h"
@@ -53,6 +55,45 @@ static void daemon_is_ended(struct soak *soak)
     for (unsigned i = 0; i < SOAK_CARDS; i++)
         soak_card_unplug(soak, &soak->card[i]);
     all_anew(soak);
+}
+
+/* The configuration as the operator has it by now: where the card is, and its address. */
+static void config_write(struct soak *soak, const struct soak_card *card, char *ret_line,
+                         size_t len)
+{
+    const char *line = soak->bed->daemon.nic[card->index];
+    const char *socket = strstr(line, ",socket="), *endpoint = strstr(line, "endpoint=");
+    char path[32], mac[32], place[160];
+
+    snprintf(path, sizeof(path), "nic%u/mac_address", card->index);
+    daemon_text(&soak->bed->daemon, path, mac, sizeof(mac));
+    soak_place_text(soak, card, card->place, place, sizeof(place));
+    check((size_t)snprintf(ret_line, len, "mac=%s%.*sendpoint=%s", mac, (int)(endpoint - socket),
+                           socket, place) < len,
+          "card %u: no room for its line", card->index);
+}
+
+static void daemon_is_taken_over(struct soak *soak)
+{
+    struct daemon *daemon = &soak->bed->daemon;
+    char before[SOAK_CARDS][sizeof(daemon->nic[0])], now[SOAK_CARDS][sizeof(daemon->nic[0])];
+    uint64_t end = now_ms() + SOAK_PATIENCE_MS;
+    pid_t next;
+    int status;
+
+    for (unsigned i = 0; i < SOAK_CARDS; i++)
+        config_write(soak, &soak->card[i], now[i], sizeof(now[i]));
+    memcpy(before, daemon->nic, sizeof(before));
+    memcpy(daemon->nic, now, sizeof(now));
+    next = daemon_start_takeover(daemon, getenv("VIONIC"));
+    memcpy(daemon->nic, before, sizeof(before));
+    while (waitpid(daemon->pid, &status, WNOHANG) == 0) {
+        check(now_ms() < end, "the daemon before does not end");
+        soak_turn(soak);
+    }
+    daemon->pid = next;
+    check(status == 0, "the daemon before ended with wait status 0x%x", (unsigned)status);
+    soak->daemons++;
 }
 
 /* ---- front-ends and drivers --------------------------------------------------------------- */
@@ -200,6 +241,7 @@ static struct {
 } events[] = {
     {"daemon killed", 3, daemon_is_killed, 0},
     {"daemon ended and started", 2, daemon_is_ended, 0},
+    {"daemon taken over", 8, daemon_is_taken_over, 0},
     {"front-end killed", 8, front_end_is_killed, 0},
     {"driver reset", 8, driver_resets, 0},
     {"link pulled", 5, link_is_pulled, 0},
