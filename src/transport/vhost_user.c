@@ -386,6 +386,7 @@ int vhost_user_open(const struct vhost_user_settings *settings, struct vhost_use
     vhost_user->log_fd = -1;
     vhost_user->transfer.source.fd = -1;
     vhost_user->rings_file.fd = -1;
+    vhost_user->area_made[0] = vhost_user->area_made[1] = -1;
     vhost_user->ring_count = rings_named(settings->coordinator);
     vhost_user->ring = calloc(vhost_user->ring_count, sizeof(*vhost_user->ring));
     vhost_user->path = strdup(settings->path);
@@ -431,6 +432,7 @@ void vhost_user_close(struct vhost_user *vhost_user)
     if (vhost_user->owns_path && !vhost_user->given)
         unlink(vhost_user->path);
     vhost_user_rings_file_close(vhost_user);
+    vhost_user_inflight_close(vhost_user);
     vhost_user_connection_close(&vhost_user->peer); /* of a session that could not be taken over */
     fd_close(&vhost_user->listener.fd);
     vhost_user_channel_close(vhost_user);

@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/checked.h"
@@ -15,6 +16,7 @@
 
 enum {
     DESCRIPTION_LEN = 20, /* without the padding that most front-ends send too (VU-HDR-04) */
+    PAGE_MOST = 1 << 16,  /* of any machine */
 };
 
 static enum inflight_format format_agreed(const struct vhost_user *vhost_user)
@@ -74,6 +76,57 @@ void vhost_user_inflight_drop(struct vhost_user *vhost_user)
     vhost_user->area = (struct vhost_user_area){0};
 }
 
+/* ---- areas that were made here -------------------------------------------------------------- */
+
+/*
+ * A front-end may keep the file of an area for as long as it likes, and its memory is this
+ * process's to pay for. So there are two at the most: the one in use, and the last one that was
+ * asked for. Who asks for another begins anew: what was before it is emptied.
+ */
+
+static int is_in_use(const struct vhost_user *vhost_user, int fd)
+{
+    const struct vhost_user_area *area = &vhost_user->area;
+    struct stat made, used;
+
+    return area->mapping != NULL && fstat(fd, &made) == 0 &&
+           fstat(memory_mapping_part(area->mapping, area->first).fd, &used) == 0 &&
+           made.st_dev == used.st_dev && made.st_ino == used.st_ino;
+}
+
+/* Up to behind its last page: a page that is emptied in part stays. */
+static void made_empty(int *fd)
+{
+    struct stat status;
+
+    if (fstat(*fd, &status) == 0 && fallocate(*fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+                                              status.st_size + PAGE_MOST) < 0)
+        log_debug("an area that nobody uses can't be emptied: %s", strerror(errno));
+    fd_close(fd);
+}
+
+static int made_keep(struct vhost_user *vhost_user, int fd)
+{
+    int *place = NULL;
+
+    for (unsigned i = 0; i < VHOST_USER_AREAS_MADE; i++) {
+        int *made = &vhost_user->area_made[i];
+
+        if (*made >= 0 && !is_in_use(vhost_user, *made))
+            made_empty(made);
+        if (*made < 0)
+            place = made;
+    }
+    *place = fcntl(fd, F_DUPFD_CLOEXEC, 3); /* there is one: only one is in use */
+    return *place < 0 ? -errno : 0;
+}
+
+void vhost_user_inflight_close(struct vhost_user *vhost_user)
+{
+    for (unsigned i = 0; i < VHOST_USER_AREAS_MADE; i++)
+        fd_close(&vhost_user->area_made[i]);
+}
+
 /* ---- requests --------------------------------------------------------------------------- */
 
 static int description_check(const struct vhost_user_call *call,
@@ -109,8 +162,8 @@ static int area_fill(int fd, const struct vhost_user_inflight *wanted, size_t st
 
 /* VU-RC-05: nobody can shrink it under us. A region is as long as that of a packed ring, since the
  * features may not be agreed on yet. */
-static int area_create(const struct vhost_user *vhost_user,
-                       const struct vhost_user_inflight *wanted, uint64_t *ret_len)
+static int area_create(struct vhost_user *vhost_user, const struct vhost_user_inflight *wanted,
+                       uint64_t *ret_len)
 {
     size_t stride = inflight_region_len(INFLIGHT_PACKED, wanted->queue_size);
     int fd = memfd_create("vionic-inflight", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -124,6 +177,8 @@ static int area_create(const struct vhost_user *vhost_user,
         result = -errno;
     if (result == 0 && format_agreed(vhost_user) == INFLIGHT_PACKED)
         result = area_fill(fd, wanted, stride);
+    if (result == 0)
+        result = made_keep(vhost_user, fd);
     if (result == 0)
         return fd;
     fd_close(&fd);

@@ -26,6 +26,10 @@ struct vhost_user_area {
     uint16_t queue_size;
 };
 
+enum {
+    VHOST_USER_AREAS_MADE = 2, /* one that is in use, and the next one */
+};
+
 struct vhost_user_rings_file {
     int fd;         /* owned, locked; -1: it could not be opened */
     int error;      /* … because of that */
@@ -42,6 +46,8 @@ struct inflight_region *vhost_user_inflight_region(struct vhost_user_ring *ring,
 /* The ring's driver knows where it stopped, or makes it anew: no daemon takes it up from here. */
 void vhost_user_inflight_forget(struct vhost_user_ring *ring);
 void vhost_user_inflight_forget_all(struct vhost_user *vhost_user);
+/* The NIC goes: areas that it made are their front-end's alone. */
+void vhost_user_inflight_close(struct vhost_user *vhost_user);
 /* The session is over: its area goes, while its rings are stopped. Records stay as they are. */
 void vhost_user_inflight_drop(struct vhost_user *vhost_user);
 void vhost_user_inflight_inspect(const struct vhost_user *vhost_user, struct inspect *visitor);

@@ -113,7 +113,8 @@ struct vhost_user {
     struct nic *left_nic;   /* owned: the device model as a reset found it, until a ring starts */
     struct nic *loaded_nic; /* owned: as it arrived, until the session or its driver ends */
     int log_fd;             /* owned; the log borrows it: signalled when it was written to */
-    struct vhost_user_area area; /* as the front-end gave it, for this session */
+    struct vhost_user_area area;          /* as the front-end gave it, for this session */
+    int area_made[VHOST_USER_AREAS_MADE]; /* owned: files of areas that were made here; -1: none */
 
     struct vhost_user_rings_file rings_file;
 

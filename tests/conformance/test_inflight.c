@@ -13,6 +13,7 @@
 enum {
     SIZE = 64,
     HEADER_LEN = 32, /* of a packed region */
+    AREAS_KEPT = 2,  /* by a NIC, of those that it made */
 };
 
 #define PACKED (VIRTIO_F_VERSION_1 | VIRTIO_F_EVENT_IDX | VIRTIO_F_RING_PACKED)
@@ -28,6 +29,7 @@ static struct testbed *session(void **state, uint64_t features)
     struct testbed_options options = {.features = features, .queue_size = SIZE};
     struct testbed *bed = testbed_start(state, &options);
 
+    bed->fds_at_rest += AREAS_KEPT;
     testbed_reconnect_acknowledging(&bed->nic[VICTIM]);
     front_end_hello(&bed->nic[VICTIM].fe, &bed->nic[VICTIM].setup);
     return bed;
@@ -196,6 +198,7 @@ static void VU_SEC_08_areas_that_come_at_the_wrong_time(void **state)
     struct testbed_nic *nic = &bed->nic[VICTIM];
     struct vu_inflight area = area_of(2, SIZE);
 
+    bed->fds_at_rest += AREAS_KEPT;
     assert_int_equal(front_end_get_inflight(&nic->fe, &area, VU_INFLIGHT_LEN), 0);
     expect_refused(&nic->fe, VU_SET_INFLIGHT_FD, &area); /* rings run */
     testbed_exchange(nic, 0, 100);
@@ -247,6 +250,44 @@ static void V01_V04_areas_do_not_pile_up(void **state)
     testbed_finish_anew(bed);
 }
 
+static uint64_t blocks_of(const struct vu_inflight *area)
+{
+    struct stat status;
+
+    assert_int_equal(fstat(area->fd, &status), 0);
+    return (uint64_t)status.st_blocks;
+}
+
+/* The memory of areas is the daemon's to pay, however many files of them the front-end keeps: it
+ * has the one in use and the last one, in one session or in many. */
+static void VU_RC_05_areas_that_are_kept_cost_nothing(void **state)
+{
+    struct testbed *bed = session(state, PACKED);
+    struct front_end *fe = &bed->nic[VICTIM].fe;
+    struct vu_inflight area[24];
+    unsigned full = 0;
+
+    for (unsigned i = 0; i < 24; i++) {
+        area[i] = area_of(2, SIZE);
+        assert_int_equal(front_end_get_inflight(fe, &area[i], VU_INFLIGHT_LEN), 0);
+        check(blocks_of(&area[i]) != 0, "area %u is empty", i);
+        if (i % 3 == 0)
+            assert_int_equal(front_end_set_inflight(fe, &area[i], VU_INFLIGHT_LEN), 0);
+        check(blocks_of(&area[i / 3 * 3]) != 0 || i % 8 < i % 3,
+              "area %u was emptied while it was in use", i / 3 * 3);
+        if (i % 8 == 7) {
+            testbed_reconnect_acknowledging(&bed->nic[VICTIM]);
+            front_end_hello(fe, &bed->nic[VICTIM].setup);
+        }
+    }
+    for (unsigned i = 0; i < 24; i++) {
+        full += blocks_of(&area[i]) != 0;
+        close(area[i].fd);
+    }
+    assert_in_range(full, 1, 2);
+    testbed_finish_anew(bed);
+}
+
 /* Words of a record that no ring can have led to, or any others: the ring starts all the same, from
  * where its driver says. */
 static void VU_RC_04_records_are_bounded(void **state)
@@ -257,6 +298,7 @@ static void VU_RC_04_records_are_bounded(void **state)
     struct testbed_nic *nic = &bed->nic[VICTIM];
     uint8_t *map;
 
+    bed->fds_at_rest += AREAS_KEPT;
     testbed_connect(&bed->nic[BYSTANDER]);
     nic->setup.inflight = &area;
     testbed_connect(nic);
@@ -426,6 +468,7 @@ int main(void)
         TESTBED_TEST(sparse_memory_takes_no_address_space),
         TESTBED_TEST(VU_SEC_08_areas_that_come_at_the_wrong_time),
         TESTBED_TEST(V01_V04_areas_do_not_pile_up),
+        TESTBED_TEST(VU_RC_05_areas_that_are_kept_cost_nothing),
         TESTBED_TEST(VU_RC_04_records_are_bounded),
         TESTBED_TEST(VU_RC_04_area_that_is_truncated),
         TESTBED_TEST(VU_RC_07_base_that_skips_what_is_queued),
