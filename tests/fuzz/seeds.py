@@ -493,6 +493,29 @@ def saved_state_seeds():
     }
 
 
+def handover_seeds():
+    """Changes to a card that was given, or records in its place: see target_handover.c."""
+    keep, records, raw, inner = 1, 2, 4, 8
+
+    def changes(*pairs):
+        return b"".join(u16(at) + u8(value) for at, value in pairs)
+
+    def record(tag, payload, need=1):
+        return u16(tag) + u16(need) + u32(len(payload)) + payload
+
+    everywhere = range(24, 3000, 7)
+    return {
+        "untouched": u8(0),
+        "kept": u8(keep),
+        "inner": u8(keep | inner) + changes((2400, 1)),
+        "no_records": u8(records),
+        "raw": u8(records | raw) + bytes(40),
+        "unknown": u8(records) + record(60, b"later", 0) + record(61, b""),
+        "session_only": u8(records) + record(34, u8(1, 0)),
+        **{f"change_{at}": u8(keep | inner) + changes((at, 0xFF)) for at in list(everywhere)[::40]},
+    }
+
+
 def stream_seeds():
     """A peer's writes, a guest's room and frames: see target_stream.c."""
     write, zeroes, receive, room, send, read, reopen = range(7)
@@ -558,6 +581,7 @@ TARGETS = {
     "merge": merge_seeds,
     "registers": registers_seeds,
     "saved_state": saved_state_seeds,
+    "handover": handover_seeds,
     "segment": segment_seeds,
     "bulk": bulk_seeds,
     "stream": stream_seeds,

@@ -31,6 +31,7 @@ MEMORY_FILE, KICK_FILE, CALL_FILE, PIPE_READ, PIPE_WRITE, SOCKET, FOLDER, NULL_F
 ) = range(8, 19)
 SET_LOG_BASE, SET_LOG_FD = 6, 7
 SEND_RARP = 19
+GET_INFLIGHT_FD, SET_INFLIGHT_FD = 31, 32
 SET_DEVICE_STATE_FD, CHECK_DEVICE_STATE = 42, 43
 SET_BACKEND_REQ_FD, SET_VRING_ENDIAN, GET_CONFIG, SET_CONFIG = 21, 23, 24, 25
 IOTLB_MSG, IOTLB_UPDATE, IOTLB_INVALIDATE = 22, 2, 3
@@ -57,6 +58,7 @@ VERSION_1, PROTOCOL, RING_PACKED, IN_ORDER, MRG_RXBUF, EVENT_BIT = (
 )
 LOG_ALL, IN_BAND, ACCESS_PLATFORM = 1 << 26, 1 << 14, 1 << 33
 PROTOCOL_OFFERED, LOG_SHMFD, RARP, DEVICE_STATE = 0x1A679, 1 << 1, 1 << 2, 1 << 19
+INFLIGHT_SHMFD = 1 << 12
 
 
 def message(request, payload=b"", files=(), flags=NEED_REPLY):
@@ -117,6 +119,11 @@ def hello(features, protocol=PROTOCOL_OFFERED):
         + message(SET_OWNER)
         + message(SET_FEATURES, u64(features | PROTOCOL))
     )
+
+
+def area(request, queues, size, at=0, length=0, files=()):
+    """Where rings in flight are recorded: the memory file from `at` on, where it is given."""
+    return message(request, u64(length) + u64(at) + u16(queues) + u16(size) + u32(0), files)
 
 
 def guest_write(at, data):
@@ -240,6 +247,36 @@ def vhost_user_seeds():
         + u8(STREAM, 0)
         + message(CHECK_DEVICE_STATE)
         + message(SET_DEVICE_STATE_FD, u32(1) + u32(0), (PIPE_READ,))
+        + u8(KICK, RECONNECT),
+        "areas": u8(0)
+        + hello(modern | RING_PACKED, PROTOCOL_OFFERED | INFLIGHT_SHMFD)
+        + area(GET_INFLIGHT_FD, 2, 256)
+        + area(GET_INFLIGHT_FD, 2, 64)
+        + area(SET_INFLIGHT_FD, 2, 100, 0x18000, 0x4000, (MEMORY_FILE,))
+        + whole
+        + ring_words(0, 100, 0x80008000)
+        + ring_words(1, 100, 0x80008000)
+        + packed_frame
+        + u8(RECONNECT)
+        # What a daemon that was killed leaves behind: a batch that was begun.
+        + guest_write(0x18000, u64(1) + u16(1) + u16(100) + u16(0) + u16(0) + u8(1, 1) + u16(1) + u32(1))
+        + guest_write(0x18020, u16(0) + u16(1) + u16(7) + u16(1) + u64(100) + u64(0) + u64(0))
+        + hello(modern | RING_PACKED, PROTOCOL_OFFERED | INFLIGHT_SHMFD)
+        + area(SET_INFLIGHT_FD, 2, 100, 0x18000, 0x4000, (MEMORY_FILE,))
+        + whole
+        + ring_words(0, 100, 0x80008000)
+        + ring_words(1, 100, 0x80008000)
+        + packed_frame
+        + state(GET_VRING_BASE, 0, 0)
+        + area(GET_INFLIGHT_FD, 2, 256),
+        "areas_split": u8(1)
+        + hello(modern, PROTOCOL_OFFERED | INFLIGHT_SHMFD)
+        + area(SET_INFLIGHT_FD, 4, 256, 0x18000, 0x5000, (MEMORY_FILE,))
+        + whole
+        + rings
+        + room
+        + frame
+        + guest_write(0x18000, u64(0) + u16(1) + u16(256) + u16(3) + u16(0xFFFF))
         + u8(KICK, RECONNECT),
         "rarp": u8(0)
         + hello(modern, PROTOCOL_OFFERED | RARP)
