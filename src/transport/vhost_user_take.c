@@ -224,6 +224,8 @@ static int inflight_read(struct vhost_user *vhost_user, const struct taking *tak
     area->queue_size = record_take_u16(&reader);
     if (fd_take_place(taking, &reader, &part.fd) < 0)
         return saved_refuse(SAVED_INFLIGHT, "malformed", taking->err);
+    if (part.offset % INFLIGHT_ALIGN != 0)
+        result = saved_refuse(SAVED_INFLIGHT, "malformed", taking->err);
     vhost_user->rings_file.holds = record_take_u8(&reader);
     if (fd_take_place(taking, &reader, &vhost_user->rings_file.fd) < 0 || !record_is_done(&reader))
         result = saved_refuse(SAVED_INFLIGHT, "malformed", taking->err);
