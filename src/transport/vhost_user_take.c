@@ -235,6 +235,19 @@ static int inflight_read(struct vhost_user *vhost_user, const struct taking *tak
     return result;
 }
 
+/* What the new configuration has no room for is the operator's to mend. */
+static int ring_fits(const struct vhost_user_ring *ring, struct error *err)
+{
+    unsigned most = coordinator_nic(ring->owner->coordinator)->config.queue_size_max;
+
+    if (ring->size <= most)
+        return 0;
+    return error_set(err, EINVAL,
+                     "its guest has a ring of %u entries and the new configuration says "
+                     "queue-size=%u; leave it at least as large",
+                     ring->size, most);
+}
+
 /* Starts what ran; workers stand still, so nothing moves yet. */
 static int ring_read(struct vhost_user_ring *ring, const struct taking *taking,
                      struct record_reader *reader)
@@ -260,7 +273,9 @@ static int ring_read(struct vhost_user_ring *ring, const struct taking *taking,
                              ring->enabled ? COORDINATOR_ENABLE : COORDINATOR_DISABLE);
     if (!running)
         return 0;
-    result = blame(vhost_user_ring_try_start(ring, taking->err));
+    result = ring_fits(ring, taking->err);
+    if (result == 0)
+        result = blame(vhost_user_ring_try_start(ring, taking->err));
     if (result == 0 && !vhost_user_ring_running(ring) && !ring->owner->iommu.agreed)
         return saved_refuse(SAVED_RINGS, "one that ran can't be started", taking->err);
     return result;

@@ -4,11 +4,13 @@
  * front-end that can't go over is left behind, and neither is in the way of the others.
  */
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -349,6 +351,29 @@ static void VU_SEC_01_a_message_that_was_begun_has_to_end(void **state)
     testbed_finish_anew(bed);
 }
 
+/* The operator's mistake is refused with a sentence: nobody is left behind for it. */
+static void a_ring_that_the_new_configuration_has_no_room_for(void **state)
+{
+    struct testbed *bed = testbed_start(state, NULL);
+    char *line = bed->daemon.nic[VICTIM];
+    char before[sizeof(bed->daemon.nic[0])];
+    const char *endpoint = strstr(line, "endpoint=");
+    pid_t next;
+    int status;
+
+    memcpy(before, line, sizeof(before));
+    snprintf(line + (endpoint - line), sizeof(before) - (size_t)(endpoint - line),
+             "queue-size=32,%s", before + (endpoint - line));
+    next = daemon_start_takeover(&bed->daemon, getenv("VIONIC"));
+    assert_int_equal(waitpid(next, &status, 0), next);
+    check(WIFEXITED(status) && WEXITSTATUS(status) == 2, "it ended with wait status 0x%x",
+          (unsigned)status);
+    memcpy(line, before, sizeof(before));
+    testbed_exchange(&bed->nic[VICTIM], 0, 300);
+    assert_int_equal(daemon_number(&bed->daemon, "nic0/vhost_user/sessions"), 1);
+    testbed_finish(bed);
+}
+
 /* ---- front-ends that can't go over ---------------------------------------------------------- */
 
 static void post_copy(void **state)
@@ -444,6 +469,7 @@ int main(void)
         TESTBED_TEST(a_notice_that_waits_is_said),
         TESTBED_TEST(a_speed_that_was_set_does_not_follow_the_next_endpoint),
         TESTBED_TEST(VU_SEC_01_a_message_that_was_begun_has_to_end),
+        TESTBED_TEST(a_ring_that_the_new_configuration_has_no_room_for),
         TESTBED_TEST(post_copy),
         TESTBED_TEST(memory_that_was_truncated),
         TESTBED_TEST(memory_that_was_sealed),
