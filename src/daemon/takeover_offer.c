@@ -18,7 +18,7 @@
 enum {
     ASK_SECONDS = 60,  /* for the new daemon to open what is new */
     STILL_SECONDS = 5, /* that the workers may stand still */
-    TAKEN_SECONDS = 3, /* from GO on, which needs no work */
+    TAKEN_SECONDS = 5, /* from GO on, which needs no work */
     RUNS_SECONDS = 10,
 };
 
