@@ -353,8 +353,8 @@ static void front_end_uml_in_band(void **state)
     plays(state, UML_IN_BAND);
 }
 
-/* Cloud Hypervisor begins anew there: BASE is where the driver stands, so what was queued is
- * skipped (VU-RC-07). */
+/* Cloud Hypervisor says as BASE where the driver stands, behind what is queued: that is sent all
+ * the same, and once (VU-RC-07). */
 static void VU_RC_07_base_that_skips_what_is_queued(void **state)
 {
     struct testbed_options options = {.pairs = 1, .pf = PF_CLOUD_HYPERVISOR};
@@ -376,9 +376,11 @@ static void VU_RC_07_base_that_skips_what_is_queued(void **state)
         net_driver_queue(&nic->net[0], frame, sizeof(frame));
     testbed_tx(nic, 0)->ring.ops->publish(&testbed_tx(nic, 0)->ring);
     front_end_play(&script, "addr1! base1=avail! call1! kick1!");
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(net_driver_receive(&nic->net[0], frame, sizeof(frame), WAIT_LONG_MS), 100);
+    net_driver_drain(&nic->net[0]);
     testbed_expect_silence(nic, 0);
-    net_driver_send(&nic->net[0], frame, sizeof(frame));
-    assert_int_equal(net_driver_receive(&nic->net[0], frame, sizeof(frame), WAIT_LONG_MS), 100);
+    testbed_exchange(nic, 0, 300);
     testbed_finish(bed);
 }
 
