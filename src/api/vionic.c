@@ -174,6 +174,10 @@ int vionic_fd(const struct vionic *vionic)
 
 int vionic_dispatch(struct vionic *vionic, int timeout_ms)
 {
+    /* Its fd may have been ready together with what led to the hold: cards that were given are
+     * another process's, kicks and messages too. */
+    if (vionic->held)
+        return 0;
     return loop_dispatch(vionic->loop, timeout_ms);
 }
 
