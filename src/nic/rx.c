@@ -76,10 +76,12 @@ int pair_rx_window_grow(struct pair *pair)
     return 1;
 }
 
-/* The window is full of consumed buffers at its front: start over from the first unused one. */
+/* The window is full of consumed buffers at its front: start over from the first unused one. Not in
+ * a ring that gives nothing (it latched, or waits for an IOMMU): what was popped of it is all there
+ * is. */
 static int window_restart(struct pair *pair)
 {
-    if (pair->window_first == 0)
+    if (pair->window_first == 0 || pair->rx.resting || pair->rx.fault != QUEUE_FAULT_NONE)
         return 0;
     pair_rx_release(pair);
     return pair_rx_window_grow(pair);
@@ -203,10 +205,12 @@ static int window_gather(struct pair *pair, uint32_t min, uint32_t max, struct r
         uint32_t first = pair->window_first;
 
         if (end == window->count) {
-            if (!window_more(pair))
-                break;
+            int more = window_more(pair);
+
             if (pair->window_first != first) /* the window was moved: it is to be gathered anew */
                 return -EINTR;
+            if (!more)
+                break;
         }
         if (!usable(pair, &window->chain[end]) ||
             spans_up_to(pair, &window->chain[end]) > RESERVE_MAX_SPANS)
