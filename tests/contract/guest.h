@@ -74,6 +74,8 @@ unsigned guest_receive(struct guest *guest, unsigned budget);
 int guest_wait(struct guest *guest, int timeout_ms);
 /* Receives until `count` frames are there or the time is over; returns how many there are. */
 unsigned guest_receive_until(struct guest *guest, unsigned count, int timeout_ms);
+/* The number of this name that the endpoint shows; fails the test if it shows none. */
+uint64_t guest_counter(struct guest *guest, const char *name);
 
 /* ---- frames of the tests ------------------------------------------------------------------------
  */

@@ -27,7 +27,6 @@ void stream_wait_link(struct guest *guest, int up);
 void stream_expect_frames(struct guest *guest, unsigned count);
 /* Sends one frame of test_frame_fill(len, seed); it must be taken at once. */
 void stream_send(struct guest *guest, uint32_t len, unsigned seed);
-uint64_t stream_counter(struct guest *guest, const char *name);
 
 /* A path in a folder of the test's own; the same one each time. */
 const char *stream_path(void);

@@ -135,7 +135,7 @@ static void cut_frame_is_finished_for_the_next_guest(void **state)
     small_send_buffer(guest.endpoint->ops->wait_fd(guest.queue));
     test_frame_make(&frame, LARGE, 3, 1);
     assert_int_equal(guest_send(&guest, &frame.frame, 1), 1);
-    assert_int_equal(stream_counter(&guest, "tx_cut"), 1);
+    assert_int_equal(guest_counter(&guest, "tx_cut"), 1);
     memset(frame.iov[0].iov_base, 0xee, frame.iov[0].iov_len); /* it was the guest's memory */
     test_frame_free(&frame);
     guest_queue_close(&guest);
@@ -185,7 +185,7 @@ static void cut_frame_goes_on_by_itself_and_goes_once(void **state)
     stream_put(expected, LARGE, 1);
     assert_memory_equal(got, expected, sizeof(got));
     assert_int_equal(recv(peer, got, 1, 0), -1);
-    assert_int_equal(stream_counter(&guest, "tx_cut"), 1);
+    assert_int_equal(guest_counter(&guest, "tx_cut"), 1);
     test_frame_free(&frame);
     guest_close(&guest);
     close(peer);
@@ -288,7 +288,7 @@ static void guest_without_room_holds_the_peer_back(void **state)
         guest_receive(&guest, 64);
     }
     assert_int_equal(guest.frame_count, 0);
-    assert_true(stream_counter(&guest, "rx_reads") <= 2); /* its own room is bounded */
+    assert_true(guest_counter(&guest, "rx_reads") <= 2); /* its own room is bounded */
     guest.buffer_count = GUEST_NO_LIMIT;
     stream_expect_frames(&guest, sent);
     for (unsigned i = 0; i < sent; i++)
@@ -316,10 +316,10 @@ static void impossible_length_ends_the_connection(void **state)
         stream_write(peer, bytes, sizeof(bytes));
         stream_wait_link(&guest, 0);
         assert_int_equal(guest.frame_count, 1); /* what came before it is good */
-        assert_int_equal(stream_counter(&guest, "rx_bad_length"), 1);
+        assert_int_equal(guest_counter(&guest, "rx_bad_length"), 1);
         stream_expect_end(peer);
         stream_send(&guest, 60, 1);
-        assert_int_equal(stream_counter(&guest, "tx_dropped_down"), 1);
+        assert_int_equal(guest_counter(&guest, "tx_dropped_down"), 1);
         guest_close(&guest);
     }
 }
@@ -405,7 +405,7 @@ static void bulk_comes_back_as_it_went(void **state)
         }
         guest_forget_frames(&guest);
     }
-    assert_true(stream_counter(&guest, "tx_cut") > 0);
+    assert_true(guest_counter(&guest, "tx_cut") > 0);
     shutdown(peer, SHUT_RDWR);
     pthread_join(thread, NULL);
     guest_close(&guest);

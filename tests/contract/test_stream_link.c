@@ -101,7 +101,7 @@ static void client_waits_for_its_server_and_comes_back(void **state)
     stream_open(&guest, "stream:path=%s,reconnect=20", stream_path());
     assert_false(guest.endpoint->ops->link_up(guest.endpoint));
     stream_send(&guest, 60, 1); /* taken, and dropped */
-    assert_int_equal(stream_counter(&guest, "tx_dropped_down"), 1);
+    assert_int_equal(guest_counter(&guest, "tx_dropped_down"), 1);
     for (unsigned round = 0; round < 3; round++) {
         uint8_t bytes[64];
 
@@ -117,10 +117,10 @@ static void client_waits_for_its_server_and_comes_back(void **state)
         close(listener);
         unlink(stream_path());
         stream_wait_link(&guest, 0);
-        assert_int_equal(stream_counter(&guest, "connections_lost"), round + 1);
-        assert_int_equal(stream_counter(&guest, "rx_cut"), round + 1);
+        assert_int_equal(guest_counter(&guest, "connections_lost"), round + 1);
+        assert_int_equal(guest_counter(&guest, "rx_cut"), round + 1);
         stream_send(&guest, 60, 1);
-        assert_int_equal(stream_counter(&guest, "tx_dropped_down"), round + 2);
+        assert_int_equal(guest_counter(&guest, "tx_dropped_down"), round + 2);
     }
     guest_close(&guest);
 }
@@ -177,7 +177,7 @@ static void frames_wait_for_a_fresh_connection(void **state)
     assert_int_equal(guest_send(&guest, &frame.frame, 1), 1);
     stream_expect(peer, 60, 1);
     stream_expect_frames(&guest, 1);
-    assert_int_equal(stream_counter(&guest, "tx_dropped_down"), 0);
+    assert_int_equal(guest_counter(&guest, "tx_dropped_down"), 0);
     test_frame_free(&frame);
     guest_close(&guest);
     close(peer);
@@ -200,7 +200,7 @@ static void attempts_keep_their_distance(void **state)
             stream_settle(&guest);
     }
     /* At 0, 50, 150, 350 and 750 ms. */
-    assert_in_range(stream_counter(&guest, "attempts_failed"), 2, 4);
+    assert_in_range(guest_counter(&guest, "attempts_failed"), 2, 4);
     guest_close(&guest);
 }
 
@@ -225,7 +225,7 @@ static void server_takes_one_peer_after_the_other(void **state)
     stream_wait_link(&guest, 0);
     stream_wait_link(&guest, 1);
     exchange(&guest, second);
-    assert_int_equal(stream_counter(&guest, "connections"), 2);
+    assert_int_equal(guest_counter(&guest, "connections"), 2);
     guest_close(&guest);
     stream_expect_end(second);
     assert_int_equal(stat(stream_path(), &status), -1); /* the file went with it */

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The endpoint `user` when there are no more files. */
+/* The endpoint `user` when there are no more files, or a guest has as many sockets as it may. */
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -43,9 +46,101 @@ static void without_files_a_connection_waits(void **state)
     peer_close(&peer);
 }
 
+/* ---- sockets-max ---------------------------------------------------------------------------- */
+
+enum {
+    NOTHING_MS = 200,
+};
+
+#define GATEWAY PEER_IP(10, 0, 2, 2)
+
+static void syn(struct peer *peer, uint16_t from, uint16_t to)
+{
+    peer_send_packet(peer, &(struct peer_packet){.protocol = IPPROTO_TCP,
+                                                 .destination = GATEWAY,
+                                                 .source_port = from,
+                                                 .destination_port = to,
+                                                 .tcp_flags = PEER_TCP_SYN,
+                                                 .seq = 1,
+                                                 .window = 1000});
+}
+
+static void datagram(struct peer *peer, uint16_t from, uint16_t to)
+{
+    peer_send_packet(peer, &(struct peer_packet){.protocol = IPPROTO_UDP,
+                                                 .destination = GATEWAY,
+                                                 .source_port = from,
+                                                 .destination_port = to,
+                                                 .data = (const uint8_t *)"x",
+                                                 .data_len = 1});
+}
+
+static int comes(int fd, int timeout_ms)
+{
+    struct pollfd wait = {.fd = fd, .events = POLLIN};
+
+    return poll(&wait, 1, timeout_ms) == 1;
+}
+
+/* A guest that opens all it can: its next connection and its next sender of datagrams are refused,
+ * the connection that it has goes on, and when that is over there is room for another one. */
+static void a_guest_has_so_many_sockets(void **state)
+{
+    uint16_t tcp_port, udp_port;
+    int listener = peer_bind_local(SOCK_STREAM, &tcp_port);
+    int receiver = peer_bind_local(SOCK_DGRAM, &udp_port);
+    struct peer_packet packet;
+    struct peer_tcp tcp;
+    struct peer peer;
+    char byte;
+    int fd;
+
+    (void)state;
+    assert_return_code(listen(listener, 4), errno);
+    peer_open(&peer, "user:sockets-max=2");
+    peer_tcp_connect(&tcp, &peer, GATEWAY, tcp_port);
+    fd = accept(listener, NULL, NULL);
+    assert_return_code(fd, errno);
+    datagram(&peer, 5000, udp_port);
+    assert_true(comes(receiver, 2000));
+    assert_int_equal(read(receiver, &byte, 1), 1);
+    assert_int_equal(guest_counter(&peer.guest, "sockets"), 2);
+
+    syn(&peer, 40001, tcp_port);
+    datagram(&peer, 5001, udp_port);
+    assert_false(peer_wait(&peer, IPPROTO_TCP, NOTHING_MS, &packet));
+    assert_false(comes(receiver, 0));
+    assert_false(comes(listener, 0));
+    assert_int_equal(guest_counter(&peer.guest, "over_sockets_max"), 2);
+    assert_int_equal(guest_counter(&peer.guest, "sockets"), 2);
+    peer_tcp_send(&tcp, "y", 1);
+    assert_true(comes(fd, 2000));
+
+    peer_send_packet(&peer, &(struct peer_packet){.protocol = IPPROTO_TCP,
+                                                  .destination = GATEWAY,
+                                                  .source_port = tcp.port,
+                                                  .destination_port = tcp_port,
+                                                  .tcp_flags = PEER_TCP_RST,
+                                                  .seq = tcp.seq});
+    assert_int_equal(guest_counter(&peer.guest, "sockets"), 1);
+    tcp.port = 40002;
+    syn(&peer, tcp.port, tcp_port);
+    do
+        peer_expect(&peer, IPPROTO_TCP, &packet);
+    while (packet.destination_port != tcp.port);
+    assert_int_equal(packet.tcp_flags, PEER_TCP_SYN | PEER_TCP_ACK);
+    close(fd);
+    close(listener);
+    close(receiver);
+    peer_close(&peer);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(without_files_a_connection_waits)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(without_files_a_connection_waits),
+        cmocka_unit_test(a_guest_has_so_many_sockets),
+    };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

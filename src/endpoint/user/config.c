@@ -7,7 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
+#include "base/checked.h"
 #include "endpoint/spec.h"
 
 enum {
@@ -174,6 +176,18 @@ static int config_read_mtu(const struct endpoint_spec *spec, struct user_config 
     return rc;
 }
 
+static int config_read_sockets_max(const struct endpoint_spec *spec, struct user_config *config,
+                                   struct error *err)
+{
+    struct rlimit files;
+
+    config->sockets_max = USER_SOCKETS_DEFAULT;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0)
+        config->sockets_max = MIN(config->sockets_max, files.rlim_cur / 2);
+    return endpoint_spec_number(spec, "sockets-max", 1, USER_SOCKETS_MAX, &config->sockets_max,
+                                err);
+}
+
 static int config_read_forwards(const struct endpoint_spec *spec, struct user_config *config,
                                 struct error *err)
 {
@@ -194,8 +208,9 @@ static int config_read_forwards(const struct endpoint_spec *spec, struct user_co
 int user_config_read(const struct endpoint_spec *spec, struct user_config *ret_config,
                      struct error *err)
 {
-    static const char *const keys[] = {"net",      "net6",     "ipv6",    "host",      "dns", "mtu",
-                                       "restrict", "hostname", "hostfwd", "dhcpstart", NULL};
+    static const char *const keys[] = {"net",     "net6",      "ipv6",        "host",
+                                       "dns",     "mtu",       "restrict",    "hostname",
+                                       "hostfwd", "dhcpstart", "sockets-max", NULL};
     int rc = endpoint_spec_allow(spec, keys, err);
 
     if (rc == 0)
@@ -206,6 +221,8 @@ int user_config_read(const struct endpoint_spec *spec, struct user_config *ret_c
         rc = config_read_net6(spec, ret_config, err);
     if (rc == 0)
         rc = config_read_mtu(spec, ret_config, err);
+    if (rc == 0)
+        rc = config_read_sockets_max(spec, ret_config, err);
     if (rc == 0)
         rc = endpoint_spec_switch(spec, "restrict", &ret_config->restricted, err);
     if (rc == 0)

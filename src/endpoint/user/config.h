@@ -8,6 +8,8 @@
 
 enum {
     USER_MTU_DEFAULT = 1500,
+    USER_SOCKETS_DEFAULT = 4096, /* or half of what the process may open, if that is less */
+    USER_SOCKETS_MAX = 1000000,
     USER_MTU_MIN = 576,       /* IPv4 hosts take as much in any case (RFC 791) */
     USER_MTU_MIN_IPV6 = 1280, /* RFC 8200, 5 */
     USER_MTU_MAX = 65521,     /* libslirp's own limit */
@@ -38,6 +40,7 @@ struct user_config {
     struct in6_addr dns6;
 
     uint64_t mtu;
+    uint64_t sockets_max; /* that the guest may have open */
     int restricted;
     char hostname[USER_HOSTNAME_MAX + 1]; /* "": libslirp sends none */
 

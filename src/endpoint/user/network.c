@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/span_copy.h"
+#include "endpoint/user/opening.h"
 
 /* ---- towards the guest ------------------------------------------------------------------ */
 
@@ -168,11 +169,14 @@ static void network_timer_set(void *timer_opaque, int64_t expire_ms, void *opaqu
     pollset_alarm(&user->pollset, (uint64_t)expire_ms * CLOCK_MILLISECOND_NS);
 }
 
-static void network_socket_changed(int fd, void *opaque)
+static void network_socket_opened(int fd, void *opaque)
 {
-    struct user *user = opaque;
+    pollset_opened(&((struct user *)opaque)->pollset, fd);
+}
 
-    pollset_forget(&user->pollset, fd);
+static void network_socket_closed(int fd, void *opaque)
+{
+    pollset_closed(&((struct user *)opaque)->pollset, fd);
 }
 
 /* Data for a guestfwd was taken: there is no guestfwd. */
@@ -187,8 +191,8 @@ static const SlirpCb network_callbacks = {
     .clock_get_ns = network_clock,
     .timer_free = network_timer_free,
     .timer_mod = network_timer_set,
-    .register_poll_fd = network_socket_changed,
-    .unregister_poll_fd = network_socket_changed,
+    .register_poll_fd = network_socket_opened,
+    .unregister_poll_fd = network_socket_closed,
     .notify = network_notify,
     .timer_new_opaque = network_timer_new,
 };
@@ -318,6 +322,16 @@ static void network_prepare(struct user *user, const struct frame *frame)
     segments_take(&user->segments, user->frame, frame->len);
 }
 
+/* As many sockets are open as may be: TCP connections go on, and nothing is opened beside them. */
+static int network_refuses(struct user *user, uint32_t len)
+{
+    if (counter_get(&user->pollset.open_count) < user->config.sockets_max ||
+        !frame_may_open_socket(user->frame, len))
+        return 0;
+    counter_add(&user->over_sockets_max, 1);
+    return 1;
+}
+
 unsigned network_send(struct user *user, const struct frame *frames, unsigned count)
 {
     int poll_soon = 0;
@@ -325,6 +339,8 @@ unsigned network_send(struct user *user, const struct frame *frames, unsigned co
     network_enter(user, UINT32_MAX);
     for (unsigned i = 0; i < count; i++) {
         network_prepare(user, &frames[i]);
+        if (network_refuses(user, frames[i].len))
+            continue;
         slirp_input(user->slirp, user->frame, (int)frames[i].len);
         poll_soon |= network_frame_releases_others(user->frame, frames[i].len);
     }

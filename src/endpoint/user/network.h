@@ -54,6 +54,7 @@ struct user {
     counter rx_backlogged;      /* had to wait for room */
     counter rx_dropped_backlog; /* the backlog was full, or no queue was open */
     counter out_of_files;       /* times sockets had to rest for want of a file */
+    counter over_sockets_max;   /* frames that would have opened one socket too many */
     counter guest_errors;       /* libslirp found the guest's packet malformed */
 };
 

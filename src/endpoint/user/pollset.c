@@ -105,6 +105,17 @@ static void pollset_register(struct pollset *set, int fd, struct pollset_entry *
         entry->registered = 0;
 }
 
+/* The number may soon be another socket's. */
+static void pollset_forget(struct pollset *set, int fd)
+{
+    struct pollset_entry *entry = &set->entry[fd];
+
+    if (entry->registered != 0)
+        epoll_ctl(set->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+    entry->registered = 0;
+    entry->ready = 0;
+}
+
 void pollset_end(struct pollset *set)
 {
     unsigned i = 0;
@@ -125,17 +136,22 @@ void pollset_end(struct pollset *set)
     }
 }
 
-void pollset_forget(struct pollset *set, int fd)
+void pollset_opened(struct pollset *set, int fd)
 {
-    struct pollset_entry *entry;
+    pollset_closed(set, fd); /* without a word, if it was counted */
+    if (fd < 0 || ((unsigned)fd >= set->entry_count && pollset_grow(set, (unsigned)fd + 1) < 0))
+        return;
+    set->entry[fd].open = 1;
+    counter_add(&set->open_count, 1);
+}
 
+void pollset_closed(struct pollset *set, int fd)
+{
     if (fd < 0 || (unsigned)fd >= set->entry_count)
         return;
-    entry = &set->entry[fd];
-    if (entry->registered != 0)
-        epoll_ctl(set->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
-    entry->registered = 0;
-    entry->ready = 0;
+    pollset_forget(set, fd);
+    counter_set(&set->open_count, counter_get(&set->open_count) - (uint64_t)set->entry[fd].open);
+    set->entry[fd].open = 0;
 }
 
 void pollset_alarm(struct pollset *set, uint64_t at_ns)

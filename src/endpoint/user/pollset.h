@@ -8,6 +8,8 @@
 
 #include <stdint.h>
 
+#include "base/counter.h"
+
 enum {
     POLLSET_BATCH = 12, /* sockets served at a time: what they give must fit into the backlog */
 };
@@ -19,6 +21,7 @@ struct pollset_entry {
     uint32_t round;
     int listed; /* it is in `active` */
     int rests;  /* not registered, whatever is wanted, until pollset_rouse */
+    int open;   /* counted in open_count */
 };
 
 struct pollset {
@@ -30,6 +33,7 @@ struct pollset {
     unsigned entry_count;
     int *active; /* owned; fds with a wish or a registration; entry_count places */
     unsigned active_count;
+    counter open_count;       /* sockets, whether anything is wanted of them or not */
     int ready[POLLSET_BATCH]; /* fds whose entry says ready */
     unsigned ready_count;
 };
@@ -42,8 +46,9 @@ void pollset_begin(struct pollset *set);
 int pollset_wish(struct pollset *set, int fd, uint32_t events);
 void pollset_end(struct pollset *set);
 
-/* The socket is new, or about to be closed. */
-void pollset_forget(struct pollset *set, int fd);
+void pollset_opened(struct pollset *set, int fd);
+/* Or about to be. */
+void pollset_closed(struct pollset *set, int fd);
 
 /* Sets the alarm to at_ns, or leaves it if it goes off before that anyway. */
 void pollset_alarm(struct pollset *set, uint64_t at_ns);
