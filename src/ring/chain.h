@@ -86,7 +86,8 @@ static inline enum chain_fault table_read_bytes(struct virtqueue *queue, uint64_
                                        sizeof(*ret_desc) - done, MEMORY_READ, &hva);
 
         if (len == 0)
-            return ring_unreachable(queue, gpa + done, MEMORY_READ, CHAIN_FAULT_INDIRECT_ADDRESS);
+            return ring_unreachable(queue, gpa + done, sizeof(*ret_desc) - done, MEMORY_READ,
+                                    CHAIN_FAULT_INDIRECT_ADDRESS);
         memcpy((uint8_t *)ret_desc + done, hva, len);
         done += len;
     }
@@ -123,7 +124,8 @@ static inline enum chain_fault table_open(struct virtqueue *queue, const struct 
     len = guest_memory_span(queue->memory, &queue->table_cache, desc->addr, desc->len, MEMORY_READ,
                             &hva);
     if (len == 0)
-        return ring_unreachable(queue, desc->addr, MEMORY_READ, CHAIN_FAULT_INDIRECT_ADDRESS);
+        return ring_unreachable(queue, desc->addr, desc->len, MEMORY_READ,
+                                CHAIN_FAULT_INDIRECT_ADDRESS);
     if (len == desc->len && (uintptr_t)hva % _Alignof(struct ring_desc) == 0)
         ret_table->desc = (const struct ring_desc *)hva;
     return CHAIN_FAULT_NONE;
@@ -156,7 +158,7 @@ ALWAYS_INLINE enum chain_fault chain_add(struct virtqueue *queue, struct chain_b
                                        writable ? MEMORY_WRITE : MEMORY_READ, &hva);
 
         if (len == 0)
-            return ring_unreachable(queue, addr, writable ? MEMORY_WRITE : MEMORY_READ,
+            return ring_unreachable(queue, addr, left, writable ? MEMORY_WRITE : MEMORY_READ,
                                     CHAIN_FAULT_ADDRESS);
         if (batch->iov_used == batch->iov_capacity)
             return batch->count == 0 ? CHAIN_FAULT_TOO_LONG : CHAIN_NO_ROOM;

@@ -64,12 +64,12 @@ int ring_map(struct virtqueue *queue, const struct guest_memory *memory, struct 
 
 /* ---- what an IOMMU has not mapped ------------------------------------------------------- */
 
-enum chain_fault ring_unreachable(struct virtqueue *queue, uint64_t gpa, enum memory_access access,
-                                  enum chain_fault fault)
+enum chain_fault ring_unreachable(struct virtqueue *queue, uint64_t gpa, uint64_t len,
+                                  enum memory_access access, enum chain_fault fault)
 {
     const struct virtqueue_notifier *notifier = &queue->config.notifier;
 
-    if (!guest_memory_may_come(queue->memory, gpa, access))
+    if (range_wraps(gpa, len) || !guest_memory_may_come(queue->memory, gpa, access))
         return fault;
     queue->resting |= VIRTQUEUE_AWAITS;
     if (notifier->missing != NULL)

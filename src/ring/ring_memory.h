@@ -32,7 +32,7 @@ int ring_map(struct virtqueue *queue, const struct guest_memory *memory, struct 
 /* The format's parts of this queue. */
 void ring_parts_of(const struct virtqueue *queue, struct ring_part ret_parts[RING_PARTS]);
 
-/* Nothing at the address allows this access. Returns the fault that it is; or, if an IOMMU may yet
- * allow it, CHAIN_AWAITS: its front-end is to be asked, and the queue waits. */
-enum chain_fault ring_unreachable(struct virtqueue *queue, uint64_t gpa, enum memory_access access,
-                                  enum chain_fault fault);
+/* Nothing at the address allows this access to what begins there. Returns the fault that it is; or,
+ * if an IOMMU may yet allow it, CHAIN_AWAITS: its front-end is to be asked, and the queue waits. */
+enum chain_fault ring_unreachable(struct virtqueue *queue, uint64_t gpa, uint64_t len,
+                                  enum memory_access access, enum chain_fault fault);

@@ -194,6 +194,8 @@ void vhost_user_channel_look(struct vhost_user *vhost_user)
     struct vhost_user_channel *channel = &vhost_user->channel;
     struct message message;
 
+    if (vhost_user->given) /* nothing is said before the session is ours */
+        return;
     for (unsigned i = 0; i < MESSAGES_IN_A_ROW; i++) {
         int result;
 

@@ -85,6 +85,7 @@ static void begin_anew(struct vhost_user *vhost_user)
         vhost_user_inflight_forget(ring);
         ring->has_kick = ring->has_addr = 0; /* those of the driver that has left */
     }
+    vhost_user_iommu_rest(vhost_user);
     vhost_user_state_forget(vhost_user);
     coordinator_reset(vhost_user->coordinator);
 }

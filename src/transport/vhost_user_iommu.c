@@ -159,6 +159,26 @@ void vhost_user_iommu_ask_again(struct vhost_user *vhost_user)
     }
 }
 
+/* It may ask for the same again. */
+void vhost_user_iommu_ring_stopped(struct vhost_user_ring *ring)
+{
+    ring->asked = ring->failed = 0;
+    atomic_fetch_and(&ring->notices, (uint8_t)~VHOST_USER_RING_MISS);
+}
+
+void vhost_user_iommu_rest(struct vhost_user *vhost_user)
+{
+    if (!vhost_user->iommu.agreed)
+        return;
+    for (unsigned i = 0; i < vhost_user->ring_count; i++) {
+        if (vhost_user->ring[i].has_kick)
+            return;
+    }
+    coordinator_hold_translations(vhost_user->coordinator, 0, UINT64_MAX);
+    iotlb_unmap(vhost_user->iommu.iotlb, 0, UINT64_MAX);
+    coordinator_release_translations(vhost_user->coordinator);
+}
+
 void vhost_user_iommu_look(struct vhost_user *vhost_user)
 {
     if (!vhost_user->iommu.agreed || vhost_user->memory == NULL)

@@ -40,6 +40,11 @@ void vhost_user_iommu_missing(void *ring, uint64_t iova, enum memory_access acce
 /* 1: the ring can't start yet, or go on; the front-end will be asked for what it needs. */
 int vhost_user_iommu_ring_waits(struct vhost_user_ring *ring,
                                 const struct virtqueue_config *config);
+/* The ring has stopped: nobody waits for what it asked. */
+void vhost_user_iommu_ring_stopped(struct vhost_user_ring *ring);
+/* A ring has lost its kick. If none is left that has one, nothing is known to be mapped any more:
+ * front-ends don't tell a device that is stopped what goes. */
+void vhost_user_iommu_rest(struct vhost_user *vhost_user);
 /* There is another channel: what was asked for on the one before may not have been heard. */
 void vhost_user_iommu_ask_again(struct vhost_user *vhost_user);
 /* Translations have changed: rings that waited start, or ask for the next that they need. */

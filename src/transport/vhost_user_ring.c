@@ -127,6 +127,7 @@ void vhost_user_ring_stop(struct vhost_user_ring *ring)
 {
     if (vhost_user_ring_running(ring))
         ring->base = coordinator_stop_queue(ring->owner->coordinator, ring->index);
+    vhost_user_iommu_ring_stopped(ring);
 }
 
 void vhost_user_ring_enable(struct vhost_user_ring *ring, int enabled)

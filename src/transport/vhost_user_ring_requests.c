@@ -26,6 +26,7 @@ static int ring_to_change(struct vhost_user_call *call, uint32_t index,
         vhost_user_ring_stop(ring);
         vhost_user_inflight_forget(ring);
         ring->has_kick = 0; /* starts again with the kick that comes after the changes */
+        vhost_user_iommu_rest(call->vhost_user);
     }
     *ret_ring = ring;
     return 0;
@@ -137,6 +138,7 @@ int vhost_user_get_vring_base(struct vhost_user_call *call)
     fd_close(&ring->kick_fd);
     fd_close(&ring->call_fd);
     ring->has_kick = 0;
+    vhost_user_iommu_rest(call->vhost_user);
     call->payload->state.num = ring->left ? ring->left_at : ring->base;
     call->reply_size = sizeof(call->payload->state);
     return 0;

@@ -285,16 +285,13 @@ static int rings_read(struct vhost_user *vhost_user, const struct taking *taking
 {
     struct record_reader reader;
     int result = saved_record(taking->records, SAVED_RINGS, &reader, taking->err);
-    uint8_t config_due = vhost_user->channel.config_due;
 
     if (result < 0)
         return result;
     if (record_take_u16(&reader) != vhost_user->ring_count)
         return saved_refuse(SAVED_RINGS, "not as many as this card has", taking->err);
-    vhost_user->channel.config_due = 0; /* nothing is said before the session is ours */
     for (unsigned i = 0; i < vhost_user->ring_count && result == 0; i++)
         result = ring_read(&vhost_user->ring[i], taking, &reader);
-    vhost_user->channel.config_due = config_due;
     if (result == 0 && !record_is_done(&reader))
         result = saved_refuse(SAVED_RINGS, "malformed", taking->err);
     return result;
@@ -409,6 +406,8 @@ void vhost_user_keep(struct vhost_user *vhost_user)
                     "connect again",
                     coordinator_name(vhost_user->coordinator), vhost_user->parting.text);
     vhost_user->parting.text[0] = '\0';
-    if (vhost_user->connection.fd >= 0)
-        vhost_user_channel_look(vhost_user);
+    if (vhost_user->connection.fd < 0)
+        return;
+    vhost_user_iommu_look(vhost_user); /* rings that waited to start ask here anew */
+    vhost_user_channel_look(vhost_user);
 }

@@ -11,6 +11,20 @@ struct testbed *iommu_bed_start(void **state)
     return testbed_start(state, &(struct testbed_options){.features = IOMMU_USUAL, .iommu = 1});
 }
 
+struct testbed *iommu_bed_start_silent(void **state)
+{
+    struct testbed *bed =
+        testbed_start_daemon(state, &(struct testbed_options){.features = IOMMU_USUAL, .iommu = 1});
+    struct testbed_nic *nic = &bed->nic[VICTIM];
+
+    nic->iommu.silent = 1;
+    testbed_connect(nic);
+    testbed_connect(&bed->nic[BYSTANDER]);
+    iommu_bed_settle(bed);
+    assert_int_equal(nic->iommu.asked, 2);
+    return bed;
+}
+
 uint64_t iommu_bed_count(struct testbed *bed, const char *what)
 {
     char path[64];

@@ -13,6 +13,8 @@ enum {
 };
 
 struct testbed *iommu_bed_start(void **state);
+/* The front-end of the victim was asked for both its rings, and says nothing. */
+struct testbed *iommu_bed_start_silent(void **state);
 /* Of the victim, as inspect has it: "misses", … */
 uint64_t iommu_bed_count(struct testbed *bed, const char *what);
 /* Where the device finds the descriptors of a ring. */

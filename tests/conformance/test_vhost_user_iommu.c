@@ -237,16 +237,10 @@ static void VU_MEM_07_all_goes_and_comes_packed(void **state)
  * be stopped as ever. */
 static void VU_MEM_07_rings_wait_for_a_front_end_that_is_silent(void **state)
 {
-    struct testbed *bed =
-        testbed_start_daemon(state, &(struct testbed_options){.features = IOMMU_USUAL, .iommu = 1});
+    struct testbed *bed = iommu_bed_start_silent(state);
     struct testbed_nic *nic = &bed->nic[VICTIM];
     uint32_t base = 1;
 
-    nic->iommu.silent = 1;
-    testbed_connect(nic);
-    testbed_connect(&bed->nic[BYSTANDER]);
-    iommu_bed_settle(bed);
-    assert_int_equal(nic->iommu.asked, 2);
     assert_int_equal(iommu_bed_count(bed, "misses"), 2);
     assert_int_equal(iommu_bed_count(bed, "entries"), 0);
     testbed_exchange(&bed->nic[BYSTANDER], 0, 200);
@@ -283,6 +277,34 @@ static void VU_MEM_07_buffer_that_is_mapped_nowhere(void **state)
     assert_int_equal(nic->iommu.unknown, 1);
     assert_int_equal(driver_split_used_idx(tx), used);
     assert_int_equal(testbed_tx_drops(bed), 0);
+    testbed_finish_anew(bed);
+}
+
+/* Nobody could map what runs past the address space: it is bad at once, and not asked for. */
+static void VU_MEM_07_buffer_that_wraps(void **state)
+{
+    struct testbed *bed = iommu_bed_start(state);
+    struct testbed_nic *nic = &bed->nic[VICTIM];
+    struct driver_split *tx = testbed_tx(nic, 0);
+    const struct driver_desc descs[] = {
+        {.addr = UINT64_MAX - 0x7ff, .len = 0x1000},
+        {.addr = UINT64_MAX - 15, .len = 32, .flags = DESC_INDIRECT},
+    };
+    uint64_t misses, drops;
+    uint16_t used;
+
+    testbed_exchange(nic, 0, 300);
+    iommu_bed_settle(bed);
+    misses = iommu_bed_count(bed, "misses");
+    drops = testbed_tx_drops(bed);
+    used = driver_split_used_idx(tx);
+    for (unsigned i = 0; i < 2; i++)
+        driver_split_offer(tx, testbed_write_chain(tx, &descs[i], 1));
+    testbed_publish(tx);
+    iommu_bed_settle(bed);
+    assert_int_equal(driver_split_used_idx(tx), (uint16_t)(used + 2));
+    assert_int_equal(testbed_tx_drops(bed), drops + 2);
+    assert_int_equal(iommu_bed_count(bed, "misses"), misses);
     testbed_finish_anew(bed);
 }
 
@@ -451,6 +473,7 @@ static const struct CMUnitTest tests[] = {
     TESTBED_TEST(VU_MEM_07_all_goes_and_comes_packed),
     TESTBED_TEST(VU_MEM_07_rings_wait_for_a_front_end_that_is_silent),
     TESTBED_TEST(VU_MEM_07_buffer_that_is_mapped_nowhere),
+    TESTBED_TEST(VU_MEM_07_buffer_that_wraps),
     TESTBED_TEST(VU_MEM_07_writes_that_are_not_allowed),
     TESTBED_TEST(VU_MEM_07_mappings_that_can_not_be),
     TESTBED_TEST(VU_MEM_07_more_mappings_than_there_is_room_for),

@@ -12,6 +12,7 @@
 #include "iommu_bed.h"
 
 enum {
+    RX = 0,
     TX = 1,
 };
 
@@ -68,6 +69,59 @@ static void VU_MEM_07_reset_begins_with_nothing(void **state)
     assert_int_equal(front_end_simple(&nic->fe, VU_RESET_DEVICE), 0);
     assert_int_equal(iommu_bed_count(bed, "entries"), 0);
     testbed_finish_anew(bed);
+}
+
+/* While a device is stopped, nobody tells it what goes: it asks for everything anew. */
+static void VU_MEM_07_stop_ends_what_was_mapped(void **state)
+{
+    struct testbed *bed = iommu_bed_start(state);
+    struct testbed_nic *nic = &bed->nic[VICTIM];
+    uint64_t misses;
+
+    iommu_bed_exchange(nic, 400);
+    iommu_bed_settle(bed);
+    front_end_stop_vring(&nic->fe, RX);
+    assert_true(iommu_bed_count(bed, "entries") != 0);
+    front_end_stop_vring(&nic->fe, TX);
+    assert_int_equal(iommu_bed_count(bed, "entries"), 0);
+    misses = iommu_bed_count(bed, "misses");
+    for (unsigned i = 0; i < 2; i++)
+        front_end_start_vring(&nic->fe, i, &nic->vring[i]);
+    iommu_bed_settle(bed);
+    assert_true(iommu_bed_count(bed, "misses") >= misses + 2);
+    iommu_bed_exchange(nic, 400);
+    testbed_finish(bed);
+}
+
+/* A driver that left without a word (UML): the features of the next one end what it had mapped. */
+static void VU_MEM_07_driver_that_left_had_mappings(void **state)
+{
+    struct testbed *bed = iommu_bed_start(state);
+    struct testbed_nic *nic = &bed->nic[VICTIM];
+
+    iommu_bed_exchange(nic, 400);
+    iommu_bed_settle(bed);
+    for (unsigned i = 0; i < 2; i++)
+        assert_int_equal(front_end_vring_state(&nic->fe, VU_SET_VRING_ENABLE, i, 0), 0);
+    assert_true(iommu_bed_count(bed, "entries") != 0);
+    assert_int_equal(front_end_set_features(&nic->fe, nic->fe.features), 0);
+    assert_int_equal(iommu_bed_count(bed, "entries"), 0);
+    testbed_finish_anew(bed);
+}
+
+/* What a ring asked before it was stopped, and was never answered, is asked anew. */
+static void VU_MEM_07_stop_ends_what_was_asked(void **state)
+{
+    struct testbed *bed = iommu_bed_start_silent(state);
+    struct testbed_nic *nic = &bed->nic[VICTIM];
+
+    for (unsigned i = 0; i < 2; i++)
+        front_end_stop_vring(&nic->fe, i);
+    nic->iommu.silent = 0;
+    for (unsigned i = 0; i < 2; i++)
+        front_end_start_vring(&nic->fe, i, &nic->vring[i]);
+    iommu_bed_exchange(nic, 400);
+    testbed_finish(bed);
 }
 
 /* ---- the log of dirty pages ---------------------------------------------------------------- */
@@ -157,13 +211,29 @@ static void iommu_goes_on_in_the_next_daemon(void **state)
     testbed_finish(bed);
 }
 
+/* A ring that waited to start waits in the next one too, and asks there. */
+static void iommu_ring_that_waits_goes_on_in_the_next_daemon(void **state)
+{
+    struct testbed *bed = iommu_bed_start_silent(state);
+    struct testbed_nic *nic = &bed->nic[VICTIM];
+
+    daemon_take_over(&bed->daemon, getenv("VIONIC"));
+    nic->iommu.silent = 0;
+    iommu_bed_exchange(nic, 400);
+    testbed_finish(bed);
+}
+
 static const struct CMUnitTest tests[] = {
     TESTBED_TEST(VU_MEM_07_memory_is_shared_anew),
     TESTBED_TEST(VU_MEM_07_regions_come_and_go),
     TESTBED_TEST(VU_MEM_07_reset_begins_with_nothing),
+    TESTBED_TEST(VU_MEM_07_stop_ends_what_was_mapped),
+    TESTBED_TEST(VU_MEM_07_driver_that_left_had_mappings),
+    TESTBED_TEST(VU_MEM_07_stop_ends_what_was_asked),
     TESTBED_TEST(VU_LOG_04_guest_addresses_are_noted),
     TESTBED_TEST(VU_LOG_04_guest_addresses_are_noted_packed),
     TESTBED_TEST(iommu_goes_on_in_the_next_daemon),
+    TESTBED_TEST(iommu_ring_that_waits_goes_on_in_the_next_daemon),
 };
 
 int main(void)
