@@ -245,12 +245,18 @@ struct iotlb_mapping iotlb_mapping_of(const struct iotlb *iotlb, unsigned index)
 
 int iotlb_deny(struct iotlb *iotlb, uint64_t iova, uint8_t access)
 {
-    unsigned at = place_of(iotlb, iova);
-    struct iotlb_entry *entry = &iotlb->entry[at];
+    const struct iotlb_entry *entry = entry_at(iotlb, iova);
+    struct iotlb_entry page;
+    uint64_t last;
 
-    if (at == iotlb->count || entry->iova > iova || entry->allowed & access)
+    if (entry == NULL || entry->allowed & access)
         return 0;
-    entry->denied |= access;
+    last = MIN(iova | (IOTLB_PAGE_SIZE - 1), last_of(entry));
+    page = entry_part(entry, iova, last);
+    page.denied |= access;
+    range_clear(iotlb, iova, last);
+    entry_insert(iotlb, page);
+    room_make(iotlb, iova);
     return 1;
 }
 

@@ -71,8 +71,8 @@ void iotlb_unmap(struct iotlb *iotlb, uint64_t first, uint64_t last);
 /* Entry number `index`, as a front-end would tell it. */
 struct iotlb_mapping iotlb_mapping_of(const struct iotlb *iotlb, unsigned index);
 
-/* The front-end was asked for this access, and has answered. 1: what is there does not allow it,
- * which is a fault from now on. */
+/* The front-end was asked for this access to a page, and has answered. 1: what is there does not
+ * allow it, which is a fault from now on; of its neighbours nothing was said. */
 int iotlb_deny(struct iotlb *iotlb, uint64_t iova, uint8_t access);
 /* 1: whoever asks the front-end may get this access. 0: it is there, or denied. */
 int iotlb_may_come(const struct iotlb *iotlb, uint64_t iova, enum memory_access access);

@@ -11,6 +11,7 @@
 
 #include "base/checked.h"
 #include "base/prefetch.h"
+#include "memory/iotlb.h"
 #include "ring/ring_memory.h"
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
@@ -136,6 +137,13 @@ static inline enum chain_fault table_open(struct virtqueue *queue, const struct 
 #define CHAIN_NO_ROOM CHAIN_FAULT_COUNT
 #define CHAIN_AWAITS  ((enum chain_fault)(CHAIN_FAULT_COUNT + 1))
 
+/* The rest of a chain would push what was mapped for its beginning out of the IOMMU's cache. */
+static inline int chain_overflows(const struct virtqueue *queue, const struct chain_batch *batch)
+{
+    return queue->memory->iotlb != NULL &&
+           &batch->iov[batch->iov_used] - batch->chain[batch->count].iov >= IOTLB_ENTRIES_MAX / 2;
+}
+
 /* Appends the spans of one descriptor to the batch's open chain. */
 ALWAYS_INLINE enum chain_fault chain_add(struct virtqueue *queue, struct chain_batch *batch,
                                          uint16_t flags, const struct desc_copy *desc)
@@ -157,6 +165,8 @@ ALWAYS_INLINE enum chain_fault chain_add(struct virtqueue *queue, struct chain_b
         size_t len = guest_memory_span(queue->memory, &queue->cache, addr, left,
                                        writable ? MEMORY_WRITE : MEMORY_READ, &hva);
 
+        if (len == 0 && chain_overflows(queue, batch))
+            return CHAIN_FAULT_TOO_LONG;
         if (len == 0)
             return ring_unreachable(queue, addr, left, writable ? MEMORY_WRITE : MEMORY_READ,
                                     CHAIN_FAULT_ADDRESS);

@@ -21,6 +21,13 @@ static void *part_map(const struct guest_memory *memory, const struct ring_part 
         return NULL;
     }
     hva = guest_memory_pointer(memory, part->gpa, part->len, part->access);
+    if (hva == NULL && memory->iotlb != NULL) {
+        error_set(err, EINVAL,
+                  "%s at iova 0x%" PRIx64 " is mapped in pieces of guest memory, or not for what it"
+                  " is used: a smaller queue may do",
+                  part->name, part->gpa);
+        return NULL;
+    }
     if (hva == NULL) {
         error_set(err, EINVAL, "%s at 0x%" PRIx64 " is not inside guest memory", part->name,
                   part->gpa);

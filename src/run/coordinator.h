@@ -84,6 +84,10 @@ void coordinator_set_memory(struct coordinator *coordinator,
 void coordinator_hold_translations(struct coordinator *coordinator, uint64_t first,
                                    uint64_t last) TAKES_DATA;
 void coordinator_release_translations(struct coordinator *coordinator) DROPS_DATA;
+/* 0: a driver may set it up, and nothing comes of it. */
+int coordinator_queue_is_used(const struct coordinator *coordinator, unsigned queue);
+/* 1: it was mapped, and rests until it is again. */
+int coordinator_queue_unmapped(struct coordinator *coordinator, unsigned queue);
 /* 1: the IOMMU is to be asked for this access before the queue can start, or go on. */
 int coordinator_queue_missing(struct coordinator *coordinator, unsigned queue,
                               const struct virtqueue_config *config, uint64_t *ret_gpa,

@@ -99,13 +99,18 @@ void coordinator_release_translations(struct coordinator *coordinator) ROLE_UNCH
     coordinator_resume_all(coordinator);
 }
 
+int coordinator_queue_unmapped(struct coordinator *coordinator, unsigned queue)
+{
+    return coordinator_queue(coordinator, queue)->running && coordinator->unmapped[queue];
+}
+
 int coordinator_queue_missing(struct coordinator *coordinator, unsigned queue,
                               const struct virtqueue_config *config, uint64_t *ret_gpa,
                               enum memory_access *ret_access)
 {
     struct virtqueue_config complete = *config;
 
-    if (coordinator->memory == NULL ||
+    if (coordinator->memory == NULL || !coordinator_queue_is_used(coordinator, queue) ||
         (coordinator_queue(coordinator, queue)->running && !coordinator->unmapped[queue]))
         return 0;
     coordinator_ring_config(coordinator, queue, &complete);

@@ -34,6 +34,11 @@ static int is_inert(const struct coordinator *coordinator, unsigned queue)
     return !is_control(coordinator, queue) && queue / 2 >= coordinator->nic.config.queue_pairs;
 }
 
+int coordinator_queue_is_used(const struct coordinator *coordinator, unsigned queue)
+{
+    return !is_inert(coordinator, queue);
+}
+
 struct virtqueue *coordinator_queue(struct coordinator *coordinator, unsigned queue)
 {
     if (is_control(coordinator, queue))

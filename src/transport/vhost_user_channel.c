@@ -199,6 +199,8 @@ void vhost_user_channel_look(struct vhost_user *vhost_user)
     for (unsigned i = 0; i < MESSAGES_IN_A_ROW; i++) {
         int result;
 
+        if (channel->source.fd < 0)
+            vhost_user_iommu_unheard(vhost_user);
         if (channel->source.fd < 0 || channel->awaited != 0 || !any_ring_runs(vhost_user) ||
             !message_next(vhost_user, &message)) {
             channel_watch(vhost_user, channel->awaited != 0 ? EPOLLIN : 0);

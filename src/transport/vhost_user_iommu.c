@@ -134,6 +134,31 @@ int vhost_user_iommu_next(struct vhost_user_ring *ring, struct vhost_user_iotlb 
     return 1;
 }
 
+/* Nobody is there to answer. */
+static void failure_say(struct vhost_user *vhost_user, const struct error *err)
+{
+    memcpy(vhost_user->last_error, err->text, sizeof(vhost_user->last_error));
+    if (log_limit_pass(&vhost_user->limit))
+        log_warning("%s: %s", coordinator_name(vhost_user->coordinator), err->text);
+}
+
+void vhost_user_iommu_unheard(struct vhost_user *vhost_user)
+{
+    struct error err;
+
+    for (unsigned i = 0; i < vhost_user->ring_count; i++) {
+        if (!vhost_user->iommu.agreed ||
+            !(atomic_load(&vhost_user->ring[i].notices) & VHOST_USER_RING_MISS))
+            continue;
+        error_set(&err, ENOTCONN,
+                  "ring %u: its guest is behind an IOMMU, and there is no channel to ask the"
+                  " front-end by",
+                  i);
+        failure_say(vhost_user, &err);
+        return;
+    }
+}
+
 void vhost_user_iommu_give_back(struct vhost_user_ring *ring, const void *bytes)
 {
     struct vhost_user_iotlb message;
@@ -187,12 +212,10 @@ void vhost_user_iommu_look(struct vhost_user *vhost_user)
         struct vhost_user_ring *ring = &vhost_user->ring[i];
         struct error err;
 
-        if (vhost_user_ring_try_start(ring, &err) == 0)
+        if (!coordinator_queue_is_used(vhost_user->coordinator, i) ||
+            vhost_user_ring_try_start(ring, &err) == 0)
             continue;
-        /* Nobody is there to hear of it, and another mapping may mend it. */
-        memcpy(vhost_user->last_error, err.text, sizeof(vhost_user->last_error));
-        if (log_limit_pass(&vhost_user->limit))
-            log_warning("%s: %s", coordinator_name(vhost_user->coordinator), err.text);
+        failure_say(vhost_user, &err); /* another mapping may mend it */
     }
     vhost_user_channel_look(vhost_user);
 }
@@ -266,6 +289,10 @@ int vhost_user_iotlb_msg(struct vhost_user_call *call)
     struct vhost_user *vhost_user = call->vhost_user;
     int result;
 
+    if (!vhost_user->iommu.agreed && vhost_user->features == 0) {
+        vhost_user->iommu.refused++; /* it crossed a reset, which has ended all mappings */
+        return 0;
+    }
     if (!vhost_user->iommu.agreed)
         return error_set(call->err, EINVAL, "the feature access_platform was not agreed on");
     switch (call->payload->iotlb.type) {

@@ -52,6 +52,8 @@ void vhost_user_iommu_look(struct vhost_user *vhost_user);
 
 /* What is to be asked for the ring, or told of it; 0: nothing. */
 int vhost_user_iommu_next(struct vhost_user_ring *ring, struct vhost_user_iotlb *ret_message);
+/* There is nobody to ask: says so if a ring waits for that. */
+void vhost_user_iommu_unheard(struct vhost_user *vhost_user);
 /* It could not be sent now. `bytes` are as on the wire. */
 void vhost_user_iommu_give_back(struct vhost_user_ring *ring, const void *bytes);
 

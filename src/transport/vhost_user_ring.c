@@ -102,9 +102,12 @@ int vhost_user_ring_try_start(struct vhost_user_ring *ring, struct error *err)
     if (vhost_user_ring_running(ring) && !vhost_user->iommu.agreed)
         return 0;
     result = ring_locate(ring, &config, err);
-    if (result == 0 &&
-        (vhost_user_iommu_ring_waits(ring, &config) || vhost_user_ring_running(ring)))
+    if (result == 0 && vhost_user_iommu_ring_waits(ring, &config))
         return 0;
+    if (result == 0 && vhost_user_ring_running(ring))
+        return coordinator_queue_unmapped(vhost_user->coordinator, ring->index)
+                   ? coordinator_check_queue(vhost_user->coordinator, ring->index, &config, err)
+                   : 0;
     ring->in_band = (vhost_user->protocol_features & VHOST_USER_PROTOCOL_INBAND_NOTIFICATIONS) != 0;
     if (result == 0)
         config.record = vhost_user_inflight_region(ring, &config);

@@ -5,6 +5,7 @@
  * away is not touched any more.
  */
 #include <string.h>
+#include <sys/socket.h>
 
 #include "check.h"
 #include "clockwork.h"
@@ -308,6 +309,107 @@ static void VU_MEM_07_buffer_that_wraps(void **state)
     testbed_finish_anew(bed);
 }
 
+/* A page that lies apart from its neighbours. */
+static void tell_page(struct testbed_nic *nic, uint64_t iova, uint64_t gpa)
+{
+    struct iotlb_message message = {.iova = iova,
+                                    .size = IOMMU_PAGE,
+                                    .uva = guest_ram_uva(&nic->ram, gpa),
+                                    .perm = IOMMU_BOTH,
+                                    .type = IOTLB_UPDATE};
+
+    assert_int_equal(driver_iommu_tell(&nic->iommu, &message), 0);
+}
+
+/* A chain that the cache could never hold as a whole is a bad one, not an endless question. */
+static void VU_MEM_07_chain_that_is_more_than_the_cache(void **state)
+{
+    struct testbed *bed = testbed_start(
+        state, &(struct testbed_options){.features = IOMMU_USUAL, .iommu = 1, .queue_size = 1024});
+    struct testbed_nic *nic = &bed->nic[VICTIM];
+    struct driver_split *tx = testbed_tx(nic, 0);
+    const struct driver_desc desc = {.addr = 1ull << 40, .len = 16 << 20};
+    uint16_t used;
+
+    testbed_exchange(nic, 0, 300);
+    iommu_bed_settle(bed);
+    for (unsigned i = 0; i < IOMMU_CACHE_ENTRIES / 2 + 1; i++)
+        tell_page(nic, desc.addr + i * (uint64_t)IOMMU_PAGE,
+                  TESTBED_RAM_GPA + i % 2 * 2 * IOMMU_PAGE);
+    used = driver_split_used_idx(tx);
+    driver_split_offer(tx, testbed_write_chain(tx, &desc, 1));
+    testbed_publish(tx);
+    iommu_bed_settle(bed);
+    assert_int_equal(driver_split_used_idx(tx), (uint16_t)(used + 1));
+    assert_int_equal(nic->iommu.unknown, 0);
+    testbed_finish_anew(bed);
+}
+
+static void check_last_refusal(struct testbed *bed, const char *words)
+{
+    char text[256];
+
+    daemon_text(&bed->daemon, "nic0/vhost_user/last_refusal", text, sizeof(text));
+    check(strstr(text, words) != NULL, "last_refusal says: %s", text);
+}
+
+/* A ring whose pages come back scattered rests, and inspect says why; it goes on with others. */
+static void VU_MEM_07_ring_in_pieces(void **state)
+{
+    struct testbed *bed = testbed_start(
+        state, &(struct testbed_options){.features = IOMMU_USUAL, .iommu = 1, .queue_size = 1024});
+    struct testbed_nic *nic = &bed->nic[VICTIM];
+    uint64_t at = iommu_bed_ring(nic, TX);
+
+    testbed_exchange(nic, 0, 300);
+    iommu_bed_settle(bed);
+    nic->iommu.silent = 1;
+    assert_int_equal(driver_iommu_invalidate(&nic->iommu, at, 4 * IOMMU_PAGE), 0);
+    for (unsigned i = 0; i < 4; i++)
+        tell_page(nic, at + i * (uint64_t)IOMMU_PAGE, TESTBED_RAM_GPA + i % 2 * 2 * IOMMU_PAGE);
+    check_last_refusal(bed, "in pieces");
+    nic->iommu.silent = 0;
+    assert_int_equal(driver_iommu_invalidate(&nic->iommu, at, 4 * IOMMU_PAGE), 0);
+    iommu_bed_exchange(nic, 300);
+    testbed_finish(bed);
+}
+
+/* The ring behind the last pair, without a control queue: nobody is asked for what nobody uses. */
+static void VU_MEM_07_ring_that_nobody_uses(void **state)
+{
+    struct testbed *bed = iommu_bed_start(state);
+    struct testbed_nic *nic = &bed->nic[VICTIM];
+    struct driver_split_options options = {.size = 64};
+    struct driver_split extra;
+    uint64_t misses;
+
+    testbed_exchange(nic, 0, 300);
+    iommu_bed_settle(bed);
+    misses = iommu_bed_count(bed, "misses");
+    driver_split_init(&extra, &nic->ram, &options);
+    extra.ring.dma = &nic->iommu.dma;
+    front_end_start_ring(&nic->fe, 2, &extra.ring);
+    iommu_bed_settle(bed);
+    assert_int_equal(iommu_bed_count(bed, "misses"), misses);
+    iommu_bed_exchange(nic, 300);
+    testbed_finish(bed);
+    driver_split_free(&extra);
+}
+
+/* A NIC that could ask nobody says so. */
+static void VU_MEM_07_no_channel_to_ask_by(void **state)
+{
+    struct testbed *bed = iommu_bed_start(state);
+    struct testbed_nic *nic = &bed->nic[VICTIM];
+
+    testbed_exchange(nic, 0, 300);
+    iommu_bed_settle(bed);
+    assert_int_equal(shutdown(nic->fe.backend_fd, SHUT_RDWR), 0);
+    assert_int_equal(driver_iommu_invalidate(&nic->iommu, 0, 0), 0);
+    check_last_refusal(bed, "no channel to ask");
+    testbed_finish_anew(bed);
+}
+
 /* A buffer that is to be written and may only be read: asked for once; the answer makes it a bad
  * one, which is completed and counted, and the front-end hears of it. */
 static void VU_MEM_07_writes_that_are_not_allowed(void **state)
@@ -474,6 +576,10 @@ static const struct CMUnitTest tests[] = {
     TESTBED_TEST(VU_MEM_07_rings_wait_for_a_front_end_that_is_silent),
     TESTBED_TEST(VU_MEM_07_buffer_that_is_mapped_nowhere),
     TESTBED_TEST(VU_MEM_07_buffer_that_wraps),
+    TESTBED_TEST(VU_MEM_07_chain_that_is_more_than_the_cache),
+    TESTBED_TEST(VU_MEM_07_ring_in_pieces),
+    TESTBED_TEST(VU_MEM_07_ring_that_nobody_uses),
+    TESTBED_TEST(VU_MEM_07_no_channel_to_ask_by),
     TESTBED_TEST(VU_MEM_07_writes_that_are_not_allowed),
     TESTBED_TEST(VU_MEM_07_mappings_that_can_not_be),
     TESTBED_TEST(VU_MEM_07_more_mappings_than_there_is_room_for),

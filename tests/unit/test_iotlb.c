@@ -173,6 +173,11 @@ static void iotlb_denies_after_the_answer(void **state)
     assert_false(guest_memory_may_come(view, 100, MEMORY_WRITE));
     assert_int_equal(map(bed, (struct iotlb_mapping){100, 10, UVA, IOTLB_READ}), 0);
     assert_true(guest_memory_may_come(view, 100, MEMORY_WRITE)); /* another answer */
+    /* A page was asked for; nothing was said of the one behind it. */
+    assert_int_equal(map(bed, (struct iotlb_mapping){IOTLB_PAGE_SIZE - 8, 16, UVA, IOTLB_READ}), 0);
+    assert_int_equal(iotlb_deny(bed->iotlb, IOTLB_PAGE_SIZE - 8, IOTLB_WRITE), 1);
+    assert_false(guest_memory_may_come(view, IOTLB_PAGE_SIZE - 1, MEMORY_WRITE));
+    assert_true(guest_memory_may_come(view, IOTLB_PAGE_SIZE, MEMORY_WRITE));
 }
 
 /* The last address there is, and no farther. */
