@@ -120,6 +120,7 @@ static void header_make(const struct vhost_user_area *area)
     memcpy(header->magic, magic, sizeof(magic));
 }
 
+/* Nobody has it mapped. */
 static int file_resize(int fd, uint64_t size)
 {
     struct stat status;
@@ -129,30 +130,77 @@ static int file_resize(int fd, uint64_t size)
     return ftruncate(fd, 0) < 0 || ftruncate(fd, (off_t)size) < 0 ? -errno : 0;
 }
 
-static int file_map(struct vhost_user *vhost_user)
+static uint64_t area_len(unsigned queues, unsigned queue_size)
+{
+    return queues * (uint64_t)inflight_region_len(INFLIGHT_PACKED, queue_size);
+}
+
+/* Does it speak of this ring, in whatever shape? Another daemon may have it mapped. */
+static int file_speaks_of(const struct vhost_user *vhost_user, unsigned index,
+                          const struct ring_identity *identity, struct vhost_user_area *ret_area)
+{
+    int fd = vhost_user->rings_file.fd;
+    struct ring_identity known;
+    struct file_header header;
+    struct stat status;
+    off_t at = (off_t)(sizeof(header) + index * sizeof(known));
+
+    if (fstat(fd, &status) < 0 || pread(fd, &header, sizeof(header), 0) != sizeof(header) ||
+        pread(fd, &known, sizeof(known), at) != sizeof(known))
+        return 0;
+    ret_area->queues = header.queues;
+    ret_area->queue_size = header.queue_size;
+    ret_area->len = area_len(header.queues, header.queue_size);
+    return header_fits(&header, ret_area) && header.queues == vhost_user->ring_count &&
+           (uint64_t)status.st_size == header_len(header.queues) + ret_area->len &&
+           memcmp(&known, identity, sizeof(known)) == 0;
+}
+
+/* What speaks of a ring stays as it is, whatever this configuration would make: in a takeover the
+ * process before has it mapped, and goes on with it if this one fails. */
+static int file_map(struct vhost_user *vhost_user, unsigned index,
+                    const struct ring_identity *identity)
 {
     struct vhost_user_rings_file *file = &vhost_user->rings_file;
-    struct vhost_user_area area = {
-        .queues = (uint16_t)vhost_user->ring_count,
-        .queue_size = (uint16_t)coordinator_nic(vhost_user->coordinator)->config.queue_size_max};
-    size_t head = header_len(area.queues);
+    struct vhost_user_area area = {0};
     struct memory_part part;
-    int result;
+    int result = file->error;
+    int speaks = result == 0 && file_speaks_of(vhost_user, index, identity, &area);
 
-    area.len = area.queues * (uint64_t)inflight_region_len(INFLIGHT_PACKED, area.queue_size);
-    part = (struct memory_part){.fd = file->fd, .size = head + area.len};
-    if (file->error < 0)
-        return file->error;
-    result = file_resize(file->fd, part.size);
+    if (result < 0 || (!speaks && vhost_user->given))
+        return result;
+    if (!speaks) {
+        area.queues = (uint16_t)vhost_user->ring_count;
+        area.queue_size = (uint16_t)coordinator_nic(vhost_user->coordinator)->config.queue_size_max;
+        area.len = area_len(area.queues, area.queue_size);
+        result = file_resize(file->fd, header_len(area.queues) + area.len);
+    }
+    part = (struct memory_part){.fd = file->fd, .size = header_len(area.queues) + area.len};
     if (result == 0)
         result = memory_mapping_create(&part, &area.mapping, &area.first);
     if (result < 0)
         return result;
-    area.first += head;
+    area.first += header_len(area.queues);
     file->area = area;
     if (!header_fits(header_of(&area), &area))
         header_make(&area);
     return 0;
+}
+
+static void map_once(struct vhost_user_ring *ring, const struct ring_identity *identity)
+{
+    struct vhost_user *vhost_user = ring->owner;
+    struct vhost_user_rings_file *file = &vhost_user->rings_file;
+    int result;
+
+    if (file->area.mapping != NULL || file->failed)
+        return;
+    result = file_map(vhost_user, ring->index, identity);
+    file->failed = result < 0;
+    if (result < 0)
+        log_info("%s: %s.rings can't be had (%s): packed rings will be reset if this process is "
+                 "killed",
+                 coordinator_name(vhost_user->coordinator), vhost_user->path, strerror(-result));
 }
 
 struct inflight_region *vhost_user_rings_file_region(struct vhost_user_ring *ring,
@@ -169,24 +217,17 @@ struct inflight_region *vhost_user_rings_file_region(struct vhost_user_ring *rin
     struct inflight_region *region;
     struct ring_identity *known;
 
-    if (file->area.mapping == NULL && !file->failed) {
-        int result = file_map(vhost_user);
-
-        file->failed = result < 0;
-        if (result < 0)
-            log_info("%s: %s.rings can't be had (%s): packed rings will be reset if this process"
-                     " is killed",
-                     coordinator_name(vhost_user->coordinator), vhost_user->path,
-                     strerror(-result));
-    }
+    map_once(ring, &identity);
     region = vhost_user_area_region(&file->area, INFLIGHT_PACKED, ring->index);
-    if (region == NULL)
+    if (region == NULL || config->size > file->area.queue_size)
         return NULL;
     known = &header_of(&file->area)->ring[ring->index];
-    if (memcmp(known, &identity, sizeof(identity)) != 0) {
-        inflight_region_close(region);
-        *known = identity;
-    }
+    if (memcmp(known, &identity, sizeof(identity)) == 0)
+        return region;
+    if (vhost_user->given)
+        return NULL; /* the process before keeps what it has */
+    inflight_region_close(region);
+    *known = identity;
     return region;
 }
 

@@ -4,6 +4,7 @@
  * on as if nothing had been, and no frame is lost.
  */
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -283,6 +284,65 @@ static void the_new_one_is_killed(void **state)
         testbed_finish(failing.bed);
 }
 
+static void set_queue_size(struct testbed *bed, unsigned nic, unsigned size)
+{
+    char *line = bed->daemon.nic[nic];
+    char before[sizeof(bed->daemon.nic[0])];
+
+    memcpy(before, line, sizeof(before));
+    check(snprintf(line, sizeof(before), "queue-size=%u,%s", size, before) < (int)sizeof(before),
+          "the line of the NIC is too long");
+}
+
+static void connect_again(struct testbed_nic *nic)
+{
+    nic->setup.base = BASE_FIRST; /* where they stand is for SOCKET.rings to say */
+    front_end_close(&nic->fe);
+    front_end_connect(&nic->fe, nic->socket);
+    nic->options.start(&nic->fe, &nic->setup);
+}
+
+static void exchange_some(struct testbed *bed)
+{
+    for (unsigned i = 0; i < 40; i++)
+        testbed_exchange(&bed->nic[VICTIM], 0, 300);
+}
+
+/* The new one has another size for the rings that are recorded in SOCKET.rings, and fails for the
+ * other card's sake: the record is as good as it was, for the old daemon, and after a kill for one
+ * of either configuration. */
+static void records_outlive_it(void **state)
+{
+    const struct testbed_options options = {.features = VIRTIO_F_VERSION_1 | VIRTIO_F_RING_PACKED,
+                                            .bystander = "queues=1,endpoint=loopback"};
+    struct testbed *bed = testbed_start(state, &options);
+    char before[2][sizeof(bed->daemon.nic[0])];
+    int status;
+
+    memcpy(before, bed->daemon.nic, sizeof(before));
+    for (unsigned round = 0; round < 2; round++) {
+        pid_t next;
+
+        exchange_some(bed);
+        set_queue_size(bed, VICTIM, 64);
+        set_queue_size(bed, BYSTANDER, 32);
+        next = daemon_start_takeover(&bed->daemon, getenv("VIONIC"));
+        assert_int_equal(waitpid(next, &status, 0), next);
+        check(WIFEXITED(status) && WEXITSTATUS(status) != 0, "it ended with wait status 0x%x",
+              (unsigned)status);
+        memcpy(bed->daemon.nic, before, sizeof(before));
+        exchange_some(bed);
+        daemon_kill(&bed->daemon);
+        if (round == 1)
+            set_queue_size(bed, VICTIM, 64);
+        daemon_start(&bed->daemon);
+        connect_again(&bed->nic[VICTIM]);
+        connect_again(&bed->nic[BYSTANDER]);
+        exchange_some(bed);
+    }
+    testbed_finish(bed);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, testbed_setup, testbed_teardown)
@@ -295,6 +355,7 @@ int main(void)
         TEST(two_new_ones_at_once),
         TEST(the_new_one_runs_out_of_files),
         TEST(the_new_one_is_killed),
+        TEST(records_outlive_it),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
