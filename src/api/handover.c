@@ -115,6 +115,8 @@ int handover_take(struct vionic *vionic, const struct vionic_nic_config *config,
 
 void handover_keep(struct vionic_nic *nic)
 {
+    if (nic->vhost_user == NULL)
+        return; /* nothing of it was given */
     vhost_user_keep(nic->vhost_user);
     coordinator_keep(nic->coordinator);
     if (nic->taken != NULL)

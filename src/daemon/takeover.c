@@ -139,13 +139,16 @@ static int receive_card(struct takeover *takeover, size_t room, struct error *er
 {
     struct takeover_message message;
     int result = takeover_receive(takeover->fd, &message, deadline());
+    char shown[ERROR_TEXT_LEN];
 
     if (result < 0)
         return error_set(err, -result, "the old daemon broke off (%s)", strerror(-result));
+    if (message.type == TAKEOVER_REFUSED)
+        takeover_sentence(&message, shown);
     if (message.type == TAKEOVER_END)
         result = 1;
     else if (message.type == TAKEOVER_REFUSED)
-        result = error_set(err, ECONNABORTED, "the old daemon refuses: %s", message.bytes);
+        result = error_set(err, ECONNABORTED, "the old daemon refuses: %s", shown);
     else if (message.type != TAKEOVER_CARD || takeover->card_count == room)
         result = error_set(err, EPROTO, "the old daemon spoke out of turn");
     else

@@ -13,6 +13,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/records.h"
+#include "daemon/service.h"
 #include "daemon/takeover_wire.h"
 
 enum {
@@ -177,11 +178,18 @@ static int hear_taken(struct talk *talk, unsigned seconds)
     return error_set(talk->err, ECONNABORTED, "it could not take the cards after all");
 }
 
+/* The service manager hears from us at each step, since nothing else runs meanwhile. */
+static void still_alive(void)
+{
+    service_notify("WATCHDOG=1");
+}
+
 /* Whoever has not taken them by the time that our end is shut can't any more. */
 static int see_it_take(struct talk *talk)
 {
     int result = takeover_say(talk->fd, TAKEOVER_GO, talk->deadline_ns);
 
+    still_alive();
     if (result < 0)
         return failed_to_send(talk, result);
     result = hear_taken(talk, TAKEN_SECONDS);
@@ -204,6 +212,7 @@ static int hand_over(struct talk *talk)
         takeover_message_clear(&message);
         return result;
     }
+    still_alive();
     handover_hold(talk->offer->vionic);
     talk->still_ns = clock_now_ns();
     talk->deadline_ns = in_seconds(STILL_SECONDS);
@@ -223,6 +232,7 @@ static void see_it_run(struct talk *talk)
     struct takeover_message message;
     enum takeover_outcome outcome = TAKEOVER_OVER;
 
+    still_alive();
     if (talk->runs) {
         log_info("another daemon has taken over");
     } else if (takeover_expect(talk->fd, TAKEOVER_RUNS, in_seconds(RUNS_SECONDS), &message,

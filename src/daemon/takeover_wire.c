@@ -199,7 +199,7 @@ static int receive_rest(int fd, const struct header *header, uint64_t deadline_n
         result = receive_fds(fd, &message->fds, deadline_ns);
     if (result == 0 && (message->fds.failed || message->fds.count != header->fd_count))
         result = message->fds.failed ? -ENOMEM : -EPROTO;
-    if (result < 0)
+    if (result < 0 || header->len == 0) /* a word alone can't get lost for want of memory */
         return result;
     message->bytes = malloc(header->len + 1u);
     if (message->bytes == NULL)
@@ -231,6 +231,13 @@ void takeover_message_clear(struct takeover_message *message)
     *message = (struct takeover_message){0};
 }
 
+void takeover_sentence(const struct takeover_message *message, char ret_shown[ERROR_TEXT_LEN])
+{
+    const char *said = message->bytes == NULL ? "" : (const char *)message->bytes;
+
+    shown_clean(said, ret_shown, ERROR_TEXT_LEN);
+}
+
 int takeover_expect(int fd, enum takeover_type type, uint64_t deadline_ns,
                     struct takeover_message *ret_message, struct error *err)
 {
@@ -244,7 +251,7 @@ int takeover_expect(int fd, enum takeover_type type, uint64_t deadline_ns,
     if (ret_message->type == type)
         return 0;
     if (ret_message->type == TAKEOVER_REFUSED) {
-        shown_clean((const char *)ret_message->bytes, shown, sizeof(shown));
+        takeover_sentence(ret_message, shown);
         result = error_set(err, ECONNABORTED, "%s", shown);
     } else {
         result = error_set(err, EPROTO, "the other daemon spoke out of turn (message %u, not %u)",

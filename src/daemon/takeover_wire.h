@@ -59,7 +59,7 @@ enum takeover_tag {
 
 struct takeover_message {
     enum takeover_type type;
-    uint8_t *bytes; /* sending: borrowed; received: owned */
+    uint8_t *bytes; /* sending: borrowed; received: owned, NULL if there are none */
     size_t len;
     struct fd_list fds; /* likewise */
 };
@@ -72,6 +72,8 @@ int takeover_expect(int fd, enum takeover_type type, uint64_t deadline_ns,
                     struct takeover_message *ret_message, struct error *err);
 /* Of a message that was received: closes and frees what nobody took. */
 void takeover_message_clear(struct takeover_message *message);
+/* The sentence of a REFUSED, fit for a terminal. */
+void takeover_sentence(const struct takeover_message *message, char ret_shown[ERROR_TEXT_LEN]);
 /* A message that is nothing but its type, and one that is a sentence. */
 int takeover_say(int fd, enum takeover_type type, uint64_t deadline_ns);
 void takeover_refuse(int fd, const char *sentence);
