@@ -32,10 +32,11 @@ enum {
 struct funnel_main {
     _Atomic(struct endpoint_waker *) waker; /* borrowed; rung when a lane gets frames */
     atomic_int open; /* written by the control thread; there is somebody to carry to */
-    /* Who was refused has the next place in the inner queue, so that nobody always comes too late.
-     * By pair; NOBODY: there is none. These two are the main pair's worker's. */
+    /* Who got nothing into the inner queue has the next place there, so that nobody always comes
+     * too late. By pair; NOBODY: there is none. These three are the main pair's worker's. */
     unsigned first;
-    int tried; /* the pair itself has sent since the last main_receive */
+    int held;  /* the inner queue has refused frames since the last main_receive */
+    int tried; /* the pair itself has sent since then */
 };
 
 struct funnel_queue {
@@ -80,7 +81,7 @@ static void main_note(struct funnel_queue *queue)
 {
     const struct funnel_main *main = &funnel_of(&queue->base)->main[queue->index];
 
-    queue->base.unfinished = queue->inner->unfinished || main->first != NOBODY;
+    queue->base.unfinished = queue->inner->unfinished || main->first != NOBODY || main->held;
 }
 
 static unsigned main_send(struct funnel_queue *queue, unsigned pair, const struct frame *frames,
@@ -94,7 +95,8 @@ static unsigned main_send(struct funnel_queue *queue, unsigned pair, const struc
     if (main->first != NOBODY && main->first != pair)
         return 0;
     taken = funnel->inner->ops->send(queue->inner, frames, count);
-    main->first = taken < count ? pair : NOBODY;
+    main->first = taken == 0 ? pair : NOBODY; /* who got a part of the room has had its turn */
+    main->held |= taken < count;
     main_note(queue);
     return taken;
 }
@@ -145,6 +147,7 @@ static unsigned main_receive(struct funnel_queue *queue, unsigned budget)
     if (inner->receive != NULL)
         received = inner->receive(queue->inner, budget);
     main_note(queue);
+    main->held = 0;
     again = others_first && main->first == NOBODY; /* the pair itself was held back by that */
     return again || carried >= budget ? budget : received;
 }
