@@ -69,11 +69,31 @@ static void VU_SEC_12_many_who_take_much_share_a_part(void **state)
     assert_int_equal(turn(&many[0], 0), 0);
 }
 
+/* … also where each takes so little at once that it would never wait for itself. */
+static void VU_SEC_12_many_who_pace_themselves_share_it_too(void **state)
+{
+    struct vhost_user_bucket all = {0};
+    struct vhost_user_share many[MANY];
+    uint64_t begun = now_ms(), waiting = 0;
+
+    (void)state;
+    for (unsigned i = 0; i < MANY; i++) {
+        many[i] = share_of(&all, VHOST_USER_SHARE_PERCENT);
+        turn(&many[i], 0);
+    }
+    for (unsigned i = 0; waiting == 0 && now_ms() - begun < 10000; i++)
+        waiting = turn(&many[i % MANY], 2);
+    assert_true(waiting > 0);
+    for (unsigned i = 0; i < MANY; i++)
+        assert_int_equal(many[i].times_spent, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(VU_SEC_12_who_takes_much_waits_by_its_percent),
         cmocka_unit_test(VU_SEC_12_many_who_take_much_share_a_part),
+        cmocka_unit_test(VU_SEC_12_many_who_pace_themselves_share_it_too),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
