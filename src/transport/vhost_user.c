@@ -159,22 +159,25 @@ static void patience_ends(struct loop_timer *timer)
     session_wait(vhost_user);
 }
 
-/* Takes the fd. */
-static void session_begin(struct vhost_user *vhost_user, int fd)
+/* Takes the fd. Negative: there is no session. */
+static int session_begin(struct vhost_user *vhost_user, int fd)
 {
+    int result;
+
     vhost_user_connection_init(&vhost_user->peer, fd);
     vhost_user->connection.fd = fd;
     vhost_user->last_error[0] = '\0';
-    if (loop_add(vhost_user->loop, &vhost_user->connection, EPOLLIN) < 0) {
+    result = loop_add(vhost_user->loop, &vhost_user->connection, EPOLLIN);
+    if (result < 0) {
         vhost_user->connection.fd = -1;
         vhost_user_connection_close(&vhost_user->peer);
-        session_wait(vhost_user);
-        return;
+        return result;
     }
     coordinator_renew(vhost_user->coordinator);
     vhost_user->sessions++;
     if (log_limit_pass(&vhost_user->limit))
         log_info("%s: a front-end has connected", nic_name(vhost_user));
+    return 0;
 }
 
 /* ---- server and client ------------------------------------------------------------------ */
@@ -193,20 +196,22 @@ static void listener_ready(struct loop_source *source, uint32_t events)
 {
     struct vhost_user *vhost_user = CONTAINER_OF(source, struct vhost_user, listener);
     uint64_t rest_ns;
-    int fd;
+    int fd, result = 0;
 
     (void)events;
     vhost_user_share_begin(&vhost_user->share);
     fd = accept4(source->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     loop_remove(vhost_user->loop, source); /* the next front-end waits in the backlog */
     if (fd >= 0)
-        session_begin(vhost_user, fd);
+        result = session_begin(vhost_user, fd);
     else /* no files are left, say: it waits there too, and the socket stays readable */
         loop_timer_start(vhost_user->loop, &vhost_user->again,
                          CONNECT_AGAIN_MS * CLOCK_MILLISECOND_NS);
     rest_ns = vhost_user_share_end(&vhost_user->share);
     if (rest_ns != 0)
         session_rest(vhost_user, rest_ns);
+    else if (result < 0)
+        session_wait(vhost_user);
 }
 
 static int name_free(const struct sockaddr_un *address, struct error *err)
@@ -278,7 +283,8 @@ static void client_connect(struct vhost_user *vhost_user)
 
     socket_address(vhost_user->path, &address, NULL);
     if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0) {
-        session_begin(vhost_user, fd);
+        if (session_begin(vhost_user, fd) < 0)
+            session_wait(vhost_user);
         return;
     }
     fd_close(&fd);
