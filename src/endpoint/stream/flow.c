@@ -67,9 +67,9 @@ static int flow_write_rest(struct stream *stream)
         struct iovec iov = {flow->rest + flow->rest_at, flow->rest_len};
         ssize_t n = flow_write(flow, &iov, 1);
 
-        if (n == -EAGAIN || no_memory(n))
+        if (n == -EAGAIN)
             return -EAGAIN;
-        if (n < 0) {
+        if (n < 0) { /* want of memory too: to wait for it would be to spin */
             flow_lost(stream, (int)-n);
             return (int)n;
         }
