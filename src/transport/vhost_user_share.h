@@ -24,8 +24,8 @@ struct vhost_user_share {
     unsigned percent;              /* 1 … 100, fixed */
     struct vhost_user_bucket own;
     struct vhost_user_bucket little; /* leaks slowly: who fills it takes much, at whatever pace */
-    uint64_t begun_ns;     /* the turn */
-    uint64_t times_spent;  /* for inspect: how often it was used up, */
+    uint64_t begun_ns;               /* the turn */
+    uint64_t times_spent;            /* for inspect: how often it was used up, */
     uint64_t times_shared; /* … and how often that of all was, and this one had its part */
 };
 
