@@ -266,17 +266,23 @@ static void remove_own_file(struct control *control)
         unlink(control->address.sun_path);
 }
 
+/* What was read and not answered stays without an answer. */
+static void hear_nobody(struct control *control)
+{
+    while (control->clients != NULL)
+        client_closed(control->clients);
+    loop_timer_stop(control->loop, &control->retry);
+    if (control->listener.fd >= 0)
+        loop_remove(control->loop, &control->listener);
+}
+
 void control_free(struct control *control)
 {
     if (control == NULL)
         return;
-    while (control->clients != NULL)
-        client_closed(control->clients);
-    loop_timer_stop(control->loop, &control->retry);
-    if (control->listener.fd >= 0) {
-        loop_remove(control->loop, &control->listener);
+    hear_nobody(control);
+    if (control->listener.fd >= 0)
         remove_own_file(control);
-    }
     fd_close(&control->listener.fd);
     free(control);
 }
@@ -288,6 +294,7 @@ void control_give(const struct control *control, struct control_socket *ret_sock
 
 void control_disown(struct control *control)
 {
+    hear_nobody(control);
     control->device = 0;
     control->inode = 0;
 }

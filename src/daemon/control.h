@@ -41,7 +41,8 @@ int control_create(struct loop *loop, struct vionic *vionic,
 void control_free(struct control *control);
 
 void control_give(const struct control *control, struct control_socket *ret_socket);
-/* The file is another process's to remove from now on; or ours. */
+/* Who asks is answered by another process from now on, even if it was heard at the same moment, and
+ * the file is that one's to remove; or both are ours. */
 void control_disown(struct control *control);
 void control_own(struct control *control, const struct control_socket *socket);
 

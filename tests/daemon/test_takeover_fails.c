@@ -151,13 +151,22 @@ static void the_new_one_dies_when_it_may_go(void **state)
     testbed_finish(failing.bed);
 }
 
+static void old_one_ends(struct testbed *bed, int expected)
+{
+    int status;
+
+    assert_int_equal(waitpid(bed->daemon.pid, &status, 0), bed->daemon.pid);
+    bed->daemon.pid = 0;
+    check(WIFEXITED(status) && WEXITSTATUS(status) == expected, "it ended with wait status 0x%x",
+          (unsigned)status);
+}
+
 /* It has them, and dies before it runs: what it did nobody knows, so nobody goes on from there. */
 static void the_new_one_dies_when_it_has_them(void **state)
 {
     struct failing failing = begin(state);
     int fd = takeover_double_connect(failing.bed->daemon.control);
     char text[256];
-    int status;
 
     takeover_double_ask(fd, "nic0");
     takeover_double_hear_cards(fd);
@@ -165,10 +174,38 @@ static void the_new_one_dies_when_it_has_them(void **state)
     assert_int_equal(takeover_double_hear(fd, text), WORD_GO);
     check(takeover_double_try(fd, WORD_TAKEN), "it may not take them");
     close(fd);
-    assert_int_equal(waitpid(failing.bed->daemon.pid, &status, 0), failing.bed->daemon.pid);
-    failing.bed->daemon.pid = 0;
-    check(WIFEXITED(status) && WEXITSTATUS(status) == 1, "it ended with wait status 0x%x",
-          (unsigned)status);
+    old_one_ends(failing.bed, 1);
+}
+
+/* Requests that the old daemon hears together with the new one's are not carried out on cards that
+ * it has given away: whoever asked is told nothing, rather than "ok". */
+static void requests_that_come_with_the_new_one(void **state)
+{
+    static const char request[] = "{\"command\":\"inspect\"}\n";
+    struct failing failing = begin(state);
+    const struct daemon *daemon = &failing.bed->daemon;
+    int fd = takeover_double_connect(daemon->control);
+    int early = takeover_double_request(daemon->control, "\n");
+    int late, answered;
+    char text[256];
+
+    sleep_ms(100); /* it has accepted both */
+    kill(daemon->pid, SIGSTOP);
+    takeover_double_ask(fd, "nic0");
+    assert_int_equal(write(early, request, strlen(request)), strlen(request));
+    late = takeover_double_request(daemon->control, request);
+    kill(daemon->pid, SIGCONT);
+    takeover_double_hear_cards(fd);
+    takeover_double_say(fd, WORD_READY, NULL, 0);
+    assert_int_equal(takeover_double_hear(fd, text), WORD_GO);
+    takeover_double_say(fd, WORD_TAKEN, NULL, 0);
+    takeover_double_say(fd, WORD_RUNS, NULL, 0);
+    answered = read(early, text, sizeof(text)) > 0;
+    old_one_ends(failing.bed, 0);
+    check(!answered, "it answered: %.200s", text);
+    close(fd);
+    close(early);
+    close(late);
 }
 
 /* Neither a word nor an end: five seconds, and the guests have their card back. */
@@ -351,6 +388,7 @@ int main(void)
         TEST(the_new_one_talks_nonsense),
         TEST(the_new_one_dies_when_it_may_go),
         TEST(the_new_one_dies_when_it_has_them),
+        TEST(requests_that_come_with_the_new_one),
         TEST(the_new_one_hangs),
         TEST(two_new_ones_at_once),
         TEST(the_new_one_runs_out_of_files),

@@ -15,16 +15,23 @@ enum {
     NAME_LEN = 32,
 };
 
-int takeover_double_connect(const char *control_path)
+int takeover_double_request(const char *control_path, const char *line)
 {
-    static const char request[] = "{\"command\":\"takeover\"}\n";
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    char byte = 0;
+    ssize_t len = (ssize_t)strlen(line);
 
     strcpy(address.sun_path, control_path);
     check(connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0, "no control socket");
-    check(write(fd, request, sizeof(request) - 1) == sizeof(request) - 1, "can't ask");
+    check(write(fd, line, (size_t)len) == len, "can't ask");
+    return fd;
+}
+
+int takeover_double_connect(const char *control_path)
+{
+    int fd = takeover_double_request(control_path, "{\"command\":\"takeover\"}\n");
+    char byte = 0;
+
     while (byte != '\n') {
         check(wait_readable(fd, WAIT_LONG_MS), "no answer");
         check(read(fd, &byte, 1) == 1, "no answer");

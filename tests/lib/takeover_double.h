@@ -20,6 +20,8 @@ enum takeover_word {
     WORD_TAKEN,
 };
 
+/* A client of the control socket that has sent this line. */
+int takeover_double_request(const char *control_path, const char *line);
 /* Connects to the control socket and gets the connection: its fd. */
 int takeover_double_connect(const char *control_path);
 void takeover_double_say(int fd, uint32_t word, const void *bytes, uint32_t len);
