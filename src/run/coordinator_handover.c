@@ -15,6 +15,7 @@
 enum {
     SETTLE_ROUNDS = 16, /* turns of all pairs while frames are on their way between them */
     KIND_LEN_MAX = 32,
+    COUNTERS_OF_A_QUEUE = 6,
 };
 
 /* ---- giving ------------------------------------------------------------------------------- */
@@ -87,6 +88,42 @@ NEEDS_DATA static void progress_write(struct coordinator *coordinator,
     records_close(writer);
 }
 
+/* Whatever is agreed on: the control queue is behind all pairs. */
+NEEDS_DATA static struct virtqueue *counting_queue(struct coordinator *coordinator, unsigned index)
+{
+    if (index == 2 * coordinator->nic.config.queue_pairs)
+        return &coordinator->control.queue;
+    return index % 2 == 0 ? &coordinator->pairs[index / 2].pair.rx
+                          : &coordinator->pairs[index / 2].pair.tx;
+}
+
+/* What a queue has counted in all its lives, in the order of the record. */
+NEEDS_DATA static counter *queue_counter(struct virtqueue *queue, unsigned index)
+{
+    counter *const all[COUNTERS_OF_A_QUEUE] = {
+        &queue->interrupts, &queue->interrupts_suppressed, &queue->kicks,
+        &queue->taken_up,   &queue->completed_late,        &queue->records_refused,
+    };
+
+    return all[index];
+}
+
+NEEDS_DATA static void counters_write(struct coordinator *coordinator,
+                                      struct records_writer *writer)
+{
+    unsigned queues = 2 * coordinator->nic.config.queue_pairs + 1;
+
+    records_open(writer, SAVED_COUNTERS, RECORD_OPTIONAL);
+    records_put_u16(writer, (uint16_t)queues);
+    for (unsigned i = 0; i < queues; i++) {
+        struct virtqueue *queue = counting_queue(coordinator, i);
+
+        for (unsigned j = 0; j < COUNTERS_OF_A_QUEUE; j++)
+            records_put_u64(writer, counter_get(queue_counter(queue, j)));
+    }
+    records_close(writer);
+}
+
 static void endpoint_write(struct coordinator *coordinator, struct records_writer *writer,
                            struct fd_list *fds)
 {
@@ -138,6 +175,7 @@ void coordinator_give(struct coordinator *coordinator, struct records_writer *wr
     coordinator_save(coordinator, writer);
     card_write(coordinator, writer);
     progress_write(coordinator, writer);
+    counters_write(coordinator, writer);
     endpoint_write(coordinator, writer, fds);
     coordinator_resume_all(coordinator);
 }
@@ -218,6 +256,24 @@ static int card_read(struct coordinator *coordinator, const struct records *reco
     return 0;
 }
 
+/* Older builds write none. */
+static void counters_read(struct coordinator *coordinator,
+                          const struct records *records) ROLE_UNCHECKED
+{
+    unsigned queues = 2 * coordinator->nic.config.queue_pairs + 1;
+    struct record_reader reader;
+
+    if (!records_find(records, SAVED_COUNTERS, &reader) || record_take_u16(&reader) != queues ||
+        reader.left != queues * COUNTERS_OF_A_QUEUE * sizeof(uint64_t))
+        return;
+    coordinator_pause_all(coordinator);
+    for (unsigned i = 0; i < queues * COUNTERS_OF_A_QUEUE; i++)
+        counter_set(queue_counter(counting_queue(coordinator, i / COUNTERS_OF_A_QUEUE),
+                                  i % COUNTERS_OF_A_QUEUE),
+                    record_take_u64(&reader));
+    coordinator_resume_all(coordinator);
+}
+
 int coordinator_take(struct coordinator *coordinator, const struct records *records,
                      struct nic *ret_next, struct error *err)
 {
@@ -227,7 +283,11 @@ int coordinator_take(struct coordinator *coordinator, const struct records *reco
         result = address_check(&coordinator->nic, ret_next, err);
     if (result == 0)
         result = coordinator_restore(coordinator, ret_next, records, err);
-    return result == 0 ? card_read(coordinator, records, err) : result;
+    if (result == 0)
+        result = card_read(coordinator, records, err);
+    if (result == 0)
+        counters_read(coordinator, records);
+    return result;
 }
 
 NEEDS_DATA static void queue_read(struct virtqueue *queue, struct record_reader *reader)
@@ -281,7 +341,10 @@ int coordinator_take_progress(struct coordinator *coordinator, const struct reco
     /* The start of a queue forgot it. */
     memcpy(coordinator->nic.coalesce, next->coalesce, sizeof(next->coalesce));
     coordinator_resume_all(coordinator);
-    return record_is_done(&reader) ? 0 : saved_refuse(SAVED_PROGRESS, "malformed", err);
+    if (!record_is_done(&reader))
+        return saved_refuse(SAVED_PROGRESS, "malformed", err);
+    counters_read(coordinator, records); /* that the rings started here counts for nothing */
+    return 0;
 }
 
 uint32_t coordinator_queue_base(struct coordinator *coordinator, unsigned queue) ROLE_UNCHECKED

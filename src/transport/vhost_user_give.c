@@ -141,6 +141,14 @@ static void arrival_write(const struct vhost_user *vhost_user, struct records_wr
     records_close(writer);
 }
 
+static void share_write(const struct vhost_user_share *share, struct records_writer *writer)
+{
+    records_open(writer, SAVED_SHARE, RECORD_OPTIONAL);
+    records_put_u64(writer, share->times_spent);
+    records_put_u64(writer, share->times_shared);
+    records_close(writer);
+}
+
 /* Where rings are recorded: whoever goes on without it leaves records behind that are no longer
  * true.
  */
@@ -208,6 +216,7 @@ void vhost_user_give(struct vhost_user *vhost_user, struct records_writer *write
     vhost_user->given = 1;
     session_write(vhost_user, giving, writer, fds);
     parting_write(vhost_user, reason, writer);
+    share_write(&vhost_user->share, writer);
     inflight_write(vhost_user, giving, writer, fds);
     if (giving == GIVE_PLACE)
         return;

@@ -335,6 +335,17 @@ static void parting_read(struct vhost_user *vhost_user, const struct taking *tak
     error_set(&vhost_user->parting, ESTALE, "%s", text);
 }
 
+/* Older builds write none. */
+static void share_read(struct vhost_user_share *share, const struct records *records)
+{
+    struct record_reader reader;
+
+    if (!records_find(records, SAVED_SHARE, &reader))
+        return;
+    share->times_spent = record_take_u64(&reader);
+    share->times_shared = record_take_u64(&reader);
+}
+
 /* After the place, which is there without a session too. */
 static int session_rest_read(struct vhost_user *vhost_user, const struct taking *taking)
 {
@@ -371,6 +382,7 @@ int vhost_user_take_session(struct vhost_user *vhost_user, const struct records 
     result = session_read(vhost_user, &taking);
     if (result == 0) {
         parting_read(vhost_user, &taking);
+        share_read(&vhost_user->share, records);
         result = inflight_read(vhost_user, &taking);
     }
     if (result == 0 && vhost_user->connection.fd >= 0)

@@ -128,12 +128,71 @@ static void several_pairs_and_workers(void **state)
     many_in_a_row(state, &(struct testbed_options){.pairs = 4, .workers = 3, .mergeable = 1}, 15);
 }
 
+enum {
+    COUNTERS = 4
+};
+
+static void counters_take(struct testbed *bed, uint64_t ret_counters[COUNTERS])
+{
+    static const char *const path[COUNTERS] = {
+        "nic0/queues/0/tx_ring/taken_up",
+        "nic0/queues/0/tx_ring/kicks",
+        "nic0/queues/0/rx_ring/interrupts",
+        "nic0/queues/0/rx_ring/interrupts_suppressed",
+    };
+
+    for (unsigned i = 0; i < COUNTERS; i++)
+        ret_counters[i] = daemon_number(&bed->daemon, path[i]);
+}
+
+static void counters_went_over(struct testbed *bed)
+{
+    uint64_t before[COUNTERS], after[COUNTERS];
+
+    counters_take(bed, before);
+    daemon_take_over(&bed->daemon, program());
+    counters_take(bed, after);
+    for (unsigned i = 0; i < COUNTERS; i++)
+        check(i == 0 ? after[i] == before[i] : after[i] >= before[i],
+              "counter %u went from %llu to %llu", i, (unsigned long long)before[i],
+              (unsigned long long)after[i]);
+    assert_in_range(after[0], 1, UINT64_MAX);
+    assert_in_range(after[1], 1, UINT64_MAX);
+}
+
+/* With a front-end and without: a monitor that reads counters sees no step down. */
+static void counters_go_on(void **state)
+{
+    const struct testbed_options options = {.features = VIRTIO_F_VERSION_1 | VIRTIO_F_RING_PACKED,
+                                            .bystander = "queues=1,endpoint=loopback"};
+    struct testbed *bed = testbed_start(state, &options);
+    struct testbed_nic *nic = &bed->nic[VICTIM];
+
+    testbed_exchange(nic, 0, 300);
+    daemon_kill(&bed->daemon);
+    daemon_start(&bed->daemon);
+    nic->setup.base = BASE_FIRST; /* so that they are taken up elsewhere than told */
+    front_end_close(&nic->fe);
+    front_end_connect(&nic->fe, nic->socket);
+    nic->options.start(&nic->fe, &nic->setup);
+    for (unsigned i = 0; i < 10; i++)
+        testbed_exchange(nic, 0, 300);
+    counters_went_over(bed);
+    testbed_disconnect(nic);
+    counters_went_over(bed);
+    testbed_connect(nic);
+    testbed_disconnect(&bed->nic[BYSTANDER]);
+    testbed_connect(&bed->nic[BYSTANDER]);
+    testbed_finish(bed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(split_rings, testbed_setup, testbed_teardown),
         cmocka_unit_test_setup_teardown(packed_rings, testbed_setup, testbed_teardown),
         cmocka_unit_test_setup_teardown(several_pairs_and_workers, testbed_setup, testbed_teardown),
+        cmocka_unit_test_setup_teardown(counters_go_on, testbed_setup, testbed_teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
