@@ -43,6 +43,7 @@ enum saved_tag {
     SAVED_IOMMU = 47,
     SAVED_COUNTERS = 48,
     SAVED_SHARE = 49,
+    SAVED_AREAS = 50,
 };
 
 /* Of these, what the device model and the pairs write: all there is without registers. */
@@ -59,7 +60,7 @@ enum saved_tag {
      1ull << SAVED_MESSAGE | 1ull << SAVED_MEMORY | 1ull << SAVED_RINGS | 1ull << SAVED_LOG |      \
      1ull << SAVED_ARRIVAL | 1ull << SAVED_INFLIGHT | 1ull << SAVED_CARD | 1ull << SAVED_CHANNEL | \
      1ull << SAVED_TRANSFER | 1ull << SAVED_LEFT | 1ull << SAVED_LOADED | 1ull << SAVED_PARTING |  \
-     1ull << SAVED_IOMMU | 1ull << SAVED_COUNTERS | 1ull << SAVED_SHARE)
+     1ull << SAVED_IOMMU | 1ull << SAVED_COUNTERS | 1ull << SAVED_SHARE | 1ull << SAVED_AREAS)
 
 void saved_nic_write(struct records_writer *writer, const struct nic *nic);
 /* *ret_next: the NIC as it would be. -EINVAL and a sentence if `nic` can't become that; nothing has

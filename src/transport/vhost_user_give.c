@@ -175,6 +175,16 @@ static void inflight_write(const struct vhost_user *vhost_user, enum giving givi
     records_close(writer);
 }
 
+/* Whose files this process made: they are emptied when they are asked for no more. */
+static void areas_write(const struct vhost_user *vhost_user, struct records_writer *writer,
+                        struct fd_list *fds)
+{
+    records_open(writer, SAVED_AREAS, RECORD_OPTIONAL);
+    for (unsigned i = 0; i < VHOST_USER_AREAS_MADE; i++)
+        records_put_u16(writer, fd_list_add(fds, vhost_user->area_made[i]));
+    records_close(writer);
+}
+
 /* Why the session can't go on in another process; NULL: it can. */
 static const char *parting_reason(const struct vhost_user *vhost_user)
 {
@@ -217,6 +227,7 @@ void vhost_user_give(struct vhost_user *vhost_user, struct records_writer *write
     session_write(vhost_user, giving, writer, fds);
     parting_write(vhost_user, reason, writer);
     share_write(&vhost_user->share, writer);
+    areas_write(vhost_user, writer, fds);
     inflight_write(vhost_user, giving, writer, fds);
     if (giving == GIVE_PLACE)
         return;

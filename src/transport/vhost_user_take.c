@@ -235,6 +235,21 @@ static int inflight_read(struct vhost_user *vhost_user, const struct taking *tak
     return result;
 }
 
+/* Older builds write none. */
+static int areas_read(struct vhost_user *vhost_user, const struct taking *taking)
+{
+    struct record_reader reader;
+    int result = 0;
+
+    if (!records_find(taking->records, SAVED_AREAS, &reader))
+        return 0;
+    for (unsigned i = 0; i < VHOST_USER_AREAS_MADE && result == 0; i++)
+        result = fd_take_place(taking, &reader, &vhost_user->area_made[i]);
+    return result == 0 && record_is_done(&reader)
+               ? 0
+               : saved_refuse(SAVED_AREAS, "malformed", taking->err);
+}
+
 /* What the new configuration has no room for is the operator's to mend. */
 static int ring_fits(const struct vhost_user_ring *ring, struct error *err)
 {
@@ -383,8 +398,10 @@ int vhost_user_take_session(struct vhost_user *vhost_user, const struct records 
     if (result == 0) {
         parting_read(vhost_user, &taking);
         share_read(&vhost_user->share, records);
-        result = inflight_read(vhost_user, &taking);
+        result = areas_read(vhost_user, &taking);
     }
+    if (result == 0)
+        result = inflight_read(vhost_user, &taking);
     if (result == 0 && vhost_user->connection.fd >= 0)
         result = session_rest_read(vhost_user, &taking);
     if (result == LEAVE_BEHIND) {

@@ -288,6 +288,30 @@ static void VU_RC_05_areas_that_are_kept_cost_nothing(void **state)
     testbed_finish_anew(bed);
 }
 
+/* The daemon that takes over knows which ones the one before has made. */
+static void areas_that_are_kept_cost_nothing_after_takeovers(void **state)
+{
+    struct testbed *bed = session(state, PACKED);
+    struct front_end *fe = &bed->nic[VICTIM].fe;
+    struct vu_inflight area[6];
+    unsigned full = 0;
+
+    for (unsigned i = 0; i < 6; i++) {
+        area[i] = area_of(2, SIZE);
+        assert_int_equal(front_end_get_inflight(fe, &area[i], VU_INFLIGHT_LEN), 0);
+        if (i % 2 == 0)
+            assert_int_equal(front_end_set_inflight(fe, &area[i], VU_INFLIGHT_LEN), 0);
+        daemon_take_over(&bed->daemon, getenv("VIONIC"));
+        check(blocks_of(&area[i / 2 * 2]) != 0, "area %u was emptied while it was in use", i);
+    }
+    for (unsigned i = 0; i < 6; i++) {
+        full += blocks_of(&area[i]) != 0;
+        close(area[i].fd);
+    }
+    assert_in_range(full, 1, 2);
+    testbed_finish_anew(bed);
+}
+
 /* Words of a record that no ring can have led to, or any others: the ring starts all the same, from
  * where its driver says. */
 static void VU_RC_04_records_are_bounded(void **state)
@@ -469,6 +493,7 @@ int main(void)
         TESTBED_TEST(VU_SEC_08_areas_that_come_at_the_wrong_time),
         TESTBED_TEST(V01_V04_areas_do_not_pile_up),
         TESTBED_TEST(VU_RC_05_areas_that_are_kept_cost_nothing),
+        TESTBED_TEST(areas_that_are_kept_cost_nothing_after_takeovers),
         TESTBED_TEST(VU_RC_04_records_are_bounded),
         TESTBED_TEST(VU_RC_04_area_that_is_truncated),
         TESTBED_TEST(VU_RC_07_base_that_skips_what_is_queued),
