@@ -15,10 +15,11 @@
  * REFUSED, a sentence, takes the place of any of them, from either side. Up to TAKEN the old daemon
  * goes on as if nothing had been, whatever becomes of the new one.
  *
- * There is never more than one owner, and never none while one of them lives: the new daemon
- * touches nothing before TAKEN is sent, and nothing at all if it can't be. The old one takes back
- * what was not taken only after it has shut its end for what comes and looked at what is in it: by
- * the kernel's lock of the socket, TAKEN is there or can't be sent any more.
+ * There is never more than one owner: the new daemon touches nothing before TAKEN is sent, and
+ * nothing at all if it can't be. The old one takes back what was not taken only after it has shut
+ * its end for what comes and looked at what is in it: by the kernel's lock of the socket, TAKEN is
+ * there or can't be sent any more. Where both live there is one; if the old one dies after READY
+ * and before TAKEN there is none, since the new one can't know that it does not go on, and ends.
  */
 #pragma once
 
