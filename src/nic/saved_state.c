@@ -36,8 +36,13 @@ static const char *tag_name(enum saved_tag tag)
         [SAVED_LEFT] = "state that a reset left",
         [SAVED_LOADED] = "state that was loaded",
         [SAVED_PARTING] = "front-ends that were left behind",
+        [SAVED_IOMMU] = "what an IOMMU maps",
+        [SAVED_COUNTERS] = "counters",
+        [SAVED_SHARE] = "share of the control thread",
+        [SAVED_AREAS] = "areas for records",
     };
 
+    _Static_assert(ARRAY_COUNT(names) == SAVED_TAG_LAST + 1, "each tag has its name");
     return names[tag];
 }
 

@@ -44,6 +44,7 @@ enum saved_tag {
     SAVED_COUNTERS = 48,
     SAVED_SHARE = 49,
     SAVED_AREAS = 50,
+    SAVED_TAG_LAST = SAVED_AREAS,
 };
 
 /* Of these, what the device model and the pairs write: all there is without registers. */
