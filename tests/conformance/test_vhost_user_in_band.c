@@ -21,9 +21,6 @@ enum {
     CHANNEL_PATIENCE_MS = 3000,
 };
 
-#define IN_BAND                                                                                    \
-    (VU_PF_MQ | VU_PF_REPLY_ACK | VU_PF_BACKEND_REQ | VU_PF_CONFIG | VU_PF_INBAND | VU_PF_STATUS)
-
 struct notice {
     uint32_t request;
     uint32_t flags;
@@ -31,18 +28,6 @@ struct notice {
     uint32_t index;
     uint32_t num;
 };
-
-static struct kick {
-    struct front_end *fe;
-    uint32_t index;
-} kicks[2];
-
-static void kick_by_message(void *context)
-{
-    const struct kick *kick = context;
-
-    assert_int_equal(front_end_vring_state(kick->fe, VU_VRING_KICK, kick->index, 0), 0);
-}
 
 static void give_socket(struct front_end *fe)
 {
@@ -56,43 +41,21 @@ static void give_pipe(struct front_end *fe)
     assert_int_equal(front_end_give_pipe(fe, &message, &fe->backend_fd), 0);
 }
 
-static void start_with(struct front_end *fe, const struct front_end_setup *setup,
-                       void (*give_channel)(struct front_end *fe))
-{
-    front_end_hello(fe, setup);
-    give_channel(fe);
-    assert_int_equal(front_end_set_mem_table(fe, setup->ram), 0);
-    for (uint32_t i = 0; i < setup->vring_count; i++) {
-        struct driver_ring *ring = setup->vring[i];
-
-        kicks[i] = (struct kick){fe, i};
-        ring->kick = kick_by_message;
-        ring->kick_context = &kicks[i];
-        assert_int_equal(front_end_vring_state(fe, VU_SET_VRING_NUM, i, ring->size), 0);
-        assert_int_equal(front_end_vring_state(fe, VU_SET_VRING_BASE, i, ring->ops->base(ring)), 0);
-        assert_int_equal(front_end_set_ring_addr(fe, i, ring), 0);
-        assert_int_equal(front_end_vring_state(fe, VU_SET_VRING_ENABLE, i, 1), 0);
-    }
-    front_end_bind(fe, setup);
-    driver_ring_kick(setup->vring[RX]);
-    driver_ring_kick(setup->vring[TX]);
-}
-
 static void start_socket(struct front_end *fe, const struct front_end_setup *setup)
 {
-    start_with(fe, setup, give_socket);
+    front_end_start_in_band(fe, setup, give_socket);
 }
 
 static void start_pipe(struct front_end *fe, const struct front_end_setup *setup)
 {
-    start_with(fe, setup, give_pipe);
+    front_end_start_in_band(fe, setup, give_pipe);
 }
 
 static struct testbed *bed_of(void **state, front_end_start_function *start)
 {
     struct testbed_options options = {.nic = "in-band=on,endpoint=loopback",
                                       .start = start,
-                                      .pf = IN_BAND,
+                                      .pf = FRONT_END_IN_BAND,
                                       .without = VIRTIO_F_EVENT_IDX};
     struct testbed *bed = testbed_start_daemon(state, &options);
 

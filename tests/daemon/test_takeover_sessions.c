@@ -200,40 +200,14 @@ static void what_a_reset_left_is_still_there(void **state)
 
 /* ---- notices -------------------------------------------------------------------------------- */
 
-#define IN_BAND                                                                                    \
-    (VU_PF_MQ | VU_PF_REPLY_ACK | VU_PF_BACKEND_REQ | VU_PF_CONFIG | VU_PF_INBAND | VU_PF_STATUS)
-
-static struct kick {
-    struct front_end *fe;
-    uint32_t index;
-} kicks[2];
-
-static void kick_by_message(void *context)
+static void give_socket(struct front_end *fe)
 {
-    const struct kick *kick = context;
-
-    assert_int_equal(front_end_vring_state(kick->fe, VU_VRING_KICK, kick->index, 0), 0);
+    assert_int_equal(front_end_set_backend_req_fd(fe), 0);
 }
 
 static void start_in_band(struct front_end *fe, const struct front_end_setup *setup)
 {
-    front_end_hello(fe, setup);
-    assert_int_equal(front_end_set_backend_req_fd(fe), 0);
-    assert_int_equal(front_end_set_mem_table(fe, setup->ram), 0);
-    for (uint32_t i = 0; i < setup->vring_count; i++) {
-        struct driver_ring *ring = setup->vring[i];
-
-        kicks[i] = (struct kick){fe, i};
-        ring->kick = kick_by_message;
-        ring->kick_context = &kicks[i];
-        assert_int_equal(front_end_vring_state(fe, VU_SET_VRING_NUM, i, ring->size), 0);
-        assert_int_equal(front_end_vring_state(fe, VU_SET_VRING_BASE, i, ring->ops->base(ring)), 0);
-        assert_int_equal(front_end_set_ring_addr(fe, i, ring), 0);
-        assert_int_equal(front_end_vring_state(fe, VU_SET_VRING_ENABLE, i, 1), 0);
-    }
-    front_end_bind(fe, setup);
-    driver_ring_kick(setup->vring[RX]);
-    driver_ring_kick(setup->vring[TX]);
+    front_end_start_in_band(fe, setup, give_socket);
 }
 
 /* The next interrupt, answered. */
@@ -256,7 +230,7 @@ static void interrupts_by_message_go_on(void **state)
 {
     struct testbed_options options = {.nic = "in-band=on,endpoint=loopback",
                                       .start = start_in_band,
-                                      .pf = IN_BAND,
+                                      .pf = FRONT_END_IN_BAND,
                                       .without = VIRTIO_F_EVENT_IDX};
     struct testbed *bed = testbed_start_daemon(state, &options);
     struct testbed_nic *nic = &bed->nic[VICTIM];

@@ -361,3 +361,40 @@ uint32_t front_end_stop_vring(struct front_end *fe, unsigned index)
     MUST(front_end_get_vring_base(fe, index, &base_idx));
     return base_idx;
 }
+
+/* ---- notices in band ------------------------------------------------------------------------ */
+
+static struct kick {
+    struct front_end *fe;
+    uint32_t index;
+} kicks[2];
+
+static void kick_by_message(void *context)
+{
+    const struct kick *kick = context;
+
+    assert_int_equal(front_end_vring_state(kick->fe, VU_VRING_KICK, kick->index, 0), 0);
+}
+
+void front_end_start_in_band(struct front_end *fe, const struct front_end_setup *setup,
+                             void (*give_channel)(struct front_end *fe))
+{
+    front_end_hello(fe, setup);
+    give_channel(fe);
+    assert_int_equal(front_end_set_mem_table(fe, setup->ram), 0);
+    assert_true(setup->vring_count <= sizeof(kicks) / sizeof(kicks[0]));
+    for (uint32_t i = 0; i < setup->vring_count; i++) {
+        struct driver_ring *ring = setup->vring[i];
+
+        kicks[i] = (struct kick){fe, i};
+        ring->kick = kick_by_message;
+        ring->kick_context = &kicks[i];
+        assert_int_equal(front_end_vring_state(fe, VU_SET_VRING_NUM, i, ring->size), 0);
+        assert_int_equal(front_end_vring_state(fe, VU_SET_VRING_BASE, i, ring->ops->base(ring)), 0);
+        assert_int_equal(front_end_set_ring_addr(fe, i, ring), 0);
+        assert_int_equal(front_end_vring_state(fe, VU_SET_VRING_ENABLE, i, 1), 0);
+    }
+    front_end_bind(fe, setup);
+    for (uint32_t i = 0; i < setup->vring_count; i++)
+        driver_ring_kick(setup->vring[i]);
+}

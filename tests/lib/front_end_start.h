@@ -38,6 +38,13 @@ front_end_start_function front_end_start_dpdk;
 front_end_start_function front_end_start_cloud_hypervisor;
 front_end_start_function front_end_start_crosvm;
 front_end_start_function front_end_start_uml;
+/* Kicks and interrupts by message; the channel is given as the caller has it. Two rings at most, of
+ * one front-end at a time. */
+void front_end_start_in_band(struct front_end *fe, const struct front_end_setup *setup,
+                             void (*give_channel)(struct front_end *fe));
+/* What it needs to agree on. */
+#define FRONT_END_IN_BAND                                                                          \
+    (VU_PF_MQ | VU_PF_REPLY_ACK | VU_PF_BACKEND_REQ | VU_PF_CONFIG | VU_PF_INBAND | VU_PF_STATUS)
 
 /* Sends the message with a pipe's writing end; the other one is kept in *keep_fd. */
 int front_end_give_pipe(struct front_end *fe, struct vu_message *message, int *keep_fd);
