@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "fuzz.h"
 
+#include <poll.h>
 #include <string.h>
+
+enum {
+    FILES_WATCHED = 256,
+};
 
 size_t fuzz_bytes(struct fuzz_input *input, size_t len, const uint8_t **ret_bytes)
 {
@@ -43,4 +48,17 @@ uint32_t fuzz_u32(struct fuzz_input *input)
 uint64_t fuzz_u64(struct fuzz_input *input)
 {
     return word(input, 8);
+}
+
+unsigned fuzz_open_files(void)
+{
+    struct pollfd watched[FILES_WATCHED];
+    unsigned count = 0;
+
+    for (int i = 0; i < FILES_WATCHED; i++)
+        watched[i] = (struct pollfd){.fd = i};
+    poll(watched, FILES_WATCHED, 0);
+    for (unsigned i = 0; i < FILES_WATCHED; i++)
+        count += !(watched[i].revents & POLLNVAL);
+    return count;
 }

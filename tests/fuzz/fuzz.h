@@ -35,3 +35,5 @@ uint32_t fuzz_u32(struct fuzz_input *input);
 uint64_t fuzz_u64(struct fuzz_input *input);
 /* Up to len bytes of the input itself; returns how many. */
 size_t fuzz_bytes(struct fuzz_input *input, size_t len, const uint8_t **ret_bytes);
+/* How many files the process has open. */
+unsigned fuzz_open_files(void);

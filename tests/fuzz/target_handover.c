@@ -7,7 +7,6 @@
  * Whatever comes: it is refused with a sentence, or the card can be kept, driven and removed; every
  * file that came along is closed afterwards.
  */
-#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -28,7 +27,6 @@
 enum {
     MEMORY_LEN = 0x20000,
     RING_SIZE = 64,
-    FDS_WATCHED = 256,
     TURNS = 4,
 
     /* Of the input's first byte. */
@@ -234,19 +232,6 @@ static void block_make(struct fuzz_input *input, unsigned choice, struct handove
         fd_list_add(&ret_card->fds, dup(bed.card.fds.fd[i]));
 }
 
-static unsigned open_files(void)
-{
-    struct pollfd watched[FDS_WATCHED];
-    unsigned count = 0;
-
-    for (int i = 0; i < FDS_WATCHED; i++)
-        watched[i] = (struct pollfd){.fd = i};
-    poll(watched, FDS_WATCHED, 0);
-    for (unsigned i = 0; i < FDS_WATCHED; i++)
-        count += !(watched[i].revents & POLLNVAL);
-    return count;
-}
-
 /* Kept and driven, or given up. */
 static void card_use(unsigned choice)
 {
@@ -271,7 +256,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     library_start();
     memset(bed.memory, 0, MEMORY_LEN);
-    files = open_files();
+    files = fuzz_open_files();
     choice = fuzz_u8(&input);
     block_make(&input, choice, &card);
     handover_hold(bed.taker);
@@ -284,6 +269,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     handover_release(bed.taker);
     free(card.block);
     fd_list_close(&card.fds);
-    FUZZ_CHECK(open_files() == files, "%u files are open, %u were", open_files(), files);
+    FUZZ_CHECK(fuzz_open_files() == files, "%u files are open, %u were", fuzz_open_files(), files);
     return 0;
 }

@@ -29,7 +29,6 @@ enum {
     WRITE_MAX = 64,
     PAYLOAD_MAX = 4096,
     FDS_MAX = 10, /* more than the protocol allows */
-    FDS_WATCHED = 256,
     TURNS = 64,
     SETTLE_MS = 1,
     SETTLE_MAX = 6,
@@ -335,19 +334,6 @@ static void check_next_session(struct session *session)
     close(session->fd);
 }
 
-static unsigned open_files(void)
-{
-    struct pollfd watched[FDS_WATCHED];
-    unsigned count = 0;
-
-    for (int i = 0; i < FDS_WATCHED; i++)
-        watched[i] = (struct pollfd){.fd = i};
-    poll(watched, FDS_WATCHED, 0);
-    for (unsigned i = 0; i < FDS_WATCHED; i++)
-        count += !(watched[i].revents & POLLNVAL);
-    return count;
-}
-
 static void nic_add(uint8_t what)
 {
     struct vionic_nic_config nic = {.size = sizeof(nic),
@@ -371,7 +357,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     int guest;
 
     library_start();
-    files = open_files();
+    files = fuzz_open_files();
     nic_add(fuzz_u8(&session.input));
     session_open(&session);
     for (unsigned i = 0; i < OPS_MAX && session.input.left != 0; i++)
@@ -383,6 +369,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     /* The kernel refuses this seal as long as anybody maps the file. */
     FUZZ_CHECK(fcntl(guest, F_ADD_SEALS, F_SEAL_WRITE) == 0, "guest memory stays mapped");
     close(guest);
-    FUZZ_CHECK(open_files() == files, "%u files are open, %u were", open_files(), files);
+    FUZZ_CHECK(fuzz_open_files() == files, "%u files are open, %u were", fuzz_open_files(), files);
     return 0;
 }
