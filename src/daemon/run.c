@@ -406,7 +406,7 @@ int run_daemon(const struct config *config, enum run_start how, int ready_fd)
     struct daemon daemon = {
         .signals = {.fd = -1, .ready = signal_ready},
         .offer = {.ended = takeover_ended},
-        .takeover = {.fd = -1},
+        .takeover = {.fd = -1, .token_fd = -1},
         .state = DAEMON_SERVING,
     };
     struct error err = {{0}};

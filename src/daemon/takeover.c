@@ -8,6 +8,7 @@
 #include "base/checked.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/log.h"
 #include "base/records.h"
 #include "daemon/client.h"
 #include "daemon/takeover_wire.h"
@@ -107,6 +108,10 @@ static int daemon_read(struct takeover *takeover, struct error *err)
     records_find(&records, TAKEOVER_STILL, &reader);
     takeover->still_ns = record_take_u64(&reader);
     takeover->is_waited_for = records_find(&records, TAKEOVER_WAITS, &reader);
+    if (records_find(&records, TAKEOVER_TOKEN, &reader))
+        result = fd_list_take(&message->fds, record_take_u16(&reader), &takeover->token_fd);
+    if (result < 0)
+        return error_set(err, EPROTO, "the old daemon gave no token");
     return 0;
 }
 
@@ -196,7 +201,7 @@ void takeover_uplinks(const struct takeover *takeover, struct record_reader *ret
 
 /* ---- the end ------------------------------------------------------------------------------ */
 
-int takeover_ready(struct takeover *takeover, struct error *err)
+static int await_go(struct takeover *takeover, struct error *err)
 {
     struct takeover_message message;
     int result = takeover_say(takeover->fd, TAKEOVER_READY, deadline());
@@ -204,15 +209,40 @@ int takeover_ready(struct takeover *takeover, struct error *err)
     if (result < 0)
         return error_set(err, -result, "the old daemon broke off (%s)", strerror(-result));
     result = takeover_expect(takeover->fd, TAKEOVER_GO, deadline(), &message, err);
-    if (result < 0)
-        return result;
-    takeover_message_clear(&message);
-    if (takeover->is_waited_for)
-        result = takeover_say(takeover->fd, TAKEOVER_TAKEN, deadline());
     if (result == 0)
-        return 0;
+        takeover_message_clear(&message);
+    return result;
+}
+
+static int not_waited_for(int result, struct error *err)
+{
     return error_set(err, -result, "the old daemon has not waited and goes on itself (%s)",
                      strerror(-result));
+}
+
+/* The old daemon said GO, or it does not answer any more (result and err), which need not be
+ * waited for: it has not taken the token. */
+static int take_with_token(struct takeover *takeover, int result, struct error *err)
+{
+    if (!takeover_token_take(takeover->token_fd))
+        return result < 0 ? result : not_waited_for(-ETIMEDOUT, err);
+    if (result < 0)
+        log_warning("of the old daemon nothing is heard any more: %s; its cards go on here",
+                    err->text);
+    takeover_say(takeover->fd, TAKEOVER_TAKEN, deadline());
+    return 0;
+}
+
+int takeover_ready(struct takeover *takeover, struct error *err)
+{
+    int result = await_go(takeover, err);
+
+    if (takeover->token_fd >= 0)
+        return take_with_token(takeover, result, err);
+    if (result < 0 || !takeover->is_waited_for)
+        return result;
+    result = takeover_say(takeover->fd, TAKEOVER_TAKEN, deadline());
+    return result < 0 ? not_waited_for(result, err) : 0;
 }
 
 void takeover_runs(struct takeover *takeover)
@@ -239,6 +269,7 @@ void takeover_close(struct takeover *takeover)
     takeover_message_clear(&takeover->daemon);
     if (takeover->control.listen_fd > 0)
         fd_close(&takeover->control.listen_fd);
+    fd_close(&takeover->token_fd);
     fd_close(&takeover->fd);
-    *takeover = (struct takeover){.fd = -1};
+    *takeover = (struct takeover){.fd = -1, .token_fd = -1};
 }

@@ -6,7 +6,8 @@
  * close
  *
  * Up to ready everything may fail, and the old daemon goes on. When ready has succeeded, the cards
- * are this process's and it has touched nothing of them yet.
+ * are this process's and it has touched nothing of them yet. An old daemon that died or hangs when
+ * it had given everything does not make it fail.
  */
 #pragma once
 
@@ -25,6 +26,7 @@ struct takeover {
     struct handover_card *cards;    /* owned, card_count of them */
     unsigned card_count;
     struct control_socket control; /* its fd is owned until it was taken */
+    int token_fd;                  /* owned; -1: the old daemon is of a build that has none */
     int is_waited_for;             /* the old daemon hears that the cards were taken */
     uint64_t watchdog_us;
     uint64_t still_ns; /* since when the old daemon's workers stand still */

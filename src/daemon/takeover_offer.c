@@ -27,8 +27,10 @@ enum {
 struct talk {
     struct takeover_offer *offer; /* borrowed */
     int fd;                       /* borrowed */
+    int token_fd;                 /* owned; -1: nothing was given yet */
     uint64_t still_ns;            /* since when the workers stand still */
     uint64_t deadline_ns;
+    int may_go;                /* GO was said */
     int runs;                  /* it said so already */
     struct vionic_nic **given; /* owned array of borrowed cards */
     unsigned given_count;
@@ -49,6 +51,9 @@ static int send_daemon(struct talk *talk)
     struct records_writer writer;
     int result;
 
+    talk->token_fd = takeover_token_create();
+    if (talk->token_fd < 0)
+        return error_set(talk->err, errno, "no eventfd for the token (%s)", strerror(errno));
     control_give(talk->offer->control, &socket);
     records_begin_long(&writer);
     records_open(&writer, TAKEOVER_CONTROL, RECORD_MANDATORY);
@@ -66,6 +71,9 @@ static int send_daemon(struct talk *talk)
     handover_give_uplinks(talk->offer->vionic, &writer, &message.fds);
     records_close(&writer);
     records_open(&writer, TAKEOVER_WAITS, RECORD_OPTIONAL);
+    records_close(&writer);
+    records_open(&writer, TAKEOVER_TOKEN, RECORD_OPTIONAL);
+    records_put_u16(&writer, fd_list_add(&message.fds, talk->token_fd));
     records_close(&writer);
     result = records_end(&writer, &message.bytes, &message.len);
     if (result == 0 && message.fds.failed)
@@ -184,7 +192,6 @@ static void still_alive(void)
     service_notify("WATCHDOG=1");
 }
 
-/* Whoever has not taken them by the time that our end is shut can't any more. */
 static int see_it_take(struct talk *talk)
 {
     int result = takeover_say(talk->fd, TAKEOVER_GO, talk->deadline_ns);
@@ -192,11 +199,21 @@ static int see_it_take(struct talk *talk)
     still_alive();
     if (result < 0)
         return failed_to_send(talk, result);
-    result = hear_taken(talk, TAKEN_SECONDS);
-    if (result == 0)
-        return 0;
-    shutdown(talk->fd, SHUT_RD);
+    talk->may_go = 1;
     return hear_taken(talk, TAKEN_SECONDS);
+}
+
+/* 0: the new daemon has them, whatever was heard of it. From here on it can't take them. */
+static int take_back(struct talk *talk)
+{
+    if (talk->token_fd >= 0 && !takeover_token_take(talk->token_fd)) {
+        hear_taken(talk, TAKEN_SECONDS); /* it may be late, or behind a READY that was */
+        return 0;
+    }
+    if (!talk->may_go)
+        return 1;
+    shutdown(talk->fd, SHUT_RD); /* for a new daemon that knows no token */
+    return hear_taken(talk, TAKEN_SECONDS) < 0;
 }
 
 /* Up to and with TAKEN. */
@@ -259,10 +276,10 @@ static void offer_ready(struct loop_source *source, uint32_t events)
 {
     struct takeover_offer *offer = CONTAINER_OF(source, struct takeover_offer, source);
     struct error err = {{0}};
-    struct talk talk = {.offer = offer, .fd = source->fd, .err = &err};
+    struct talk talk = {.offer = offer, .fd = source->fd, .token_fd = -1, .err = &err};
 
     (void)events;
-    if (hand_over(&talk) == 0) {
+    if (hand_over(&talk) == 0 || !take_back(&talk)) {
         see_it_run(&talk);
     } else {
         go_on(&talk);
@@ -270,6 +287,7 @@ static void offer_ready(struct loop_source *source, uint32_t events)
         log_warning("another daemon wanted to take over and did not: %s; going on", err.text);
     }
     free(talk.given);
+    fd_close(&talk.token_fd);
     forget_client(offer);
 }
 

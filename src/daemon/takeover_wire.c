@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -25,6 +26,18 @@ struct header {
     uint32_t fd_count; /* they come next, each FDS_AT_ONCE of them with a byte */
     uint32_t len;      /* of what comes behind the fds */
 };
+
+int takeover_token_create(void)
+{
+    return eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+}
+
+int takeover_token_take(int token_fd)
+{
+    uint64_t token;
+
+    return read(token_fd, &token, sizeof(token)) == sizeof(token);
+}
 
 static int await(int fd, short events, uint64_t deadline_ns)
 {

@@ -9,17 +9,22 @@
  *                                    <─    DAEMON, CARD for each, END: its workers stand still
  *    READY: nothing can fail any more ─>
  *                                    <─    GO: nothing will be touched here
+ *    (takes the token)
  *    TAKEN: the cards are the new one's ─>
  *    RUNS                            ─>    ends
  *
- * REFUSED, a sentence, takes the place of any of them, from either side. Up to TAKEN the old daemon
- * goes on as if nothing had been, whatever becomes of the new one.
+ * REFUSED, a sentence, takes the place of any of them, from either side.
  *
- * There is never more than one owner: the new daemon touches nothing before TAKEN is sent, and
- * nothing at all if it can't be. The old one takes back what was not taken only after it has shut
- * its end for what comes and looked at what is in it: by the kernel's lock of the socket, TAKEN is
- * there or can't be sent any more. Where both live there is one; if the old one dies after READY
- * and before TAKEN there is none, since the new one can't know that it does not go on, and ends.
+ * Whose the cards are says a token, an eventfd that both have from DAEMON on and that only one of
+ * them can read. The old daemon touches nothing from END on unless it has taken the token back, and
+ * the new one nothing before it has it: there is never more than one owner. Whoever is left alone
+ * from END on takes it, at whatever point the other one was killed: the old daemon goes on as if
+ * nothing had been, or the new one takes the cards without having heard GO. Only if the new one
+ * dies when it has the token there is none: what it did nobody knows, and the old one ends.
+ *
+ * A new daemon of an older build takes no token: it has the cards when TAKEN is sent. For its sake
+ * the old one, with the token in its hands, shuts its end for what comes and looks at what is in
+ * it: by the kernel's lock of the socket, TAKEN is there or can't be sent any more.
  */
 #pragma once
 
@@ -52,11 +57,12 @@ enum takeover_tag {
     TAKEOVER_STILL = 3,    /* since when the workers stand still, CLOCK_MONOTONIC in ns */
     TAKEOVER_UPLINKS = 4,  /* of switches: how many, and for each its name and what it gave */
     TAKEOVER_WAITS = 5,    /* nothing: the old daemon waits for TAKEN; older builds did not */
+    TAKEOVER_TOKEN = 6,    /* place of the token; older builds have none */
 };
 
 #define TAKEOVER_TAGS_KNOWN                                                                        \
     (1ull << TAKEOVER_CONTROL | 1ull << TAKEOVER_WATCHDOG | 1ull << TAKEOVER_STILL |               \
-     1ull << TAKEOVER_UPLINKS | 1ull << TAKEOVER_WAITS)
+     1ull << TAKEOVER_UPLINKS | 1ull << TAKEOVER_WAITS | 1ull << TAKEOVER_TOKEN)
 
 struct takeover_message {
     enum takeover_type type;
@@ -75,6 +81,10 @@ int takeover_expect(int fd, enum takeover_type type, uint64_t deadline_ns,
 void takeover_message_clear(struct takeover_message *message);
 /* The sentence of a REFUSED, fit for a terminal. */
 void takeover_sentence(const struct takeover_message *message, char ret_shown[ERROR_TEXT_LEN]);
+/* The token: its fd, or -1 and errno. */
+int takeover_token_create(void);
+/* 1: it is the caller's; 0: it was taken before. */
+int takeover_token_take(int token_fd);
 /* A message that is nothing but its type, and one that is a sentence. */
 int takeover_say(int fd, enum takeover_type type, uint64_t deadline_ns);
 void takeover_refuse(int fd, const char *sentence);
