@@ -389,6 +389,32 @@ uint64_t vhost_user_iommu_gpa(const struct vhost_user *vhost_user, uint64_t addr
     return entry == NULL ? 0 : entry->gpa + (addr - entry->iova);
 }
 
+/* What the ring misses: it was asked for, or will be as soon as there is a channel. 0: nothing. */
+static uint64_t ring_misses(const struct vhost_user_ring *ring)
+{
+    if (ring->asked != 0)
+        return ring->asked;
+    if (!(atomic_load(&ring->notices) & VHOST_USER_RING_MISS))
+        return 0;
+    return atomic_load_explicit(&ring->missing, memory_order_relaxed);
+}
+
+static void inspect_waiting(const struct vhost_user *vhost_user, struct inspect *visitor)
+{
+    inspect_enter(visitor, "waiting");
+    for (unsigned i = 0; i < vhost_user->ring_count; i++) {
+        uint64_t access = ring_misses(&vhost_user->ring[i]);
+
+        if (access == 0)
+            continue;
+        inspect_enter_index(visitor, i);
+        inspect_hex(visitor, "iova", access & PAGE_MASK);
+        inspect_text(visitor, "access", "%s", access & IOTLB_WRITE ? "write" : "read");
+        inspect_leave(visitor);
+    }
+    inspect_leave(visitor);
+}
+
 void vhost_user_iommu_inspect(const struct vhost_user *vhost_user, struct inspect *visitor)
 {
     const struct vhost_user_iommu *iommu = &vhost_user->iommu;
@@ -403,5 +429,6 @@ void vhost_user_iommu_inspect(const struct vhost_user *vhost_user, struct inspec
     inspect_number(visitor, "denied", iommu->denied);
     inspect_number(visitor, "evicted",
                    iommu->evicted + (iommu->iotlb != NULL ? iommu->iotlb->evicted : 0));
+    inspect_waiting(vhost_user, visitor);
     inspect_leave(visitor);
 }

@@ -234,6 +234,26 @@ static void VU_MEM_07_all_goes_and_comes_packed(void **state)
 
 /* ---- who does not answer, or answers wrongly ---------------------------------------------- */
 
+/* An operator who asks why a ring stands still sees what it waits for; 0: for nothing. */
+static void check_waits(struct testbed *bed, unsigned ring, uint64_t page, const char *access)
+{
+    char path[64], shown[32], expected[32] = "";
+
+    snprintf(path, sizeof(path), "nic0/vhost_user/iommu/waiting/%u/iova", ring);
+    if (page != 0)
+        snprintf(expected, sizeof(expected), "0x%llx", (unsigned long long)page);
+    daemon_text(&bed->daemon, path, shown, sizeof(shown));
+    assert_string_equal(shown, expected);
+    snprintf(path, sizeof(path), "nic0/vhost_user/iommu/waiting/%u/access", ring);
+    daemon_text(&bed->daemon, path, shown, sizeof(shown));
+    assert_string_equal(shown, page == 0 ? "" : access);
+}
+
+static uint64_t page_of(uint64_t iova)
+{
+    return iova & ~(uint64_t)(IOMMU_PAGE - 1);
+}
+
 /* Nothing is mapped: rings wait for their parts, with one question each, and cost nothing; they can
  * be stopped as ever. */
 static void VU_MEM_07_rings_wait_for_a_front_end_that_is_silent(void **state)
@@ -244,14 +264,20 @@ static void VU_MEM_07_rings_wait_for_a_front_end_that_is_silent(void **state)
 
     assert_int_equal(iommu_bed_count(bed, "misses"), 2);
     assert_int_equal(iommu_bed_count(bed, "entries"), 0);
+    for (unsigned i = 0; i < 2; i++)
+        check_waits(bed, i, page_of(iommu_bed_ring(nic, i)), "read");
     testbed_exchange(&bed->nic[BYSTANDER], 0, 200);
     assert_int_equal(front_end_get_vring_base(&nic->fe, TX, &base), 0);
     assert_int_equal(base, 0);
+    check_waits(bed, TX, 0, NULL);
     front_end_start_vring(&nic->fe, TX, &nic->vring[TX]);
     nic->iommu.silent = 0;
     for (unsigned i = 0; i < 2; i++)
         assert_int_equal(driver_iommu_update(&nic->iommu, iommu_bed_ring(nic, i)), 0);
     testbed_exchange(nic, 0, 300);
+    iommu_bed_settle(bed);
+    for (unsigned i = 0; i < 2; i++)
+        check_waits(bed, i, 0, NULL);
     testbed_finish(bed);
 }
 
@@ -271,6 +297,7 @@ static void VU_MEM_07_buffer_that_is_mapped_nowhere(void **state)
     testbed_publish(tx);
     iommu_bed_settle(bed);
     assert_int_equal(nic->iommu.last_asked, 0xdead0000);
+    check_waits(bed, TX, 0xdead0000, "read");
     assert_int_equal(nic->iommu.unknown, 1);
     for (unsigned i = 0; i < 20; i++)
         driver_ring_kick(&tx->ring);
@@ -407,6 +434,7 @@ static void VU_MEM_07_no_channel_to_ask_by(void **state)
     assert_int_equal(shutdown(nic->fe.backend_fd, SHUT_RDWR), 0);
     assert_int_equal(driver_iommu_invalidate(&nic->iommu, 0, 0), 0);
     check_last_refusal(bed, "no channel to ask");
+    check_waits(bed, RX, page_of(iommu_bed_ring(nic, RX)), "read");
     testbed_finish_anew(bed);
 }
 
