@@ -392,7 +392,7 @@ static void a_reset_cuts_no_frame_wrong(void **state)
 
 /* ---- a process that has run out of files ------------------------------------------------ */
 
-static void a_card_for_which_there_are_no_files_is_refused(void **state)
+static void C08_a_card_for_which_there_are_no_files_is_refused(void **state)
 {
     static const enum vionic_transport transports[] = {VIONIC_TRANSPORT_MMIO, VIONIC_TRANSPORT_PCI};
     struct bed *bed = bed_new();
@@ -440,7 +440,7 @@ int main(void)
         cmocka_unit_test(a_pci_function_answers),
         cmocka_unit_test(transports_are_not_mixed),
         cmocka_unit_test(a_reset_cuts_no_frame_wrong),
-        cmocka_unit_test(a_card_for_which_there_are_no_files_is_refused),
+        cmocka_unit_test(C08_a_card_for_which_there_are_no_files_is_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -80,7 +80,7 @@ static void packets_move_without_threads(void **state)
 }
 
 /* Frames that an endpoint holds when it is closed come back to the guest, each once. */
-static void held_frames_are_completed_when_the_endpoint_restarts(void **state)
+static void V14_held_frames_are_completed_when_the_endpoint_restarts(void **state)
 {
     uint8_t frame[100] = {0x52, 0x54, 0, 0, 0, 9};
     struct bed bed;
@@ -244,7 +244,7 @@ int main(void)
         cmocka_unit_test(the_smallest_endpoint_moves_packets),
         cmocka_unit_test(an_asynchronous_endpoint_moves_packets),
         cmocka_unit_test(packets_move_without_threads),
-        cmocka_unit_test(held_frames_are_completed_when_the_endpoint_restarts),
+        cmocka_unit_test(V14_held_frames_are_completed_when_the_endpoint_restarts),
         cmocka_unit_test(what_an_endpoint_says_of_itself_is_seen),
         cmocka_unit_test(the_guest_s_offloads_are_told),
         cmocka_unit_test(the_link_follows_the_endpoint),

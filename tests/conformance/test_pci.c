@@ -7,6 +7,8 @@
 #include "clockwork.h"
 #include "register_bed.h"
 
+#define ADMIN_VQ BED_BIT(41)
+
 enum {
     CFG_COMMON = 1,
     CFG_NOTIFY = 2,
@@ -18,6 +20,7 @@ enum {
     BAR_0 = 0x10,
     BAR_LEN = 0x10000,
 
+    NUM_QUEUES = 0x12,
     QUEUE_SELECT = 0x16,
     QUEUE_SIZE = 0x18,
     QUEUE_VECTOR = 0x1a,
@@ -25,6 +28,8 @@ enum {
     QUEUE_NOTIFY_OFF = 0x1e,
     QUEUE_DESC = 0x20,
     QUEUE_RESET = 0x3a,
+    ADMIN_QUEUE_INDEX = 0x3c,
+    ADMIN_QUEUE_NUM = 0x3e,
 };
 
 static struct register_bed *open_bed(void **state)
@@ -79,6 +84,19 @@ static void identity(void **state)
             config_put(bed, offset, 1, ~before);
             assert_int_equal(config_get(bed, offset, 1), before);
         }
+    }
+}
+
+/* A driver of the legacy layout looks for its ID, and for ports. */
+static void PCI_15_there_is_no_legacy_layout(void **state)
+{
+    struct register_bed *bed = open_bed(state);
+
+    assert_true(config_get(bed, 0x02, 2) > 0x103f);
+    assert_int_equal(config_get(bed, BAR_0, 4) & 1, 0);    /* memory */
+    for (uint32_t bar = BAR_0 + 8; bar < 0x28; bar += 4) { /* behind its upper half */
+        config_put(bed, bar, 4, 0xffffffff);
+        assert_int_equal(config_get(bed, bar, 4) & 1, 0);
     }
 }
 
@@ -386,6 +404,24 @@ static void PCI_14_fields_of_features_that_are_not_there(void **state)
     register_bed_exchange(bed, 0, 100);
 }
 
+/* Nor what is reached by one only: flow filters, IPsec, parts of a device. */
+static void GEN_AD_01_NET_FF_01_there_is_no_admin_queue(void **state)
+{
+    struct register_bed *bed = open_bed(state);
+    unsigned queues;
+
+    assert_false(register_driver_offer(&bed->driver) & ADMIN_VQ);
+    assert_int_equal(register_driver_negotiate(&bed->driver, BED_USUAL | ADMIN_VQ),
+                     STATUS_ACKNOWLEDGE | STATUS_DRIVER);
+    assert_int_equal(register_driver_negotiate(&bed->driver, BED_USUAL), STATUS_BEFORE_QUEUES);
+    assert_int_equal(get(bed, ADMIN_QUEUE_INDEX, 2), 0);
+    assert_int_equal(get(bed, ADMIN_QUEUE_NUM, 2), 0);
+    queues = (unsigned)get(bed, NUM_QUEUES, 2);
+    assert_int_equal(queues, 3);
+    put(bed, QUEUE_SELECT, 2, queues);
+    assert_int_equal(get(bed, QUEUE_SIZE, 2), 0);
+}
+
 static void GEN_FT_08_driver_features_read_back_what_is_offered(void **state)
 {
     struct register_bed *bed = open_bed(state);
@@ -573,6 +609,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         BED_TEST(identity),
+        BED_TEST(PCI_15_there_is_no_legacy_layout),
         BED_TEST(PCI_01_capabilities),
         BED_TEST(PCI_13_BAR_is_sized_and_moved),
         BED_TEST(PCI_13_disabled_memory_reads_ones),
@@ -588,6 +625,7 @@ int main(void)
         BED_TEST(PCI_11_queues_that_do_not_exist),
         BED_TEST(PCI_12_generation_of_8_bits),
         BED_TEST(PCI_14_fields_of_features_that_are_not_there),
+        BED_TEST(GEN_AD_01_NET_FF_01_there_is_no_admin_queue),
         BED_TEST(GEN_FT_08_driver_features_read_back_what_is_offered),
         BED_TEST(PCI_07_queue_by_value_else_by_address),
         BED_TEST(PCI_10_window_without_a_bar),

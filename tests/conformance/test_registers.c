@@ -329,6 +329,23 @@ static void GEN_FT_02_what_registers_never_offer(void **state)
         assert_false(offer & BED_BIT(never[i]));
 }
 
+/* OUT_NET_HEADER and IPSEC, which would make the header longer. */
+static void NET_TX_14_outer_headers_are_not_offered(void **state)
+{
+    struct register_bed *bed = open_bed(state);
+
+    for (unsigned bit = 69; bit <= 70; bit++) {
+        uint32_t high = 1u << (bit - 64);
+
+        assert_false(bed->driver.ops->device_features(&bed->driver, 2) & high);
+        bed->driver.features_high = high;
+        assert_int_equal(register_driver_negotiate(&bed->driver, BED_USUAL),
+                         STATUS_ACKNOWLEDGE | STATUS_DRIVER);
+    }
+    bed->driver.features_high = 0;
+    register_bed_expect_new_life(bed);
+}
+
 static void GEN_FT_03_GEN_FT_04_refused_features_may_be_mended(void **state)
 {
     struct register_bed *bed = open_bed(state);
@@ -491,6 +508,7 @@ int main(void)
         BED_TEST(GEN_RST_06_BOOT_06_many_resets_with_other_features),
         BED_TEST(GEN_FT_07_windows_of_32_bits),
         BED_TEST(GEN_FT_02_what_registers_never_offer),
+        BED_TEST(NET_TX_14_outer_headers_are_not_offered),
         BED_TEST(GEN_FT_03_GEN_FT_04_refused_features_may_be_mended),
         BED_TEST(GEN_FT_05_writes_after_features_ok_are_ignored),
         BED_TEST(GEN_CFG_02_GEN_CFG_06_reads_of_every_offset_and_width),

@@ -89,6 +89,44 @@ static void BOOT_04_used_index_waits_for_buffers(void **state)
     }
 }
 
+enum {
+    UBOOT_BUFFERS = 32,
+    UBOOT_BUFFER_LEN = 1526,
+};
+
+/* The firmware is gone, and frames for it are still on their way. The system's first act is the
+ * reset: from then on the memory is its own. */
+static void BOOT_05_buffers_of_a_firmware_that_left(void **state)
+{
+    const struct net_options uboot = {.header_len = NET_HEADER_MODERN,
+                                      .rx_buffer_len = UBOOT_BUFFER_LEN,
+                                      .rx_slots = UBOOT_BUFFERS};
+    struct register_bed *bed = open_bed(state);
+
+    for (unsigned round = 0; round < 20; round++) {
+        uint64_t len;
+        uint8_t *memory;
+
+        register_bed_prepare(bed, BED_BIT(32));
+        net_driver_init(&bed->net[0], bed->ring[0], bed->ring[1], &uboot);
+        bed_write_status(bed, STATUS_RUNNING);
+        net_driver_post(&bed->net[0], UBOOT_BUFFERS);
+        for (unsigned i = 0; i < 2 * UBOOT_BUFFERS; i++)
+            register_bed_exchange(bed, 0, 60 + 20 * i);
+        for (unsigned i = 0; i < round; i++)
+            register_bed_send(bed, 0, 1000);
+        bed_write_status(bed, 0);
+        assert_int_equal(bed_status(bed), 0);
+        len = bed->ram.region[0].used;
+        memory = guest_ram_at(&bed->ram, BED_RAM_GPA, len);
+        memset(memory, 0x5a, len);
+        sleep_ms(2);
+        check(memory[0] == 0x5a && memcmp(memory, memory + 1, len - 1) == 0,
+              "the card wrote after the reset");
+        register_bed_expect_new_life(bed);
+    }
+}
+
 /* A ring starts at 0 even if its memory says otherwise. */
 static void BOOT_06_stale_used_ring_does_not_count(void **state)
 {
@@ -576,6 +614,7 @@ int main(void)
         BED_TEST(frames_go_round_packed),
         BED_TEST(frames_go_round_packed_in_order),
         BED_TEST(BOOT_04_used_index_waits_for_buffers),
+        BED_TEST(BOOT_05_buffers_of_a_firmware_that_left),
         BED_TEST(BOOT_06_stale_used_ring_does_not_count),
         BED_TEST(GEN_NT_01_many_kicks_on_empty_rings),
         BED_TEST(GEN_NT_02_notification_data_is_only_a_hint),

@@ -20,6 +20,8 @@
 enum {
     LARGE = 60000,
     BURST = 30,
+    INVENTED = 20000,   /* addresses: more than twice what the table has room for */
+    INVENTED_KIB = 256, /* that the daemon may grow meanwhile: 13 bytes for each */
 };
 
 static unsigned workers; /* of the group that runs */
@@ -230,6 +232,35 @@ static void a_new_address_counts_at_once(void **state)
     frame_expect(&nic[0], nic[1].mac, fresh, 100, 3);
     assert_int_equal(number(bed, "flooded"), 0);
     assert_int_equal(number(bed, "dropped_spoofed"), 1);
+    finish(bed);
+}
+
+static void invent_addresses(struct testbed *bed, uint32_t first)
+{
+    uint8_t from[6] = {0x52, 0x54, 0x77};
+
+    for (uint32_t i = first; i < first + INVENTED; i++) {
+        memcpy(from + 3, &i, 3);
+        frame_send(&bed->nic[0], from, bed->nic[1].mac, 60, i);
+    }
+    net_driver_drain(&bed->nic[0].net[0]);
+}
+
+/* A guest that invents addresses gets no memory of the host for them, but what a full table and
+ * full queues take. */
+static void NET_MQ_02_addresses_without_end_take_no_memory(void **state)
+{
+    struct testbed *bed = start(state, 2, NULL);
+    uint64_t before, after;
+
+    invent_addresses(bed, 0);
+    before = daemon_rss_kib(&bed->daemon);
+    invent_addresses(bed, INVENTED);
+    after = daemon_rss_kib(&bed->daemon);
+    assert_in_range(number(bed, "addresses_known"), 1, number(bed, "addresses_max"));
+    assert_true(number(bed, "evicted") > INVENTED);
+    check(after < before + INVENTED_KIB, "it grew from %llu to %llu KiB",
+          (unsigned long long)before, (unsigned long long)after);
     finish(bed);
 }
 
@@ -535,6 +566,7 @@ static int run(unsigned count, const char *name)
         TESTBED_TEST(NET_TX_19_spoofed_sources_are_dropped),
         TESTBED_TEST(own_address_is_not_stolen_unless_it_may_move),
         TESTBED_TEST(a_new_address_counts_at_once),
+        TESTBED_TEST(NET_MQ_02_addresses_without_end_take_no_memory),
         TESTBED_TEST(pairs_keep_to_their_index),
         TESTBED_TEST(order_holds_both_ways_at_once),
         TESTBED_TEST(a_full_receiver_is_dropped_for_and_holds_nobody_back),

@@ -141,14 +141,14 @@ static void existing_interface_is_attached_to_and_stays(void **state)
     }
 }
 
-static int open_tap(const char *ifname, int flags)
+static int open_tun(const char *ifname, int flags)
 {
     struct ifreq request = {0};
     int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
 
     assert_true(fd >= 0);
     snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", ifname);
-    request.ifr_flags = (short)(IFF_TAP | flags);
+    request.ifr_flags = (short)flags;
     assert_return_code(ioctl(fd, TUNSETIFF, &request), errno);
     return fd;
 }
@@ -163,7 +163,7 @@ static void passed_fd_is_used_and_not_closed(void **state)
 
     (void)state;
     tap_need_namespace();
-    fd = open_tap("passed0", IFF_NO_PI | IFF_VNET_HDR);
+    fd = open_tun("passed0", IFF_TAP | IFF_NO_PI | IFF_VNET_HDR);
     host_command("ip link set passed0 up");
     snprintf(spec, sizeof(spec), "tap:fd=%d", fd);
     for (unsigned i = 0; i < 2; i++) {
@@ -183,23 +183,35 @@ static void passed_fd_is_used_and_not_closed(void **state)
     close(fd);
 }
 
-static void passed_fd_without_vnet_header_is_refused(void **state)
+static void expect_refused(int fd, const char *why)
 {
     struct endpoint *endpoint = NULL;
     struct endpoint_spec spec;
     struct error err;
     char text[64];
-    int fd;
 
-    (void)state;
-    tap_need_namespace();
-    fd = open_tap("passed1", IFF_NO_PI);
     snprintf(text, sizeof(text), "tap:fd=%d", fd);
     assert_int_equal(endpoint_spec_parse(&spec, text, &err), 0);
     assert_int_equal(endpoint_open(&spec, &endpoint, &err), -EINVAL);
-    assert_non_null(strstr(err.text, "IFF_VNET_HDR"));
+    assert_non_null(strstr(err.text, why));
     endpoint_spec_clear(&spec);
     close(fd);
+}
+
+/* From what is a tap with the header, the kernel never gives less than a header. */
+static void H10_passed_fd_that_may_give_less_than_a_header_is_refused(void **state)
+{
+    int pipe_fd[2];
+
+    (void)state;
+    tap_need_namespace();
+    assert_return_code(pipe(pipe_fd), errno);
+    close(pipe_fd[1]);
+    expect_refused(open_tun("passed1", IFF_TAP | IFF_NO_PI), "IFF_VNET_HDR");
+    expect_refused(open_tun("passed1", IFF_TUN | IFF_NO_PI | IFF_VNET_HDR), "IFF_TAP");
+    expect_refused(open("/dev/net/tun", O_RDWR | O_CLOEXEC), "TUNSETIFF");
+    expect_refused(pipe_fd[0], "not an open tap");
+    expect_refused(socket(AF_INET, SOCK_DGRAM, 0), "not an open tap");
 }
 
 /* ---- other namespaces ---------------------------------------------------------------------------
@@ -256,7 +268,7 @@ static void *pass_from_elsewhere(void *argument)
     int *fd = argument;
 
     if (unshare(CLONE_NEWNET) == 0)
-        *fd = open_tap("afar0", IFF_NO_PI | IFF_VNET_HDR);
+        *fd = open_tun("afar0", IFF_TAP | IFF_NO_PI | IFF_VNET_HDR);
     return NULL;
 }
 
@@ -371,7 +383,7 @@ int main(void)
         cmocka_unit_test(up_off_leaves_it_down),
         cmocka_unit_test(existing_interface_is_attached_to_and_stays),
         cmocka_unit_test(passed_fd_is_used_and_not_closed),
-        cmocka_unit_test(passed_fd_without_vnet_header_is_refused),
+        cmocka_unit_test(H10_passed_fd_that_may_give_less_than_a_header_is_refused),
         cmocka_unit_test(netns_puts_it_elsewhere),
         cmocka_unit_test(passed_fd_of_another_namespace_is_watched_there),
         cmocka_unit_test(queues_attach_and_detach),
