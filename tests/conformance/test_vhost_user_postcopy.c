@@ -12,12 +12,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "check.h"
 #include "clockwork.h"
-#include "testbed.h"
+#include "postcopy_bed.h"
 
 enum {
     RX = 0,
@@ -26,8 +25,6 @@ enum {
     FRAMES = 5,
     FRAME_LEN = 900,
 };
-
-#define PAGEFAULT (1ull << 8)
 
 /* What the source sends, page by page. */
 struct source {
@@ -51,25 +48,6 @@ static int word(struct front_end *fe, uint32_t request)
     struct vu_message message = vu_message_u64(request, 0);
 
     return front_end_request(fe, &message, 0);
-}
-
-static struct testbed *bed_of(void **state)
-{
-    struct testbed_options options = {.nic = "postcopy=on,endpoint=loopback"};
-    struct testbed *bed;
-    struct testbed_nic *nic;
-    int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
-
-    if (fd < 0 && access("/dev/userfaultfd", R_OK | W_OK) < 0)
-        skip(); /* the host gives it to nobody here */
-    close(fd);
-    bed = testbed_start_daemon(state, &options);
-    nic = &bed->nic[VICTIM];
-    testbed_connect(&bed->nic[BYSTANDER]);
-    front_end_connect(&nic->fe, nic->socket);
-    front_end_hello(&nic->fe, &nic->setup);
-    assert_true(nic->fe.pf & PAGEFAULT);
-    return bed;
 }
 
 /* ---- the source ---- */
@@ -135,17 +113,6 @@ static void source_free(struct source *source)
 }
 
 /* ---- the front-end ---- */
-
-static void advise_and_listen(struct front_end *fe, struct source *source)
-{
-    struct vu_message message = vu_message(VU_POSTCOPY_ADVISE, NULL, 0);
-
-    assert_int_equal(front_end_ask(fe, &message), 0);
-    assert_int_equal(message.size, 0);
-    assert_int_equal(message.fd_count, 1);
-    source->uffd = message.fd[0];
-    assert_int_equal(front_end_simple(fe, VU_POSTCOPY_LISTEN), 0);
-}
 
 /* The reply is the table with other addresses. */
 static void share_table(struct testbed_nic *nic, struct source *source)
@@ -220,14 +187,14 @@ static void guest_finds_frames(struct testbed_nic *nic)
 static void migrate(void **state, uint32_t request,
                     void (*share)(struct testbed_nic *nic, struct source *source))
 {
-    struct testbed *bed = bed_of(state);
+    struct testbed *bed = postcopy_bed_start(state);
     struct testbed_nic *nic = &bed->nic[VICTIM];
     struct source source = {.uffd = -1};
     uint64_t answer = 1;
 
     guest_leaves_frames(nic);
     memory_leaves(nic, &source);
-    advise_and_listen(&nic->fe, &source);
+    source.uffd = postcopy_bed_listen(&nic->fe);
     share(nic, &source);
     assert_int_equal(pthread_create(&source.thread, NULL, source_run, &source), 0);
     assert_int_equal(word(&nic->fe, request), 0);
@@ -262,14 +229,14 @@ static void VU_PC_01_pages_of_slots(void **state)
 
 static void VU_PC_01_steps_out_of_order(void **state)
 {
-    struct testbed *bed = bed_of(state);
+    struct testbed *bed = postcopy_bed_start(state);
     struct testbed_nic *nic = &bed->nic[VICTIM];
     struct source source = {.uffd = -1};
     uint64_t answer;
 
     assert_true(front_end_simple(&nic->fe, VU_POSTCOPY_LISTEN) > 0);
     assert_true(word(&nic->fe, VU_SET_MEM_TABLE) > 0);
-    advise_and_listen(&nic->fe, &source);
+    source.uffd = postcopy_bed_listen(&nic->fe);
     assert_true(front_end_simple(&nic->fe, VU_POSTCOPY_ADVISE) > 0);
     assert_true(front_end_simple(&nic->fe, VU_POSTCOPY_LISTEN) > 0);
     assert_true(word(&nic->fe, VU_SET_MEM_TABLE) > 0); /* no memory to go on with */
@@ -286,14 +253,14 @@ static void VU_PC_01_steps_out_of_order(void **state)
 /* The front-end dies while the daemon waits for a page: the kernel lets go of it. */
 static void VU_PC_01_front_end_dies_before_the_pages_come(void **state)
 {
-    struct testbed *bed = bed_of(state);
+    struct testbed *bed = postcopy_bed_start(state);
     struct testbed_nic *nic = &bed->nic[VICTIM];
     struct source source = {.uffd = -1};
     struct vu_message kick = vu_message_u64(VU_SET_VRING_KICK, TX | VU_NO_FD); /* starts at once */
 
     guest_leaves_frames(nic);
     memory_leaves(nic, &source);
-    advise_and_listen(&nic->fe, &source);
+    source.uffd = postcopy_bed_listen(&nic->fe);
     share_table(nic, &source);
     assert_int_equal(word(&nic->fe, VU_SET_MEM_TABLE), 0);
     assert_int_equal(front_end_vring_state(&nic->fe, VU_SET_VRING_NUM, TX, nic->ring[TX]->size), 0);

@@ -9,13 +9,12 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "check.h"
 #include "clockwork.h"
-#include "testbed.h"
+#include "postcopy_bed.h"
 
 #ifndef F_SEAL_FUTURE_WRITE
 #define F_SEAL_FUTURE_WRITE 0x0010
@@ -34,7 +33,6 @@ enum {
     MESSAGE_PATIENCE_MS = 3000,
 };
 
-#define PAGEFAULT    (1ull << 8)
 #define NET_F_STATUS (1ull << 16)
 
 static void take_over(struct testbed *bed)
@@ -352,26 +350,12 @@ static void a_ring_that_the_new_configuration_has_no_room_for(void **state)
 
 static void post_copy(void **state)
 {
-    struct testbed_options options = {.nic = "postcopy=on,endpoint=loopback"};
-    struct vu_message advise = vu_message(VU_POSTCOPY_ADVISE, NULL, 0);
-    int uffd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
-    struct testbed *bed;
-    struct testbed_nic *nic;
+    struct testbed *bed = postcopy_bed_start(state);
+    int uffd = postcopy_bed_listen(&bed->nic[VICTIM].fe);
 
-    if (uffd < 0 && access("/dev/userfaultfd", R_OK | W_OK) < 0)
-        skip(); /* the host gives it to nobody here */
-    close(uffd);
-    bed = testbed_start_daemon(state, &options);
-    nic = &bed->nic[VICTIM];
-    testbed_connect(&bed->nic[BYSTANDER]);
-    front_end_connect(&nic->fe, nic->socket);
-    front_end_hello(&nic->fe, &nic->setup);
-    assert_true(nic->fe.pf & PAGEFAULT);
-    assert_int_equal(front_end_ask(&nic->fe, &advise), 0);
-    assert_int_equal(front_end_simple(&nic->fe, VU_POSTCOPY_LISTEN), 0);
     take_over(bed);
     victim_was_left_behind(bed);
-    close(advise.fd[0]);
+    close(uffd);
     testbed_finish_anew(bed);
 }
 
