@@ -4,15 +4,11 @@
 #include <netinet/in.h>
 
 #include "base/byteorder.h"
+#include "endpoint/user/headers.h"
 
 enum {
-    ETHERNET_LEN = 14,
-    IPV4_LEN = 20,
-    IPV6_LEN = 40,
     UDP_LEN = 8,
-    TCP_LEN = 20,
-    TCP_FLAGS = 13,
-    TCP_FLAG_SYN = 2,
+    UDP_DESTINATION = 2,
     DHCP_SERVER_PORT = 67,
     DHCPV6_SERVER_PORT = 547,
     /* Router and neighbour discovery and what else has no identifier (RFC 4861). */
@@ -27,7 +23,8 @@ static int transport_may_open(unsigned protocol, const uint8_t *bytes, uint32_t 
     if (protocol == IPPROTO_ICMPV6)
         return len == 0 || bytes[0] < ICMPV6_ROUTER_SOLICITATION;
     return protocol != IPPROTO_UDP || len < UDP_LEN ||
-           (be16_read(bytes + 2) != DHCP_SERVER_PORT && be16_read(bytes + 2) != DHCPV6_SERVER_PORT);
+           (be16_read(bytes + UDP_DESTINATION) != DHCP_SERVER_PORT &&
+            be16_read(bytes + UDP_DESTINATION) != DHCPV6_SERVER_PORT);
 }
 
 int frame_may_open_socket(const uint8_t *bytes, uint32_t len)
@@ -38,13 +35,14 @@ int frame_may_open_socket(const uint8_t *bytes, uint32_t len)
     if (len < ETHERNET_LEN + IPV4_LEN)
         return 0;
     len -= ETHERNET_LEN;
-    if (be16_read(bytes + 12) == 0x0800) {
+    if (be16_read(bytes + ETHERNET_TYPE) == ETHERTYPE_IPV4) {
         header_len = (ip[0] & 0xfu) * 4u;
         /* A part of a packet may be its last. */
-        return header_len < IPV4_LEN || header_len > len || (be16_read(ip + 6) & 0x3fff) != 0 ||
-               transport_may_open(ip[9], ip + header_len, len - header_len);
+        return header_len < IPV4_LEN || header_len > len ||
+               (be16_read(ip + IPV4_FRAGMENT) & IPV4_FRAGMENT_BITS) != 0 ||
+               transport_may_open(ip[IPV4_PROTOCOL], ip + header_len, len - header_len);
     }
-    if (be16_read(bytes + 12) == 0x86dd)
-        return len < IPV6_LEN || transport_may_open(ip[6], ip + IPV6_LEN, len - IPV6_LEN);
+    if (be16_read(bytes + ETHERNET_TYPE) == ETHERTYPE_IPV6)
+        return len < IPV6_LEN || transport_may_open(ip[IPV6_NEXT], ip + IPV6_LEN, len - IPV6_LEN);
     return 0;
 }

@@ -7,14 +7,9 @@
 #include "base/byteorder.h"
 #include "base/checked.h"
 #include "base/checksum.h"
+#include "endpoint/user/headers.h"
 
 enum {
-    ETHERNET_LEN = 14,
-    IPV4_LEN = 20,
-    IPV6_LEN = 40,
-    TCP_LEN = 20,
-    TCP_FLAG_SYN = 2,
-    TCP_CHECKSUM = 16, /* offset in the TCP header */
     OPTION_END = 0,
     OPTION_NOP = 1,
     OPTION_MSS = 2,
@@ -39,20 +34,22 @@ static struct tcp_place tcp_find(const uint8_t *bytes, uint32_t len)
 
     if (len < ETHERNET_LEN + IPV4_LEN + TCP_LEN)
         return place;
-    if (be16_read(bytes + 12) == 0x0800 && bytes[at + 9] == IPPROTO_TCP &&
-        (be16_read(bytes + at + 6) & 0x3fff) == 0) {
-        place.end = at + be16_read(bytes + at + 2);
+    if (be16_read(bytes + ETHERNET_TYPE) == ETHERTYPE_IPV4 &&
+        bytes[at + IPV4_PROTOCOL] == IPPROTO_TCP &&
+        (be16_read(bytes + at + IPV4_FRAGMENT) & IPV4_FRAGMENT_BITS) == 0) {
+        place.end = at + be16_read(bytes + at + IPV4_TOTAL);
         at += (bytes[at] & 0xfu) * 4u;
-    } else if (be16_read(bytes + 12) == 0x86dd && bytes[at + 6] == IPPROTO_TCP) {
+    } else if (be16_read(bytes + ETHERNET_TYPE) == ETHERTYPE_IPV6 &&
+               bytes[at + IPV6_NEXT] == IPPROTO_TCP) {
         place.version6 = 1;
-        place.end = at + IPV6_LEN + be16_read(bytes + at + 4);
+        place.end = at + IPV6_LEN + be16_read(bytes + at + IPV6_PAYLOAD);
         at += IPV6_LEN;
     } else {
         return place;
     }
     if (place.end > len || !range_within(at, TCP_LEN, place.end))
         return place;
-    place.data = at + (bytes[at + 12] >> 4) * 4u;
+    place.data = at + (bytes[at + TCP_DATA_OFFSET] >> 4) * 4u;
     if (place.data >= at + TCP_LEN && place.data <= place.end)
         place.at = at;
     return place;
@@ -107,7 +104,7 @@ void segments_take(struct segments *segments, uint8_t *bytes, uint32_t len)
     struct tcp_place tcp = tcp_find(bytes, len);
     uint32_t at, mss;
 
-    if (tcp.at == 0 || !(bytes[tcp.at + 13] & TCP_FLAG_SYN))
+    if (tcp.at == 0 || !(bytes[tcp.at + TCP_FLAGS] & TCP_FLAG_SYN))
         return;
     at = mss_find(bytes, &tcp);
     mss = at == 0 ? 0 : MIN(be16_read(bytes + at), segments->mtu - headers_len(tcp.version6));
@@ -166,7 +163,7 @@ int segments_too_large(const struct segments *segments, const uint8_t *bytes, ui
     if (len <= ETHERNET_LEN + segments->mtu)
         return 0;
     tcp = tcp_find(bytes, len);
-    return mss_of(segments, &tcp) == 0 && be16_read(bytes + 12) == 0x0800 &&
+    return mss_of(segments, &tcp) == 0 && be16_read(bytes + ETHERNET_TYPE) == ETHERTYPE_IPV4 &&
            (bytes[ETHERNET_LEN] & 0xf) == IPV4_LEN / 4;
 }
 
@@ -186,7 +183,7 @@ uint32_t segments_fragment(const struct segments *segments, const uint8_t *bytes
                            unsigned index, uint8_t *ret_bytes)
 {
     const uint32_t headers = ETHERNET_LEN + IPV4_LEN;
-    uint32_t total = be16_read(bytes + ETHERNET_LEN + 2);
+    uint32_t total = be16_read(bytes + ETHERNET_LEN + IPV4_TOTAL);
     uint32_t step = (segments->mtu - IPV4_LEN) & ~7u;
     uint32_t from = index * step;
     uint8_t *ip = ret_bytes + ETHERNET_LEN;
@@ -197,11 +194,11 @@ uint32_t segments_fragment(const struct segments *segments, const uint8_t *bytes
     part = MIN(step, total - IPV4_LEN - from);
     memcpy(ret_bytes, bytes, headers);
     memcpy(ret_bytes + headers, bytes + headers + from, part);
-    be16_write(ip + 2, (uint16_t)(IPV4_LEN + part));
-    be16_write(ip + 6, (uint16_t)(be16_read(ip + 6) + from / 8));
+    be16_write(ip + IPV4_TOTAL, (uint16_t)(IPV4_LEN + part));
+    be16_write(ip + IPV4_FRAGMENT, (uint16_t)(be16_read(ip + IPV4_FRAGMENT) + from / 8));
     if (from + part < total - IPV4_LEN)
-        ip[6] |= IPV4_MORE_FRAGMENTS;
-    be16_write(ip + 10, 0);
-    be16_write(ip + 10, (uint16_t)~checksum_bytes(ip, IPV4_LEN));
+        ip[IPV4_FRAGMENT] |= IPV4_MORE_FRAGMENTS;
+    be16_write(ip + IPV4_CHECKSUM, 0);
+    be16_write(ip + IPV4_CHECKSUM, (uint16_t)~checksum_bytes(ip, IPV4_LEN));
     return headers + part;
 }
