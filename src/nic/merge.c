@@ -16,7 +16,6 @@ enum {
     TCP_ACK = 0x10,
     TCP_URG = 0x20,
     TCP_CWR = 0x80,
-    IPV4_DONT_FRAGMENT = 0x40,
     ETHERNET_LEN_LEAST = 60,
     IP_LEN_MAX = 65535,
 };
@@ -127,8 +126,10 @@ static int ip_fits(const struct merger *merger)
                     (uint32_t)(merger->first.packet.transport - merger->first.packet.network));
     if (!same(first, next, 0, 2) || !same(first, next, 6, 10) || !same(first, next, 12, 20))
         return 0;
-    if (merger->count == 1) /* without DF, identifications count */
-        return id_step == 1 || (id_step == 0 && first[6] & IPV4_DONT_FRAGMENT);
+    /* Who does not count (without DF too: RFC 6864 forbids it, passt does it) says nothing by it.
+     */
+    if (merger->count == 1)
+        return id_step <= 1;
     return id_step == (uint16_t)(merger->count * merger->id_step);
 }
 

@@ -24,11 +24,17 @@ enum {
     TCP_AT = PACKET_ETHERNET_LEN + PACKET_IPV4_LEN,
     HEADERS_LEN = TCP_AT + 20,
     TOTAL_LEN = (SEGMENTS - 1) * PAYLOAD_LEN + LAST_LEN,
+    NONE = SEGMENTS,
     FLAG_PSH_ACK = 0x18,
     FLAG_ACK = 0x10,
     NEEDS_CSUM = 1,
     GSO_TCPV4 = 1,
     GSO_UDP_L4 = 5,
+};
+
+struct train {
+    unsigned id_step; /* of the identification, from segment to segment */
+    unsigned damaged; /* the number of one whose payload was changed; or NONE */
 };
 
 static uint8_t payload_byte(uint32_t at)
@@ -51,7 +57,8 @@ static void put16(uint8_t *at, unsigned value)
     at[1] = (uint8_t)value;
 }
 
-static void segment_make(struct packet *packet, const uint8_t mac[6], unsigned index)
+static void segment_make(struct packet *packet, const uint8_t mac[6], const struct train *train,
+                         unsigned index)
 {
     uint32_t len = index == SEGMENTS - 1 ? LAST_LEN : PAYLOAD_LEN;
     uint32_t seq = index * PAYLOAD_LEN;
@@ -66,7 +73,7 @@ static void segment_make(struct packet *packet, const uint8_t mac[6], unsigned i
     ip = packet->bytes + PACKET_ETHERNET_LEN;
     tcp = packet->bytes + TCP_AT;
     put16(ip + 2, 40 + len);
-    put16(ip + 4, index); /* identification */
+    put16(ip + 4, index * train->id_step);
     put16(ip + 10, 0);
     put16(ip + 10, folded(ip, 20, 0));
     put16(tcp + 4, seq >> 16);
@@ -75,6 +82,8 @@ static void segment_make(struct packet *packet, const uint8_t mac[6], unsigned i
     tcp[13] = index == SEGMENTS - 1 ? FLAG_PSH_ACK : FLAG_ACK;
     put16(tcp + 16, 0);
     put16(tcp + 16, folded(tcp, 20 + len, folded(ip + 12, 8, 6 + 20 + len) ^ 0xffff));
+    if (index == train->damaged)
+        packet->bytes[packet->len - 1] ^= 1;
 }
 
 static struct testbed_nic *start(void **state, uint64_t features)
@@ -87,15 +96,13 @@ static struct testbed_nic *start(void **state, uint64_t features)
     return nic;
 }
 
-/* All of them with one kick. `damaged`: the number of one whose payload was changed; or none. */
-static void send_train(struct testbed_nic *nic, unsigned damaged)
+/* All of them with one kick. */
+static void send_train(struct testbed_nic *nic, const struct train *train)
 {
     struct packet packet;
 
     for (unsigned i = 0; i < SEGMENTS; i++) {
-        segment_make(&packet, nic->mac, i);
-        if (i == damaged)
-            packet.bytes[packet.len - 1] ^= 1;
+        segment_make(&packet, nic->mac, train, i);
         if (i < SEGMENTS - 1)
             net_driver_queue(&nic->net[0], packet.bytes, packet.len);
         else
@@ -104,15 +111,14 @@ static void send_train(struct testbed_nic *nic, unsigned damaged)
     net_driver_drain(&nic->net[0]);
 }
 
-static void expect_segments(struct testbed_nic *nic, unsigned from, unsigned to, unsigned damaged)
+static void expect_segments(struct testbed_nic *nic, const struct train *train, unsigned from,
+                            unsigned to)
 {
     uint8_t got[NET_FRAME_MAX];
     struct packet packet;
 
     for (unsigned i = from; i < to; i++) {
-        segment_make(&packet, nic->mac, i);
-        if (i == damaged)
-            packet.bytes[packet.len - 1] ^= 1;
+        segment_make(&packet, nic->mac, train, i);
         assert_int_equal(net_driver_receive(&nic->net[0], got, sizeof(got), WAIT_LONG_MS),
                          packet.len);
         assert_memory_equal(got, packet.bytes, packet.len);
@@ -147,7 +153,7 @@ static void NET_RX_07_NET_RX_10_a_train_is_one_frame_for_a_driver_that_takes_it(
 
     assert_false(nic->fe.offered & RSC_EXT); /* so RSC_INFO is never among the flags */
     for (unsigned i = 0; i < 3; i++) {
-        send_train(nic, SEGMENTS);
+        send_train(nic, &(struct train){.id_step = 1, .damaged = NONE});
         expect_merged(nic, 0);
     }
     testbed_expect_silence(nic, 0);
@@ -157,18 +163,31 @@ static void NET_RX_07_NET_RX_10_a_train_is_one_frame_for_a_driver_that_takes_it(
 static void NET_RX_07_a_train_stays_one_for_a_driver_that_does_not(void **state)
 {
     struct testbed_nic *nic = start(state, GUEST_CSUM);
+    struct train train = {.id_step = 1, .damaged = NONE};
 
-    send_train(nic, SEGMENTS);
-    expect_segments(nic, 0, SEGMENTS, SEGMENTS);
+    send_train(nic, &train);
+    expect_segments(nic, &train, 0, SEGMENTS);
+    testbed_finish(*state);
+}
+
+/* As passt sends it: nothing is counted, and nothing said of fragments. */
+static void NET_RX_08_a_train_without_numbers_is_one_frame(void **state)
+{
+    struct testbed_nic *nic = start(state, GUEST_CSUM | GUEST_TSO4);
+
+    send_train(nic, &(struct train){.id_step = 0, .damaged = NONE});
+    expect_merged(nic, 0);
+    testbed_expect_silence(nic, 0);
     testbed_finish(*state);
 }
 
 static void NET_RX_06_a_damaged_segment_reaches_the_driver_as_it_is(void **state)
 {
     struct testbed_nic *nic = start(state, GUEST_CSUM | GUEST_TSO4);
+    struct train train = {.id_step = 1, .damaged = 0};
 
-    send_train(nic, 0);
-    expect_segments(nic, 0, 1, 0);
+    send_train(nic, &train);
+    expect_segments(nic, &train, 0, 1);
     expect_merged(nic, 1);
     testbed_finish(*state);
 }
@@ -206,6 +225,8 @@ int main(void)
             NET_RX_07_NET_RX_10_a_train_is_one_frame_for_a_driver_that_takes_it, testbed_setup,
             testbed_teardown),
         cmocka_unit_test_setup_teardown(NET_RX_07_a_train_stays_one_for_a_driver_that_does_not,
+                                        testbed_setup, testbed_teardown),
+        cmocka_unit_test_setup_teardown(NET_RX_08_a_train_without_numbers_is_one_frame,
                                         testbed_setup, testbed_teardown),
         cmocka_unit_test_setup_teardown(NET_RX_06_a_damaged_segment_reaches_the_driver_as_it_is,
                                         testbed_setup, testbed_teardown),
