@@ -268,13 +268,13 @@ static uint32_t host_write_bulk(int fd, uint32_t from)
 }
 
 /* `buffers` is what the guest gives each time: a slow guest holds the sender back and loses
- * nothing. */
-static void download(const char *spec, uint32_t buffers)
+ * nothing. Returns the length of the largest segment. */
+static uint32_t download(const char *spec, uint32_t buffers)
 {
     struct peer_tcp tcp;
     struct peer peer;
     uint8_t data[65536];
-    uint32_t written = 0, received = 0;
+    uint32_t written = 0, received = 0, largest = 0;
     int fd;
 
     peer_open(&peer, spec);
@@ -295,9 +295,11 @@ static void download(const char *spec, uint32_t buffers)
         for (uint32_t i = 0; i < n; i++)
             assert_int_equal(data[i], bulk_byte(received + i));
         received += n;
+        largest = n > largest ? n : largest;
     }
     close(fd);
     peer_close(&peer);
+    return largest;
 }
 
 static void download_arrives_whole(void **state)
@@ -310,6 +312,19 @@ static void download_arrives_whole_with_few_buffers(void **state)
 {
     (void)state;
     download("user", 33); /* one of the largest segments */
+}
+
+/* The largest segments are half of the guest's window, in whole segments of its own. */
+static void download_comes_in_halves_of_the_window(void **state)
+{
+    static const struct {
+        const char *spec;
+        uint32_t segment;
+    } way[] = {{"user", 22 * 1460}, {"user:mtu=576,ipv6=off", 61 * 536}};
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof(way) / sizeof(*way); i++)
+        assert_int_equal(download(way[i].spec, GUEST_NO_LIMIT), way[i].segment);
 }
 
 static void download_arrives_whole_in_jumbo_frames(void **state)
@@ -577,6 +592,7 @@ int main(void)
         cmocka_unit_test(upload_arrives_whole),
         cmocka_unit_test(download_arrives_whole),
         cmocka_unit_test(download_arrives_whole_with_few_buffers),
+        cmocka_unit_test(download_comes_in_halves_of_the_window),
         cmocka_unit_test(download_arrives_whole_in_jumbo_frames),
         cmocka_unit_test(connection_survives_a_restart_of_the_queue),
         cmocka_unit_test(reset_peers_raise_no_signal),

@@ -479,13 +479,12 @@ int network_open(struct user *user, struct error *err)
         .vdhcp_start = config->dhcp_start,
         .vnameserver = config->dns,
         .vnameserver6 = config->dns6,
-        .if_mtu = MAX((size_t)config->mtu, SEGMENTS_MTU), /* see segments.h */
-        .if_mru = MAX((size_t)config->mtu, SEGMENTS_MTU),
+        .if_mtu = user->segments.large_mtu,
+        .if_mru = user->segments.large_mtu,
         /* libslirp's own documentation calls the code behind it unsafe. */
         .enable_emu = 0,
     };
 
-    segments_init(&user->segments, (uint32_t)config->mtu);
     user->slirp = slirp_new(&slirp_config, &network_callbacks, user);
     if (user->slirp == NULL)
         return error_set(err, EINVAL, "endpoint user: libslirp %s refuses this configuration",

@@ -58,8 +58,8 @@ struct user {
     counter guest_errors;       /* libslirp found the guest's packet malformed */
 };
 
-/* -errno and a sentence on failure. user->config and user->pollset are ready; forwards come later.
- */
+/* -errno and a sentence on failure. user->config, ->segments and ->pollset are ready; forwards come
+ * later. */
 int network_open(struct user *user, struct error *err);
 int network_add_forwards(struct user *user, struct error *err);
 /* The host's ports are free for others. */

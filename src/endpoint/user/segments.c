@@ -14,8 +14,9 @@ enum {
     OPTION_NOP = 1,
     OPTION_MSS = 2,
     OPTION_MSS_LEN = 4,
-    MSS_MIN = 216, /* below this a guest gets what it asked for, and nothing larger */
-    SEGMENT_LEN = SEGMENTS_MTU - 60,
+    MSS_MIN = 216,              /* below this a guest gets what it asked for, and nothing larger */
+    WINDOW_LEN = 65535,         /* libslirp scales none */
+    LIBSLIRP_HEADERS = 60,      /* what libslirp takes off for IP of either version and TCP */
     IPV4_MORE_FRAGMENTS = 0x20, /* in the upper half of its word */
 };
 
@@ -87,6 +88,12 @@ static void mss_replace(uint8_t *bytes, const struct tcp_place *tcp, uint32_t at
     be16_write(checksum, (uint16_t)~checksum_fold(sum));
 }
 
+/* In whole segments of the guest's; 0: one is more than that. */
+static uint32_t half_window(uint32_t mss)
+{
+    return WINDOW_LEN / 2 / mss * mss;
+}
+
 static uint32_t headers_len(unsigned version6)
 {
     return (version6 ? IPV6_LEN : IPV4_LEN) + TCP_LEN;
@@ -96,7 +103,8 @@ void segments_init(struct segments *segments, uint32_t mtu)
 {
     *segments = (struct segments){.mtu = mtu};
     for (unsigned version6 = 0; version6 < 2; version6++)
-        segments->mss[version6] = (uint16_t)(mtu - MIN(mtu, headers_len(version6)));
+        segments->mss[version6] = (uint16_t)(mtu - headers_len(version6));
+    segments->large_mtu = MAX(mtu, LIBSLIRP_HEADERS + half_window(segments->mss[0]));
 }
 
 void segments_take(struct segments *segments, uint8_t *bytes, uint32_t len)
@@ -111,8 +119,8 @@ void segments_take(struct segments *segments, uint8_t *bytes, uint32_t len)
     if (mss < MSS_MIN)
         return;
     segments->mss[tcp.version6] = (uint16_t)mss;
-    if (mss < SEGMENT_LEN)
-        mss_replace(bytes, &tcp, at, (uint16_t)(SEGMENT_LEN / mss * mss));
+    if (half_window(mss) > mss)
+        mss_replace(bytes, &tcp, at, (uint16_t)half_window(mss));
 }
 
 /* ---- out --------------------------------------------------------------------------------- */

@@ -5,19 +5,18 @@
  * what comes out in answer is marked for segmentation to the MSS that the guest asked for. All else
  * that comes out larger than the guest's MTU is fragmented (RFC 791).
  *
- * Some 24 KB at once: larger ones were not faster, and libslirp's window is 64 KB.
+ * At most half of libslirp's window at once, which is 64 KB less what is no whole segment of the
+ * guest's: the fewer the better, because each one wakes the guest and is acknowledged, but with one
+ * alone guest and host would take turns.
  */
 #pragma once
 
 #include "endpoint/endpoint.h"
 
-enum {
-    SEGMENTS_MTU = 24 * 1024 + 60, /* what libslirp believes, unless the guest's is larger */
-};
-
 struct segments {
-    uint32_t mtu;    /* bytes of IP packet that the guest takes */
-    uint16_t mss[2]; /* what the guest asked for last, with IPv4 and IPv6; else what fits */
+    uint32_t mtu;       /* bytes of IP packet that the guest takes */
+    uint32_t large_mtu; /* … that libslirp is to believe it takes */
+    uint16_t mss[2];    /* what the guest asked for last, with IPv4 and IPv6; else what fits */
 };
 
 /* A frame from libslirp as the guest is to get it. */

@@ -76,6 +76,7 @@ static int user_begin(const struct endpoint_spec *spec, const struct endpoint_gi
     rc = user_config_read(spec, &user->config, err);
     if (rc < 0)
         goto fail;
+    segments_init(&user->segments, (uint32_t)user->config.mtu);
     rc = backlog_init(&user->backlog);
     if (rc == 0)
         rc = pollset_init(&user->pollset);
