@@ -45,15 +45,20 @@ static int tap_open(const char *ifname, int is_card)
     return fd;
 }
 
-static int input_ended(void)
+/* For poll's word on the standard input. */
+static int has_ended(short revents)
 {
-    struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
     char byte;
 
-    return poll(&input, 1, 0) == 1 && read(STDIN_FILENO, &byte, 1) <= 0;
+    return revents != 0 && read(STDIN_FILENO, &byte, 1) <= 0;
 }
 
 /* ---- a card ------------------------------------------------------------------------------ */
+
+static void card_ask(struct load_guest *guest, unsigned ring, enum driver_interrupts interrupts)
+{
+    guest->ring[ring]->ops->interrupts(guest->ring[ring], interrupts);
+}
 
 /* The header of the tap is the card's: the frame lies in guest memory as it has to. */
 static unsigned card_send(struct load_guest *guest, int tap)
@@ -76,6 +81,7 @@ static unsigned card_send(struct load_guest *guest, int tap)
     return count;
 }
 
+/* What the guest's kernel answers to a frame leaves as soon as the frame is in. */
 static unsigned card_receive(struct load_guest *guest, int tap)
 {
     struct iovec iov[FRAME_SPANS];
@@ -86,32 +92,41 @@ static unsigned card_receive(struct load_guest *guest, int tap)
             check(errno != EBADF && errno != EFAULT, "the tap broke");
         load_guest_give_back(guest, spans);
         count++;
+        card_send(guest, tap);
     }
     if (count != 0)
         driver_ring_flush(guest->ring[LOAD_RX]);
     return count;
 }
 
-/* Interrupts are asked for only before a sleep, as Linux' driver does it. */
-static void card_sleep(struct load_guest *guest, int tap)
+/*
+ * Interrupts are asked for only before a sleep, and for sent frames only where the ring is full of
+ * them: the others are taken back when something is sent. 1: the input has ended.
+ */
+static int card_sleep(struct load_guest *guest, int tap)
 {
     struct pollfd fd[] = {{tap, POLLIN, 0},
                           {guest->fe.vring[LOAD_RX].call_fd, POLLIN, 0},
                           {guest->fe.vring[LOAD_TX].call_fd, POLLIN, 0},
                           {STDIN_FILENO, POLLIN, 0}};
+    int is_full = guest->tx_in_flight == LOAD_TX_SLOTS;
     uint64_t count;
 
-    for (unsigned i = 0; i < 2; i++)
-        guest->ring[i]->ops->interrupts(guest->ring[i], INTERRUPTS_ON);
-    if (card_send(guest, tap) + card_receive(guest, tap) != 0)
-        return;
-    if (guest->tx_in_flight == LOAD_TX_SLOTS)
+    card_ask(guest, LOAD_RX, INTERRUPTS_ON);
+    if (is_full) {
+        card_ask(guest, LOAD_TX, INTERRUPTS_ON);
         fd[0].events = 0;
-    poll(fd, 4, -1);
+    }
+    if (card_receive(guest, tap) + (is_full ? load_guest_reap(guest) : 0) == 0)
+        poll(fd, 4, -1);
+    card_ask(guest, LOAD_RX, INTERRUPTS_OFF);
+    if (is_full)
+        card_ask(guest, LOAD_TX, INTERRUPTS_OFF);
     for (unsigned i = 1; i < 3; i++) {
         if (fd[i].revents & POLLIN && read(fd[i].fd, &count, sizeof(count)) < 0)
             check(errno == EAGAIN, "the call fd broke");
     }
+    return has_ended(fd[3].revents);
 }
 
 static void pump_card(const char *socket, int tap)
@@ -119,14 +134,12 @@ static void pump_card(const char *socket, int tap)
     static struct load_guest guest;
 
     load_guest_attach(&guest, socket, LOAD_FRAME_MAX);
+    card_ask(&guest, LOAD_TX, INTERRUPTS_OFF);
     puts("ready");
-    while (!input_ended()) {
-        for (unsigned i = 0; i < 2; i++)
-            guest.ring[i]->ops->interrupts(guest.ring[i], INTERRUPTS_OFF);
-        while (card_send(&guest, tap) + card_receive(&guest, tap) != 0)
+    do {
+        while (card_receive(&guest, tap) + card_send(&guest, tap) != 0)
             ;
-        card_sleep(&guest, tap);
-    }
+    } while (!card_sleep(&guest, tap));
 }
 
 /* ---- a stream ---------------------------------------------------------------------------- */
@@ -203,7 +216,7 @@ static void pump_stream(const char *path, int tap)
 
     stream_connect(&stream, path);
     puts("ready");
-    while (!input_ended()) {
+    for (;;) {
         struct pollfd fd[] = {{tap, POLLIN, 0}, {stream.fd, POLLIN, 0}, {STDIN_FILENO, POLLIN, 0}};
 
         while (stream_send(&stream, tap) | stream_receive(&stream, tap))
@@ -213,6 +226,8 @@ static void pump_stream(const char *path, int tap)
         if (stream.out_len + LENGTH_LEN + LOAD_FRAME_MAX > STREAM_ROOM)
             fd[0].events = 0;
         poll(fd, 3, -1);
+        if (has_ended(fd[2].revents))
+            return;
     }
 }
 
