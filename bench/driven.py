@@ -123,13 +123,11 @@ class Driven(Side):
 
 class Vionic(Driven):
     name = "vionic"
-    prefix = ()  # of the daemon's command
     _daemon = None
 
     def start_back_end(self):
         self._daemon = Daemon(self.context,
-                              [f"socket=SOCKET,mac={mac},{options}" for mac, options in self.case.nics],
-                              self.prefix)
+                              [f"socket=SOCKET,mac={mac},{options}" for mac, options in self.case.nics])
         self.sockets = self._daemon.sockets
         self._daemon.wait_until_ready()
 

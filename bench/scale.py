@@ -48,7 +48,7 @@ class Many(Side):
             self._guests = Child([program("load"), "attach", *others], {FRONT_END_CPU})
             text = self._guests.read_until(re.compile(r"\d+ 0 [\d.]+\n"), 0, 60)
             self._attach_ms = float(text.split()[2]) * 1000 / len(others)
-        self._busy = Child([program("load"), "send", first, "64"], {FRONT_END_CPU})
+        self._busy = Child([program("load"), "send", first, "64", "1"], {FRONT_END_CPU})
         self._busy.read_until(re.compile("ready\n"), 0, 20)
 
     @property

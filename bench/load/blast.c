@@ -17,17 +17,21 @@ enum {
     LOST_NS = 1000000,    /* what has not arrived by then never will */
 };
 
-static uint8_t header[LOAD_HEADER_LEN]; /* made once, with the frame */
-static uint8_t frame[LOAD_FRAME_MAX];
+static uint8_t header[LOAD_HEADER_LEN];            /* made once, with the frames */
+static uint8_t frame[BLAST_FLOWS][LOAD_FRAME_MAX]; /* of a flow each */
 
-void blast_open(struct blast *blast, const char *ifname, uint32_t frame_len)
+void blast_open(struct blast *blast, const char *ifname, uint32_t frame_len, unsigned pairs)
 {
     struct sockaddr_ll address = {.sll_family = AF_PACKET,
                                   .sll_ifindex = (int)if_nametoindex(ifname)};
+    unsigned flows = pairs > 1 ? BLAST_FLOWS : 1;
     int on = 1;
 
-    load_frame_make(header, frame, frame_len);
-    *blast = (struct blast){.frame_len = frame_len};
+    for (unsigned i = 0; i < flows; i++) {
+        load_frame_make(header, frame[i], frame_len);
+        load_frame_set_flow(frame[i], i);
+    }
+    *blast = (struct blast){.frame_len = frame_len, .flows = flows, .window = BLAST_WINDOW * pairs};
     blast->fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0); /* protocol 0: hears nothing */
     check(blast->fd >= 0, "a packet socket needs CAP_NET_RAW");
     check(address.sll_ifindex != 0, "there is no interface %s", ifname);
@@ -44,11 +48,15 @@ void blast_close(struct blast *blast)
 
 void blast_send(struct blast *blast, unsigned count)
 {
-    struct iovec iov[2] = {{header, VNET_HEADER_LEN}, {frame, blast->frame_len}};
+    struct iovec iov[BLAST_BATCH][2];
     struct mmsghdr message[BLAST_BATCH];
 
-    for (unsigned i = 0; i < count; i++)
-        message[i] = (struct mmsghdr){.msg_hdr = {.msg_iov = iov, .msg_iovlen = 2}};
+    for (unsigned i = 0; i < count; i++) {
+        iov[i][0] = (struct iovec){header, VNET_HEADER_LEN};
+        iov[i][1] = (struct iovec){frame[blast->next], blast->frame_len};
+        message[i] = (struct mmsghdr){.msg_hdr = {.msg_iov = iov[i], .msg_iovlen = 2}};
+        blast->next = (blast->next + 1) % blast->flows;
+    }
     for (unsigned done = 0; done < count;) {
         int sent = sendmmsg(blast->fd, message + done, count - done, MSG_DONTWAIT);
 
@@ -71,7 +79,7 @@ void blast_paced(struct blast *blast, uint64_t arrived)
     if (arrived != blast->arrived)
         blast->arrived_ns = now;
     blast->arrived = arrived;
-    if ((int64_t)(blast->sent - arrived) < BLAST_WINDOW) {
+    if ((int64_t)(blast->sent - arrived) < blast->window) {
         blast_send(blast, BLAST_BATCH);
         blast->sent += BLAST_BATCH;
     } else if (now - blast->arrived_ns > LOST_NS) {

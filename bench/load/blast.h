@@ -6,17 +6,22 @@
 
 enum {
     BLAST_BATCH = 32,
-    BLAST_WINDOW = 64, /* frames on their way: more would wait until they have left all caches */
+    BLAST_FLOWS = 64, /* for several pairs */
+    /* Frames on their way to a pair: more would wait until they have left all caches. */
+    BLAST_WINDOW = 64,
 };
 
 struct blast {
     int fd; /* owned */
     uint32_t frame_len;
+    unsigned flows, next;   /* frames of so many go out in turn */
+    unsigned window;        /* frames on their way at most */
     uint64_t sent, arrived; /* frames */
     uint64_t arrived_ns;    /* when the last ones were noticed */
 };
 
-void blast_open(struct blast *blast, const char *ifname, uint32_t frame_len);
+/* For a card of so many pairs; the kernel spreads flows over them. */
+void blast_open(struct blast *blast, const char *ifname, uint32_t frame_len, unsigned pairs);
 void blast_close(struct blast *blast);
 /* Sends up to `count` frames; what the interface's queue has no room for is dropped there. */
 void blast_send(struct blast *blast, unsigned count);

@@ -11,6 +11,7 @@ enum {
     ETHERNET_HEADER = 14,
     IPV4_HEADER = 20,
     TCP_HEADER = 20,
+    TCP_PORT = 5001, /* of the first flow */
     SEGMENT_LEN = 1448,
     NEEDS_CSUM = 1, /* struct virtio_net_hdr: flags and gso_type */
     GSO_TCPV4 = 1,
@@ -19,6 +20,8 @@ enum {
 /* F_CSUM, F_GUEST_CSUM, F_GUEST_TSO4, F_GUEST_TSO6, F_HOST_TSO4, F_HOST_TSO6, F_MRG_RXBUF */
 #define NET_FEATURES                                                                               \
     (1ull << 0 | 1ull << 1 | 1ull << 7 | 1ull << 8 | 1ull << 11 | 1ull << 12 | 1ull << 15)
+/* F_CTRL_VQ, F_MQ */
+#define NET_FEATURES_PAIRS (1ull << 17 | 1ull << 22)
 
 static void put16(uint8_t *at, unsigned value)
 {
@@ -51,8 +54,8 @@ static void ipv4_put(uint8_t *ip, uint32_t len)
 static void tcp_put(uint8_t *tcp, const uint8_t *ip, uint32_t len)
 {
     memset(tcp, 0, TCP_HEADER);
-    put16(tcp, 5001);
-    put16(tcp + 2, 5002);
+    put16(tcp, TCP_PORT);
+    put16(tcp + 2, TCP_PORT + 1);
     tcp[12] = TCP_HEADER / 4 << 4;
     tcp[13] = 0x10; /* ACK */
     put16(tcp + 14, 0xffff);
@@ -82,121 +85,132 @@ void load_frame_make(uint8_t header[LOAD_HEADER_LEN], uint8_t *frame, uint32_t l
     wire_put16(header + 8, 16, WIRE_LITTLE);
 }
 
-static void post(struct load_guest *guest, unsigned slot)
+/* The checksum is as wrong or right as before for kernels that drop the frame unread. */
+void load_frame_set_flow(uint8_t *frame, unsigned flow)
 {
-    struct driver_buffer buffer = {guest->rx_gpa[slot], LOAD_BUFFER_LEN, DEVICE_WRITES};
-    struct driver_chain chain = {&buffer, 1, CHAIN_DIRECT};
-
-    guest->rx_slot_of[guest->ring[LOAD_RX]->ops->add(guest->ring[LOAD_RX], &chain)] = slot;
+    put16(frame + ETHERNET_HEADER + IPV4_HEADER, TCP_PORT + 2 * flow);
 }
 
-static void buffers_make(struct load_guest *guest)
+static void post(struct load_pair *pair, unsigned slot)
 {
-    uint32_t len = LOAD_HEADER_LEN + guest->frame_len;
+    struct driver_buffer buffer = {pair->rx_gpa[slot], LOAD_BUFFER_LEN, DEVICE_WRITES};
+    struct driver_chain chain = {&buffer, 1, CHAIN_DIRECT};
+
+    pair->rx_slot_of[pair->ring[LOAD_RX]->ops->add(pair->ring[LOAD_RX], &chain)] = slot;
+}
+
+static void buffers_make(struct load_pair *pair, unsigned flow)
+{
+    uint32_t len = LOAD_HEADER_LEN + pair->frame_len;
 
     for (unsigned i = 0; i < LOAD_TX_SLOTS; i++) {
         uint8_t *at;
 
-        guest->tx_gpa[i] = guest_ram_alloc(&guest->ram, 0, len, 64);
-        at = guest_ram_at(&guest->ram, guest->tx_gpa[i], len);
-        load_frame_make(at, at + LOAD_HEADER_LEN, guest->frame_len);
+        pair->tx_gpa[i] = guest_ram_alloc(pair->ram, 0, len, 64);
+        at = guest_ram_at(pair->ram, pair->tx_gpa[i], len);
+        load_frame_make(at, at + LOAD_HEADER_LEN, pair->frame_len);
+        load_frame_set_flow(at + LOAD_HEADER_LEN, flow);
     }
     for (unsigned i = 0; i < LOAD_RING_SIZE; i++) {
-        guest->rx_gpa[i] = guest_ram_alloc(&guest->ram, 0, LOAD_BUFFER_LEN, 64);
-        post(guest, i);
+        pair->rx_gpa[i] = guest_ram_alloc(pair->ram, 0, LOAD_BUFFER_LEN, 64);
+        post(pair, i);
     }
 }
 
-void load_guest_attach(struct load_guest *guest, const char *socket, uint32_t frame_len)
+void load_guest_attach(struct load_guest *guest, const char *socket, uint32_t frame_len,
+                       unsigned pairs)
 {
     struct driver_split_options options = {.size = LOAD_RING_SIZE};
+    struct driver_ring *ring[2 * LOAD_PAIRS_MAX];
     struct front_end_setup setup = {.ram = &guest->ram,
-                                    .vring = guest->ring,
-                                    .vring_count = 2,
-                                    .features =
-                                        NET_FEATURES | VIRTIO_F_VERSION_1 | VIRTIO_F_EVENT_IDX,
-                                    .pf = VU_PF_REPLY_ACK};
+                                    .vring = ring,
+                                    .vring_count = 2 * pairs,
+                                    .features = NET_FEATURES | VIRTIO_F_VERSION_1 |
+                                                VIRTIO_F_EVENT_IDX |
+                                                (pairs > 1 ? NET_FEATURES_PAIRS : 0),
+                                    .pf = VU_PF_REPLY_ACK | (pairs > 1 ? VU_PF_MQ : 0)};
 
+    check(pairs >= 1 && pairs <= LOAD_PAIRS_MAX, "%u pairs", pairs);
     memset(guest, 0, sizeof(*guest));
-    guest->frame_len = frame_len;
+    guest->pair_count = pairs;
     guest_ram_init(&guest->ram);
     guest_ram_add(&guest->ram, 0x100000, RAM_LEN, 0);
-    for (unsigned i = 0; i < 2; i++) {
-        driver_split_init(&guest->split[i], &guest->ram, &options);
-        guest->ring[i] = &guest->split[i].ring;
+    for (unsigned i = 0; i < 2 * pairs; i++) {
+        struct load_pair *pair = &guest->pair[i / 2];
+
+        pair->ram = &guest->ram;
+        pair->frame_len = frame_len;
+        driver_split_init(&pair->split[i % 2], &guest->ram, &options);
+        ring[i] = pair->ring[i % 2] = &pair->split[i % 2].ring;
     }
     front_end_init(&guest->fe);
     front_end_connect(&guest->fe, socket);
     front_end_start_qemu(&guest->fe, &setup);
-    buffers_make(guest);
-    driver_ring_flush(guest->ring[LOAD_RX]);
+    for (unsigned i = 0; i < pairs; i++) {
+        buffers_make(&guest->pair[i], i);
+        driver_ring_flush(guest->pair[i].ring[LOAD_RX]);
+    }
 }
 
 void load_guest_detach(struct load_guest *guest)
 {
     front_end_close(&guest->fe);
-    for (unsigned i = 0; i < 2; i++)
-        driver_split_free(&guest->split[i]);
+    for (unsigned i = 0; i < 2 * guest->pair_count; i++)
+        driver_split_free(&guest->pair[i / 2].split[i % 2]);
     guest_ram_free(&guest->ram);
 }
 
-unsigned load_guest_reap(struct load_guest *guest)
+unsigned load_pair_reap(struct load_pair *pair)
 {
     struct driver_used used;
     unsigned count = 0;
 
-    while (guest->ring[LOAD_TX]->ops->take(guest->ring[LOAD_TX], &used))
+    while (pair->ring[LOAD_TX]->ops->take(pair->ring[LOAD_TX], &used))
         count++;
-    guest->tx_in_flight -= count;
+    pair->tx_in_flight -= count;
     return count;
 }
 
-void load_guest_add(struct load_guest *guest, uint32_t len)
+void load_pair_add(struct load_pair *pair, uint32_t len)
 {
-    struct driver_buffer buffer = {guest->tx_gpa[guest->tx_next], len, DEVICE_READS};
+    struct driver_buffer buffer = {pair->tx_gpa[pair->tx_next], len, DEVICE_READS};
     struct driver_chain chain = {&buffer, 1, CHAIN_DIRECT};
 
-    guest->ring[LOAD_TX]->ops->add(guest->ring[LOAD_TX], &chain);
-    guest->tx_next = (guest->tx_next + 1) % LOAD_TX_SLOTS;
-    guest->tx_in_flight++;
+    pair->ring[LOAD_TX]->ops->add(pair->ring[LOAD_TX], &chain);
+    pair->tx_next = (pair->tx_next + 1) % LOAD_TX_SLOTS;
+    pair->tx_in_flight++;
 }
 
-unsigned load_guest_send(struct load_guest *guest, unsigned most_in_flight)
+unsigned load_pair_send(struct load_pair *pair, unsigned most_in_flight)
 {
-    unsigned done = load_guest_reap(guest);
-    unsigned before = guest->tx_in_flight;
+    unsigned done = load_pair_reap(pair);
+    unsigned before = pair->tx_in_flight;
 
-    while (guest->tx_in_flight < most_in_flight)
-        load_guest_add(guest, LOAD_HEADER_LEN + guest->frame_len);
-    if (guest->tx_in_flight != before)
-        driver_ring_flush(guest->ring[LOAD_TX]);
+    while (pair->tx_in_flight < most_in_flight)
+        load_pair_add(pair, LOAD_HEADER_LEN + pair->frame_len);
+    if (pair->tx_in_flight != before)
+        driver_ring_flush(pair->ring[LOAD_TX]);
     return done;
-}
-
-void load_guest_drain(struct load_guest *guest)
-{
-    while (guest->tx_in_flight != 0)
-        load_guest_reap(guest);
 }
 
 /* virtio 1.4, 5.1.6.4: the first buffer of a frame begins with the header, whose num_buffers says
  * how many there are; they are published together. */
-unsigned load_guest_take_frame(struct load_guest *guest, struct iovec *ret_iov)
+unsigned load_pair_take_frame(struct load_pair *pair, struct iovec *ret_iov)
 {
-    struct driver_ring *ring = guest->ring[LOAD_RX];
+    struct driver_ring *ring = pair->ring[LOAD_RX];
     struct driver_used used;
     unsigned spans = 0, wanted = 1;
 
     if (!ring->ops->take(ring, &used))
         return 0;
     for (;;) {
-        unsigned slot = guest->rx_slot_of[used.id];
-        uint8_t *at = guest_ram_at(&guest->ram, guest->rx_gpa[slot], LOAD_BUFFER_LEN);
+        unsigned slot = pair->rx_slot_of[used.id];
+        uint8_t *at = guest_ram_at(pair->ram, pair->rx_gpa[slot], LOAD_BUFFER_LEN);
 
         if (spans == 0)
             wanted = wire_get16(at + 10, WIRE_LITTLE);
         check(wanted >= 1 && wanted <= LOAD_RING_SIZE, "a frame of %u buffers", wanted);
-        guest->rx_taken[spans] = slot;
+        pair->rx_taken[spans] = slot;
         ret_iov[spans++] = (struct iovec){at, used.len};
         if (spans == wanted)
             return spans;
@@ -205,25 +219,62 @@ unsigned load_guest_take_frame(struct load_guest *guest, struct iovec *ret_iov)
     }
 }
 
-void load_guest_give_back(struct load_guest *guest, unsigned spans)
+void load_pair_give_back(struct load_pair *pair, unsigned spans)
 {
     for (unsigned i = 0; i < spans; i++)
-        post(guest, guest->rx_taken[i]);
+        post(pair, pair->rx_taken[i]);
 }
 
-unsigned load_guest_receive(struct load_guest *guest, uint64_t *bytes)
+unsigned load_pair_receive(struct load_pair *pair, uint64_t *bytes)
 {
     struct iovec iov[LOAD_RING_SIZE];
     unsigned frames = 0, spans;
 
-    while (frames < LOAD_RING_SIZE && (spans = load_guest_take_frame(guest, iov)) != 0) {
+    while (frames < LOAD_RING_SIZE && (spans = load_pair_take_frame(pair, iov)) != 0) {
         for (unsigned i = 0; i < spans; i++)
             *bytes += iov[i].iov_len;
         *bytes -= LOAD_HEADER_LEN;
-        load_guest_give_back(guest, spans);
+        load_pair_give_back(pair, spans);
         frames++;
     }
     if (frames != 0)
-        driver_ring_flush(guest->ring[LOAD_RX]);
+        driver_ring_flush(pair->ring[LOAD_RX]);
     return frames;
+}
+
+/* ---- all pairs --------------------------------------------------------------------------- */
+
+unsigned load_guest_reap(struct load_guest *guest)
+{
+    unsigned done = 0;
+
+    for (unsigned i = 0; i < guest->pair_count; i++)
+        done += load_pair_reap(&guest->pair[i]);
+    return done;
+}
+
+unsigned load_guest_send(struct load_guest *guest, unsigned most_in_flight)
+{
+    unsigned done = 0;
+
+    for (unsigned i = 0; i < guest->pair_count; i++)
+        done += load_pair_send(&guest->pair[i], most_in_flight);
+    return done;
+}
+
+unsigned load_guest_receive(struct load_guest *guest, uint64_t *bytes)
+{
+    unsigned done = 0;
+
+    for (unsigned i = 0; i < guest->pair_count; i++)
+        done += load_pair_receive(&guest->pair[i], bytes);
+    return done;
+}
+
+void load_guest_drain(struct load_guest *guest)
+{
+    for (unsigned i = 0; i < guest->pair_count; i++) {
+        while (guest->pair[i].tx_in_flight != 0)
+            load_pair_reap(&guest->pair[i]);
+    }
 }

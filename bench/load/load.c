@@ -3,13 +3,14 @@
  * The guest's side of the benchmark, on one CPU. For each line on standard input, a number of
  * seconds, it runs that long and answers with one line:
  *
- *     send SOCKET LEN                  "FRAMES BYTES SECONDS": sends frames of LEN bytes
- *     receive SOCKET LEN IFNAME        the same: sends them into the host's interface, and receives
+ *     send SOCKET LEN PAIRS            "FRAMES BYTES SECONDS": sends frames of LEN bytes
+ *     receive SOCKET LEN PAIRS IFNAME  the same: sends them into the host's interface, and receives
  *     pass SOCKET LEN SOCKET           the same: sends at the first card, receives at the second
  *     kick SOCKET PAUSE_US             "COUNT P50 P99 P999" in ns: from the kick to the completion
  *     interrupt SOCKET PAUSE_US IFNAME the same: from a frame on the host's interface to the call
  *     attach SOCKET [SOCKET…]          "COUNT 0 SECONDS": a guest that does nothing, at each
  *
+ * PAIRS: of the card, all in use; with more than one, frames to the guest are of BLAST_FLOWS flows.
  * PAUSE_US lies between two frames: shorter than a back-end looks on, or longer.
  */
 #include <poll.h>
@@ -55,7 +56,7 @@ static void run_send(struct load_guest *guest, uint64_t for_ns)
         frames += load_guest_send(guest, LOAD_RING_SIZE);
         now = now_ns();
     } while (now - begin < for_ns);
-    tell_rate(frames, frames * guest->frame_len, now - begin);
+    tell_rate(frames, frames * guest->pair[0].frame_len, now - begin);
     load_guest_drain(guest);
 }
 
@@ -86,7 +87,7 @@ static void run_pass(struct load_guest guest[2], uint64_t for_ns)
         now = now_ns();
     } while (now - begin < for_ns);
     tell_rate(frames, bytes, now - begin);
-    for (last = now; guest[0].tx_in_flight != 0 || now_ns() - last < QUIET_NS;) {
+    for (last = now; guest[0].pair[0].tx_in_flight != 0 || now_ns() - last < QUIET_NS;) {
         load_guest_reap(&guest[0]);
         if (load_guest_receive(&guest[1], &bytes) != 0)
             last = now_ns();
@@ -132,11 +133,12 @@ static uint64_t kick_once(struct load_guest *guest)
 /* A driver that sleeps until its interrupt, as one does in a guest. */
 static uint64_t interrupt_once(struct load_guest *guest, struct blast *blast)
 {
+    struct driver_ring *ring = guest->pair[0].ring[LOAD_RX];
     struct pollfd call = {.fd = guest->fe.vring[LOAD_RX].call_fd, .events = POLLIN};
     uint64_t bytes = 0, begin, took, count;
 
     do { /* a network has words of its own */
-        guest->ring[LOAD_RX]->ops->interrupts(guest->ring[LOAD_RX], INTERRUPTS_ON);
+        ring->ops->interrupts(ring, INTERRUPTS_ON);
     } while (load_guest_receive(guest, &bytes) != 0);
     begin = now_ns();
     blast_send(blast, 1);
@@ -185,18 +187,19 @@ static uint64_t next_window(void)
     return (uint64_t)(atof(line) * 1e9);
 }
 
-static void serve_frames(const char *mode, const char *socket, uint32_t len, const char *ifname)
+/* ifname: where the frames come from; NULL: the guest sends them. */
+static void serve_frames(const char *socket, uint32_t len, unsigned pairs, const char *ifname)
 {
-    struct load_guest guest;
+    static struct load_guest guest;
     struct blast blast;
     uint64_t for_ns;
 
-    load_guest_attach(&guest, socket, len);
+    load_guest_attach(&guest, socket, len, pairs);
     if (ifname != NULL)
-        blast_open(&blast, ifname, len);
+        blast_open(&blast, ifname, len, pairs);
     puts("ready");
     while ((for_ns = next_window()) != 0) {
-        if (strcmp(mode, "send") == 0)
+        if (ifname == NULL)
             run_send(&guest, for_ns);
         else
             run_receive(&guest, &blast, for_ns);
@@ -208,8 +211,8 @@ static void serve_passing(const char *from, const char *to, uint32_t len)
     static struct load_guest guest[2];
     uint64_t for_ns;
 
-    load_guest_attach(&guest[0], from, len);
-    load_guest_attach(&guest[1], to, len);
+    load_guest_attach(&guest[0], from, len, 1);
+    load_guest_attach(&guest[1], to, len, 1);
     puts("ready");
     while ((for_ns = next_window()) != 0)
         run_pass(guest, for_ns);
@@ -217,14 +220,16 @@ static void serve_passing(const char *from, const char *to, uint32_t len)
 
 static void serve_latency(const char *socket, uint64_t pause, const char *ifname)
 {
-    struct load_guest guest;
+    static struct load_guest guest;
+    struct driver_ring *ring;
     struct blast blast;
     uint64_t for_ns;
 
-    load_guest_attach(&guest, socket, LATENCY_FRAME_LEN);
-    guest.ring[LOAD_TX]->ops->interrupts(guest.ring[LOAD_TX], INTERRUPTS_OFF);
+    load_guest_attach(&guest, socket, LATENCY_FRAME_LEN, 1);
+    ring = guest.pair[0].ring[LOAD_TX];
+    ring->ops->interrupts(ring, INTERRUPTS_OFF);
     if (ifname != NULL) {
-        blast_open(&blast, ifname, LATENCY_FRAME_LEN);
+        blast_open(&blast, ifname, LATENCY_FRAME_LEN, 1);
         warm_up(&guest, &blast);
     }
     puts("ready");
@@ -239,7 +244,7 @@ static void serve_attached(char **socket, unsigned count)
 
     check(guest != NULL, "out of memory");
     for (unsigned i = 0; i < count; i++)
-        load_guest_attach(&guest[i], socket[i], LATENCY_FRAME_LEN);
+        load_guest_attach(&guest[i], socket[i], LATENCY_FRAME_LEN, 1);
     tell_rate(count, 0, now_ns() - begin);
     while (next_window() != 0)
         ;
@@ -248,17 +253,19 @@ static void serve_attached(char **socket, unsigned count)
 int main(int argc, char **argv)
 {
     const char *mode = argc > 2 ? argv[1] : "";
-    const char *ifname = argc > 4 ? argv[4] : NULL; /* of pass: the other socket */
+    const char *fourth = argc > 4 ? argv[4] : NULL;
 
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (strcmp(mode, "attach") == 0)
         serve_attached(argv + 2, (unsigned)argc - 2);
-    else if (argc > 3 && (strcmp(mode, "send") == 0 || (strcmp(mode, "receive") == 0 && ifname)))
-        serve_frames(mode, argv[2], (uint32_t)atoi(argv[3]), ifname);
-    else if (ifname && strcmp(mode, "pass") == 0)
-        serve_passing(argv[2], ifname, (uint32_t)atoi(argv[3]));
-    else if (argc > 3 && (strcmp(mode, "kick") == 0 || (strcmp(mode, "interrupt") == 0 && ifname)))
-        serve_latency(argv[2], (uint64_t)atoi(argv[3]) * 1000, ifname);
+    else if (argc == 5 && strcmp(mode, "send") == 0)
+        serve_frames(argv[2], (uint32_t)atoi(argv[3]), (unsigned)atoi(fourth), NULL);
+    else if (argc == 6 && strcmp(mode, "receive") == 0)
+        serve_frames(argv[2], (uint32_t)atoi(argv[3]), (unsigned)atoi(fourth), argv[5]);
+    else if (fourth && strcmp(mode, "pass") == 0)
+        serve_passing(argv[2], fourth, (uint32_t)atoi(argv[3]));
+    else if (argc > 3 && (strcmp(mode, "kick") == 0 || (strcmp(mode, "interrupt") == 0 && fourth)))
+        serve_latency(argv[2], (uint64_t)atoi(argv[3]) * 1000, fourth);
     else {
         fprintf(stderr, "usage: see the top of bench/load/load.c\n");
         return 2;

@@ -55,47 +55,47 @@ static int has_ended(short revents)
 
 /* ---- a card ------------------------------------------------------------------------------ */
 
-static void card_ask(struct load_guest *guest, unsigned ring, enum driver_interrupts interrupts)
+static void card_ask(struct load_pair *pair, unsigned ring, enum driver_interrupts interrupts)
 {
-    guest->ring[ring]->ops->interrupts(guest->ring[ring], interrupts);
+    pair->ring[ring]->ops->interrupts(pair->ring[ring], interrupts);
 }
 
 /* The header of the tap is the card's: the frame lies in guest memory as it has to. */
-static unsigned card_send(struct load_guest *guest, int tap)
+static unsigned card_send(struct load_pair *pair, int tap)
 {
     unsigned count = 0;
 
-    load_guest_reap(guest);
-    while (guest->tx_in_flight < LOAD_TX_SLOTS && count < BURST) {
-        uint64_t gpa = guest->tx_gpa[guest->tx_next];
-        ssize_t len = read(tap, guest_ram_at(&guest->ram, gpa, LOAD_HEADER_LEN + guest->frame_len),
-                           LOAD_HEADER_LEN + guest->frame_len);
+    load_pair_reap(pair);
+    while (pair->tx_in_flight < LOAD_TX_SLOTS && count < BURST) {
+        uint64_t gpa = pair->tx_gpa[pair->tx_next];
+        ssize_t len = read(tap, guest_ram_at(pair->ram, gpa, LOAD_HEADER_LEN + pair->frame_len),
+                           LOAD_HEADER_LEN + pair->frame_len);
 
         if (len <= LOAD_HEADER_LEN)
             break;
-        load_guest_add(guest, (uint32_t)len);
+        load_pair_add(pair, (uint32_t)len);
         count++;
     }
     if (count != 0)
-        driver_ring_flush(guest->ring[LOAD_TX]);
+        driver_ring_flush(pair->ring[LOAD_TX]);
     return count;
 }
 
 /* What the guest's kernel answers to a frame leaves as soon as the frame is in. */
-static unsigned card_receive(struct load_guest *guest, int tap)
+static unsigned card_receive(struct load_pair *pair, int tap)
 {
     struct iovec iov[FRAME_SPANS];
     unsigned count = 0, spans;
 
-    while (count < BURST && (spans = load_guest_take_frame(guest, iov)) != 0) {
+    while (count < BURST && (spans = load_pair_take_frame(pair, iov)) != 0) {
         if (writev(tap, iov, (int)spans) < 0)
             check(errno != EBADF && errno != EFAULT, "the tap broke");
-        load_guest_give_back(guest, spans);
+        load_pair_give_back(pair, spans);
         count++;
-        card_send(guest, tap);
+        card_send(pair, tap);
     }
     if (count != 0)
-        driver_ring_flush(guest->ring[LOAD_RX]);
+        driver_ring_flush(pair->ring[LOAD_RX]);
     return count;
 }
 
@@ -105,23 +105,24 @@ static unsigned card_receive(struct load_guest *guest, int tap)
  */
 static int card_sleep(struct load_guest *guest, int tap)
 {
+    struct load_pair *pair = &guest->pair[0];
     struct pollfd fd[] = {{tap, POLLIN, 0},
                           {guest->fe.vring[LOAD_RX].call_fd, POLLIN, 0},
                           {guest->fe.vring[LOAD_TX].call_fd, POLLIN, 0},
                           {STDIN_FILENO, POLLIN, 0}};
-    int is_full = guest->tx_in_flight == LOAD_TX_SLOTS;
+    int is_full = pair->tx_in_flight == LOAD_TX_SLOTS;
     uint64_t count;
 
-    card_ask(guest, LOAD_RX, INTERRUPTS_ON);
+    card_ask(pair, LOAD_RX, INTERRUPTS_ON);
     if (is_full) {
-        card_ask(guest, LOAD_TX, INTERRUPTS_ON);
+        card_ask(pair, LOAD_TX, INTERRUPTS_ON);
         fd[0].events = 0;
     }
-    if (card_receive(guest, tap) + (is_full ? load_guest_reap(guest) : 0) == 0)
+    if (card_receive(pair, tap) + (is_full ? load_pair_reap(pair) : 0) == 0)
         poll(fd, 4, -1);
-    card_ask(guest, LOAD_RX, INTERRUPTS_OFF);
+    card_ask(pair, LOAD_RX, INTERRUPTS_OFF);
     if (is_full)
-        card_ask(guest, LOAD_TX, INTERRUPTS_OFF);
+        card_ask(pair, LOAD_TX, INTERRUPTS_OFF);
     for (unsigned i = 1; i < 3; i++) {
         if (fd[i].revents & POLLIN && read(fd[i].fd, &count, sizeof(count)) < 0)
             check(errno == EAGAIN, "the call fd broke");
@@ -132,12 +133,13 @@ static int card_sleep(struct load_guest *guest, int tap)
 static void pump_card(const char *socket, int tap)
 {
     static struct load_guest guest;
+    struct load_pair *pair = &guest.pair[0];
 
-    load_guest_attach(&guest, socket, LOAD_FRAME_MAX);
-    card_ask(&guest, LOAD_TX, INTERRUPTS_OFF);
+    load_guest_attach(&guest, socket, LOAD_FRAME_MAX, 1);
+    card_ask(pair, LOAD_TX, INTERRUPTS_OFF);
     puts("ready");
     do {
-        while (card_receive(&guest, tap) + card_send(&guest, tap) != 0)
+        while (card_receive(pair, tap) + card_send(pair, tap) != 0)
             ;
     } while (!card_sleep(&guest, tap));
 }

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The limit that a tap sets: a bare loop of writev or readv on it, and nothing else, with memory as
- * the load's guest has it: frames behind a header, received ones in buffers that go round. For each
- * line on standard input, a number of
- * seconds, it answers "FRAMES BUSY_NS SECONDS"; busy is the loop's CPU time without the stretches
- * in which the tap had nothing.
+ * The limit that a tap sets: a bare loop of writev or readv on its queues in turn, and nothing
+ * else, with memory as the load's guest has it: frames behind a header, received ones in buffers
+ * that go round, a flow a queue. For each line on standard input, a number of seconds, it answers
+ * "FRAMES BUSY_NS SECONDS"; busy is the loop's CPU time without the stretches in which the tap had
+ * nothing.
  *
- *     tap_loop IFNAME write LEN CPU
- *     tap_loop IFNAME read LEN CPU LOAD_CPU    with a thread that sends frames into the interface
+ *     tap_loop IFNAME write LEN QUEUES CPU
+ *     tap_loop IFNAME read LEN QUEUES CPU LOAD_CPU  with a thread that sends frames into the
+ *                                                   interface
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -31,12 +33,23 @@
 
 enum {
     CLOCK_EVERY = 32, /* frames between two looks at the clock */
-    MEMORY_LEN = LOAD_RING_SIZE * LOAD_BUFFER_LEN,
+    TURN = 64,        /* frames of a queue before the next one's turn */
+};
+
+/* One queue of the tap, and the guest's memory that its frames lie in. */
+struct queue {
+    int fd;
+    uint8_t *slot;   /* mapped, slot_count of slot_len bytes */
+    uint64_t number; /* of the next frame */
 };
 
 static uint8_t header[LOAD_HEADER_LEN];
-static _Alignas(LOAD_BUFFER_LEN) uint8_t memory[MEMORY_LEN];
-static uint32_t buffers;      /* of a frame */
+static struct queue queue[LOAD_PAIRS_MAX];
+static unsigned queue_count;
+static int writes;
+static uint32_t frame_len;
+static uint32_t slot_len, slot_count;
+static uint32_t slots;        /* of a frame */
 static atomic_int blasting;   /* partner: the blasting thread */
 static atomic_ullong arrived; /* frames, in all windows; partner: the blasting thread */
 static sem_t blast_begins;
@@ -65,12 +78,41 @@ static int tap_open(const char *ifname)
     int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
     int header_len = LOAD_HEADER_LEN;
 
+    if (queue_count > 1)
+        request.ifr_flags |= IFF_MULTI_QUEUE;
     snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", ifname);
     check(fd >= 0 && ioctl(fd, TUNSETIFF, &request) == 0, "the tap %s can't be opened", ifname);
     check(ioctl(fd, TUNSETVNETHDRSZ, &header_len) == 0 &&
               ioctl(fd, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6) == 0,
           "the tap %s takes no offloads", ifname);
     return fd;
+}
+
+/* A sent frame lies in one slot of many, a received one in as many buffers as it needs. */
+static void memory_plan(void)
+{
+    uint32_t len = LOAD_HEADER_LEN + frame_len;
+
+    slot_len = writes ? (len + 63) / 64 * 64 : LOAD_BUFFER_LEN;
+    slot_count = writes ? LOAD_TX_SLOTS : LOAD_RING_SIZE;
+    slots = (len + slot_len - 1) / slot_len;
+}
+
+static void queue_open(unsigned index, const char *ifname)
+{
+    struct queue *opened = &queue[index];
+    void *memory = mmap(NULL, (size_t)slot_count * slot_len, PROT_READ | PROT_WRITE,
+                        MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+
+    check(memory != MAP_FAILED, "out of memory");
+    opened->fd = tap_open(ifname);
+    opened->slot = memory;
+    for (uint32_t i = 0; writes && i < slot_count; i++) {
+        uint8_t *frame = opened->slot + (size_t)i * slot_len + LOAD_HEADER_LEN;
+
+        load_frame_make(header, frame, frame_len);
+        load_frame_set_flow(frame, index);
+    }
 }
 
 static void *blast_main(void *cpu)
@@ -89,48 +131,64 @@ struct moved {
     uint64_t frames, empty_ns;
 };
 
-/* Where the next frame goes; returns how many spans that are. */
-static int place(struct iovec *iov, uint64_t number, int writes, uint32_t frame_len)
+/* Where the queue's next frame goes; returns how many spans that are. */
+static int place(const struct queue *at, struct iovec *iov)
 {
-    uint32_t first = (uint32_t)(number % (LOAD_RING_SIZE / buffers)) * buffers;
-    uint8_t *at = memory + (size_t)first * LOAD_BUFFER_LEN;
+    uint32_t first = (uint32_t)(at->number % (slot_count / slots)) * slots;
+    uint8_t *slot = at->slot + (size_t)first * slot_len;
 
     iov[0] = (struct iovec){header, LOAD_HEADER_LEN};
-    iov[1] = (struct iovec){at + LOAD_HEADER_LEN, frame_len};
-    if (writes)
-        return 2;
-    iov[1].iov_len = LOAD_BUFFER_LEN - LOAD_HEADER_LEN;
-    for (uint32_t i = 1; i < buffers; i++)
-        iov[1 + i] = (struct iovec){at + (size_t)i * LOAD_BUFFER_LEN, LOAD_BUFFER_LEN};
-    return 1 + (int)buffers;
+    iov[1] =
+        (struct iovec){slot + LOAD_HEADER_LEN, writes ? frame_len : slot_len - LOAD_HEADER_LEN};
+    for (uint32_t i = 1; i < slots; i++)
+        iov[1 + i] = (struct iovec){slot + (size_t)i * slot_len, slot_len};
+    return 1 + (int)slots;
 }
 
-static struct moved loop(int fd, int writes, uint32_t frame_len, uint64_t until)
+/* As many frames as a turn has, or there are. -1: the tap broke. */
+static int turn_run(struct queue *at)
 {
     struct iovec iov[1 + LOAD_RING_SIZE];
-    int spans = place(iov, 0, writes, frame_len);
+
+    for (int done = 0; done < TURN; done++, at->number++) {
+        int spans = place(at, iov);
+        ssize_t len = writes ? writev(at->fd, iov, spans) : readv(at->fd, iov, spans);
+
+        if (len < 0)
+            return errno == EAGAIN ? done : -1;
+    }
+    return TURN;
+}
+
+static struct moved loop(uint64_t until)
+{
     struct moved moved = {0};
     uint64_t before = atomic_load_explicit(&arrived, memory_order_relaxed);
-    uint64_t empty_since = 0, tried = 0; /* the stretch without a frame; before the last try */
+    uint64_t empty_since = 0, tried = 0; /* when the queues had nothing; before the last try */
+    unsigned unlooked = 0;               /* at the clock, frames and turns */
 
-    for (unsigned i = 0;; i++) {
-        ssize_t len;
+    for (unsigned i = 0, idle = 0;; i = (i + 1) % queue_count) {
+        int done;
 
         if (empty_since != 0)
             tried = clock_ns(CLOCK_THREAD_CPUTIME_ID);
-        len = writes ? writev(fd, iov, spans) : readv(fd, iov, spans);
-        if (len < 0 && errno != EAGAIN)
+        done = turn_run(&queue[i]);
+        if (done < 0)
             return moved;
-        if (len >= 0) {
-            moved.frames++;
+        idle = done == 0 ? idle + 1 : 0;
+        if (done != 0) {
+            moved.frames += (unsigned)done;
             atomic_store_explicit(&arrived, before + moved.frames, memory_order_relaxed);
             moved.empty_ns += empty_since != 0 ? tried - empty_since : 0;
             empty_since = 0;
-            spans = place(iov, moved.frames, writes, frame_len);
-        } else if (empty_since == 0) {
+        } else if (empty_since == 0 && idle >= queue_count) {
             empty_since = clock_ns(CLOCK_THREAD_CPUTIME_ID);
         }
-        if (i % CLOCK_EVERY == 0 && clock_ns(CLOCK_MONOTONIC) >= until)
+        unlooked += (unsigned)done + 1;
+        if (unlooked < CLOCK_EVERY)
+            continue;
+        unlooked = 0;
+        if (clock_ns(CLOCK_MONOTONIC) >= until)
             break;
     }
     if (empty_since != 0)
@@ -138,10 +196,10 @@ static struct moved loop(int fd, int writes, uint32_t frame_len, uint64_t until)
     return moved;
 }
 
-static void run(int fd, int writes, uint32_t len, uint64_t for_ns)
+static void run(uint64_t for_ns)
 {
     uint64_t begin = clock_ns(CLOCK_MONOTONIC), cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID);
-    struct moved moved = loop(fd, writes, len, begin + for_ns);
+    struct moved moved = loop(begin + for_ns);
 
     cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID) - cpu;
     printf("%llu %llu %.6f\n", (unsigned long long)moved.frames,
@@ -151,33 +209,32 @@ static void run(int fd, int writes, uint32_t len, uint64_t for_ns)
 
 int main(int argc, char **argv)
 {
-    int writes = argc == 5 && strcmp(argv[2], "write") == 0;
     char line[32];
-    uint32_t len;
     pthread_t thread;
-    int fd;
 
-    if (!writes && argc != 6) {
+    writes = argc == 6 && strcmp(argv[2], "write") == 0;
+    if (!writes && argc != 7) {
         fprintf(stderr, "usage: see the top of bench/load/tap_loop.c\n");
         return 2;
     }
     setvbuf(stdout, NULL, _IOLBF, 0);
-    len = (uint32_t)atoi(argv[3]);
-    fd = tap_open(argv[1]);
-    buffers = (LOAD_HEADER_LEN + len + LOAD_BUFFER_LEN - 1) / LOAD_BUFFER_LEN;
-    for (uint32_t i = 0; i + buffers <= LOAD_RING_SIZE; i += buffers)
-        load_frame_make(header, memory + (size_t)i * LOAD_BUFFER_LEN + LOAD_HEADER_LEN, len);
+    frame_len = (uint32_t)atoi(argv[3]);
+    queue_count = (unsigned)atoi(argv[4]);
+    check(queue_count >= 1 && queue_count <= LOAD_PAIRS_MAX, "%u queues", queue_count);
+    memory_plan();
+    for (unsigned i = 0; i < queue_count; i++)
+        queue_open(i, argv[1]);
     if (!writes) {
-        blast_open(&blast, argv[1], len);
+        blast_open(&blast, argv[1], frame_len, queue_count);
         check(sem_init(&blast_begins, 0, 0) == 0, "no semaphore");
-        check(pthread_create(&thread, NULL, blast_main, argv[5]) == 0, "no thread");
+        check(pthread_create(&thread, NULL, blast_main, argv[6]) == 0, "no thread");
     }
-    pin(argv[4]);
+    pin(argv[5]);
     puts("ready");
     while (fgets(line, sizeof(line), stdin) != NULL) {
         atomic_store(&blasting, 1);
         sem_post(&blast_begins);
-        run(fd, writes, len, (uint64_t)(atof(line) * 1e9));
+        run((uint64_t)(atof(line) * 1e9));
         atomic_store(&blasting, 0);
     }
     return 0;
