@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/byteorder.h"
 #include "base/checked.h"
@@ -10,6 +11,7 @@
 #include "base/error.h"
 #include "base/event_bits.h"
 #include "base/fd.h"
+#include "base/fd_frames.h"
 #include "base/inspect.h"
 #include "base/mac_text.h"
 #include "base/number_list.h"
@@ -168,6 +170,28 @@ static void fd_take_moves_ownership(void **state)
     assert_int_equal(fd, -1);
 }
 
+static void fd_frames_moves_spans_or_says_why_not(void **state)
+{
+    char header[3] = "ab", frame[8] = "cdefg", got_header[2], got_frame[8];
+    struct iovec out[2] = {{header, 2}, {frame, 5}};
+    struct iovec in[2] = {{got_header, sizeof(got_header)}, {got_frame, sizeof(got_frame)}};
+    struct iovec nowhere = {.iov_base = NULL, .iov_len = 8};
+    int ends[2];
+
+    (void)state;
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(fd_set_nonblocking(ends[0]), 0);
+    assert_int_equal(fd_frames_read(ends[0], in, 2), -EAGAIN);
+    assert_int_equal(fd_frames_write(ends[1], out, 2), 7);
+    assert_int_equal(fd_frames_read(ends[0], in, 2), 7);
+    assert_memory_equal(got_header, "ab", 2);
+    assert_memory_equal(got_frame, "cdefg", 5);
+    assert_int_equal(fd_frames_write(ends[1], &nowhere, 1), -EFAULT);
+    assert_int_equal(fd_frames_write(-1, out, 2), -EBADF);
+    fd_close(&ends[0]);
+    fd_close(&ends[1]);
+}
+
 /* Writes what it visits into a text. */
 static void record(void *context, const char *format, ...)
 {
@@ -275,6 +299,7 @@ int main(void)
         cmocka_unit_test(error_text_never_overflows),
         cmocka_unit_test(event_bits_are_taken_once),
         cmocka_unit_test(fd_take_moves_ownership),
+        cmocka_unit_test(fd_frames_moves_spans_or_says_why_not),
         cmocka_unit_test(inspect_walks_in_order),
         cmocka_unit_test(number_list_keeps_the_order),
         cmocka_unit_test(number_list_and_mac_refuse_other_text),

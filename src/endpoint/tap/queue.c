@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/checked.h"
+#include "base/fd_frames.h"
 #include "base/span_copy.h"
 #include "endpoint/tap/device.h"
 #include "endpoint/tap/tap.h"
@@ -142,6 +143,14 @@ static void queue_gone(struct tap_queue *queue)
     event_bits_raise(&tap->events, ENDPOINT_EVENT_GONE);
 }
 
+/* At least one span; one is the common case: no call for it (base/fd_frames.h). */
+static inline void iov_put(struct iovec *to, const struct iovec *from, unsigned count)
+{
+    to[0] = from[0];
+    if (count > 1)
+        memcpy(to + 1, from + 1, (count - 1) * sizeof(*to));
+}
+
 /* ---- transmit --------------------------------------------------------------------------- */
 
 /* -EAGAIN, or 0: the frame is done. */
@@ -171,11 +180,11 @@ static int queue_write(struct tap_queue *queue, const struct frame *frame)
     ssize_t n;
 
     queue->tx_iov[0] = (struct iovec){&hdr, queue->tap->header_len};
-    memcpy(queue->tx_iov + 1, frame->iov, frame->iov_count * sizeof(*frame->iov));
+    iov_put(queue->tx_iov + 1, frame->iov, frame->iov_count);
     do
-        n = writev(queue->port->fd, queue->tx_iov, (int)frame->iov_count + 1);
-    while (n < 0 && errno == EINTR);
-    return n < 0 ? queue_write_failed(queue, errno) : 0;
+        n = fd_frames_write(queue->port->fd, queue->tx_iov, (int)frame->iov_count + 1);
+    while (n == -EINTR);
+    return n < 0 ? queue_write_failed(queue, (int)-n) : 0;
 }
 
 unsigned tap_queue_send(struct endpoint_queue *endpoint_queue, const struct frame *frames,
@@ -261,14 +270,14 @@ static int queue_read(struct tap_queue *queue, const struct reservation *room,
 
     iov[0] = (struct iovec){&hdr, queue->tap->header_len};
     if (room->iov_count > 0)
-        memcpy(iov + 1, room->iov, room->iov_count * sizeof(*iov));
+        iov_put(iov + 1, room->iov, room->iov_count);
     iov[1 + room->iov_count] =
         (struct iovec){queue->held + in_guest, sizeof(queue->held) - in_guest};
     do
-        n = readv(queue->port->fd, iov, (int)room->iov_count + 2);
-    while (n < 0 && errno == EINTR);
+        n = fd_frames_read(queue->port->fd, iov, (int)room->iov_count + 2);
+    while (n == -EINTR);
     if (n < 0)
-        return -errno;
+        return (int)n;
     if (n < (ssize_t)queue->tap->header_len)
         return -EIO;
     *ret_offload = vnet_hdr_to_offload(&hdr);
