@@ -13,13 +13,13 @@ import time
 import tap  # finds network.py
 from card import Daemon
 from children import Child, ChildFailed
+from feature_proxy import HIDDEN_FEATURES, FeatureProxy
 from network import Network
 from testpmd import Testpmd
 from window import (BACK_END_CPU, CPU_SHARE, FRONT_END_CPU, GBITS, TREE, Metric, Row, Side, Window)
 
 sys.path.append(os.path.join(TREE, "tests", "guests"))
 from guest import UmlGuest  # pylint: disable=wrong-import-position
-from uml_against_dpdk import HIDDEN_FEATURES, FeatureProxy  # pylint: disable=wrong-import-position
 
 MAC, TAP = "52:54:00:00:00:07", "tap0"
 HOST, GUEST = "10.9.0.1", "10.9.0.2"
