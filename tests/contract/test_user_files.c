@@ -75,6 +75,16 @@ static void datagram(struct peer *peer, uint16_t from, uint16_t to)
                                                  .data_len = 1});
 }
 
+static void reset(struct peer *peer, const struct peer_tcp *tcp)
+{
+    peer_send_packet(peer, &(struct peer_packet){.protocol = IPPROTO_TCP,
+                                                 .destination = tcp->remote,
+                                                 .source_port = tcp->port,
+                                                 .destination_port = tcp->remote_port,
+                                                 .tcp_flags = PEER_TCP_RST,
+                                                 .seq = tcp->seq});
+}
+
 static int comes(int fd, int timeout_ms)
 {
     struct pollfd wait = {.fd = fd, .events = POLLIN};
@@ -116,12 +126,7 @@ static void a_guest_has_so_many_sockets(void **state)
     peer_tcp_send(&tcp, "y", 1);
     assert_true(comes(fd, 2000));
 
-    peer_send_packet(&peer, &(struct peer_packet){.protocol = IPPROTO_TCP,
-                                                  .destination = GATEWAY,
-                                                  .source_port = tcp.port,
-                                                  .destination_port = tcp_port,
-                                                  .tcp_flags = PEER_TCP_RST,
-                                                  .seq = tcp.seq});
+    reset(&peer, &tcp);
     assert_int_equal(guest_counter(&peer.guest, "sockets"), 1);
     tcp.port = 40002;
     syn(&peer, tcp.port, tcp_port);
@@ -135,11 +140,88 @@ static void a_guest_has_so_many_sockets(void **state)
     peer_close(&peer);
 }
 
+enum {
+    OUTSIDE_MAX = 3,
+};
+
+/* 1: the connection was ended from the other side. */
+static int is_reset(int fd)
+{
+    struct pollfd wait = {.fd = fd};
+
+    return poll(&wait, 1, 0) == 1 && (wait.revents & POLLERR) != 0;
+}
+
+static void serve_until(struct peer *peer, const char *name, uint64_t wanted)
+{
+    uint64_t end = clock_now_ns() + 2 * CLOCK_SECOND_NS;
+
+    while (guest_counter(&peer->guest, name) != wanted && clock_now_ns() < end) {
+        guest_wait(&peer->guest, 10);
+        guest_receive(&peer->guest, 64);
+    }
+    assert_int_equal(guest_counter(&peer->guest, name), wanted);
+}
+
+/* Those who connect to a port of the host that leads to the guest take of the same sockets, whether
+ * the guest answers or not; who comes when there is none left is turned away at once. */
+static void connections_from_outside_count(void **state)
+{
+    uint16_t port = peer_free_port(SOCK_STREAM);
+    int fd[OUTSIDE_MAX], refused;
+    struct peer_tcp tcp;
+    struct peer peer;
+    char text[96];
+
+    (void)state;
+    snprintf(text, sizeof(text), "user:sockets-max=%u,hostfwd=tcp:127.0.0.1:%u-:22", OUTSIDE_MAX,
+             port);
+    peer_open(&peer, text);
+    for (unsigned i = 0; i < 3 * OUTSIDE_MAX; i++) {
+        assert_int_equal(guest_counter(&peer.guest, "sockets"), 0);
+        fd[0] = peer_connect_local(SOCK_STREAM, port);
+        peer_tcp_accept(&tcp, &peer, 22);
+        assert_int_equal(guest_counter(&peer.guest, "sockets"), 1);
+        reset(&peer, &tcp);
+        close(fd[0]);
+    }
+    fd[0] = peer_connect_local(SOCK_STREAM, port);
+    peer_tcp_accept(&tcp, &peer, 22);
+    for (unsigned i = 1; i < OUTSIDE_MAX; i++) {
+        fd[i] = peer_connect_local(SOCK_STREAM, port);
+        serve_until(&peer, "sockets", i + 1);
+    }
+    for (unsigned i = 0; i < OUTSIDE_MAX; i++) {
+        refused = peer_connect_local(SOCK_STREAM, port);
+        serve_until(&peer, "turned_away", i + 1);
+        assert_true(is_reset(refused));
+        close(refused);
+    }
+    syn(&peer, 40001, port);
+    assert_int_equal(guest_counter(&peer.guest, "over_sockets_max"), 1);
+    assert_int_equal(guest_counter(&peer.guest, "sockets"), OUTSIDE_MAX);
+    for (unsigned i = 0; i < OUTSIDE_MAX; i++)
+        assert_false(is_reset(fd[i]));
+    peer_tcp_send(&tcp, "y", 1);
+    assert_true(comes(fd[0], 2000));
+
+    reset(&peer, &tcp);
+    assert_int_equal(guest_counter(&peer.guest, "sockets"), OUTSIDE_MAX - 1);
+    close(fd[0]);
+    fd[0] = peer_connect_local(SOCK_STREAM, port);
+    serve_until(&peer, "sockets", OUTSIDE_MAX);
+    assert_int_equal(guest_counter(&peer.guest, "turned_away"), OUTSIDE_MAX);
+    for (unsigned i = 0; i < OUTSIDE_MAX; i++)
+        close(fd[i]);
+    peer_close(&peer);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_files_a_connection_waits),
         cmocka_unit_test(a_guest_has_so_many_sockets),
+        cmocka_unit_test(connections_from_outside_count),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

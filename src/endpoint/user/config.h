@@ -40,7 +40,7 @@ struct user_config {
     struct in6_addr dns6;
 
     uint64_t mtu;
-    uint64_t sockets_max; /* that the guest may have open */
+    uint64_t sockets_max; /* that the guest and those who connect to it may have open */
     int restricted;
     char hostname[USER_HOSTNAME_MAX + 1]; /* "": libslirp sends none */
 

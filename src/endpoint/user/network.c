@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/checked.h"
 #include "base/checksum.h"
@@ -219,12 +220,37 @@ static int network_add_poll(int fd, int events, void *opaque)
     return pollset_wish(&user->pollset, fd, wanted) < 0 ? -1 : fd;
 }
 
+static int network_is_full(const struct user *user)
+{
+    return counter_get(&user->pollset.open_count) >= user->config.sockets_max;
+}
+
+/* A connection to a hostfwd= port that would be one too many ends at once; 0: it is none. */
+static int network_turn_away(struct user *user, int fd)
+{
+    static const struct linger at_once = {.l_onoff = 1};
+    int listens = 0, connection;
+    socklen_t len = sizeof(listens);
+
+    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) < 0 || !listens)
+        return 0;
+    connection = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+    if (connection < 0)
+        return 1;
+    setsockopt(connection, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+    close(connection);
+    counter_add(&user->turned_away, 1);
+    return 1;
+}
+
 static int network_get_revents(int fd, void *opaque)
 {
     struct user *user = opaque;
     uint32_t ready = pollset_ready(&user->pollset, fd);
     int events = 0;
 
+    if (ready != 0 && network_is_full(user) && network_turn_away(user, fd))
+        return 0;
     for (unsigned i = 0; ready != 0 && i < ARRAY_COUNT(network_poll_bits); i++) {
         if ((ready & network_poll_bits[i].epoll) != 0)
             events |= network_poll_bits[i].slirp;
@@ -325,8 +351,7 @@ static void network_prepare(struct user *user, const struct frame *frame)
 /* As many sockets are open as may be: TCP connections go on, and nothing is opened beside them. */
 static int network_refuses(struct user *user, uint32_t len)
 {
-    if (counter_get(&user->pollset.open_count) < user->config.sockets_max ||
-        !frame_may_open_socket(user->frame, len))
+    if (!network_is_full(user) || !frame_may_open_socket(user->frame, len))
         return 0;
     counter_add(&user->over_sockets_max, 1);
     return 1;

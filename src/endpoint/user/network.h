@@ -55,6 +55,7 @@ struct user {
     counter rx_dropped_backlog; /* the backlog was full, or no queue was open */
     counter out_of_files;       /* times sockets had to rest for want of a file */
     counter over_sockets_max;   /* frames that would have opened one socket too many */
+    counter turned_away;        /* connections from outside that would have been one too many */
     counter guest_errors;       /* libslirp found the guest's packet malformed */
 };
 

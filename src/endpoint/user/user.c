@@ -264,6 +264,7 @@ static void user_inspect(struct endpoint *endpoint, struct inspect *visitor)
     inspect_counter(visitor, "rx_dropped_backlog", &user->rx_dropped_backlog);
     inspect_counter(visitor, "out_of_files", &user->out_of_files);
     inspect_counter(visitor, "over_sockets_max", &user->over_sockets_max);
+    inspect_counter(visitor, "turned_away", &user->turned_away);
     inspect_counter(visitor, "guest_errors", &user->guest_errors);
 }
 
@@ -278,8 +279,8 @@ const struct endpoint_ops user_endpoint_ops = {
         "ipv6=on|off       IPv6 beside IPv4 (default: on)\n"
         "net6=PREFIX/LEN   the guest's IPv6 network (default: fec0::/64)\n"
         "mtu=BYTES         (default: 1500)\n"
-        "sockets-max=COUNT connections and other flows that the guest may have open at a time;\n"
-        "                  beyond it only open TCP connections go on\n"
+        "sockets-max=COUNT connections and other flows that may be open at a time, those from\n"
+        "                  outside included; beyond it only open TCP connections go on\n"
         "                  (default: 4096)\n"
         "hostname=NAME     the guest's name, told by DHCP\n"
         "restrict=on|off   keep the guest inside: only forwards work (default: off)\n"
