@@ -3,6 +3,7 @@
 
 #include <asm/ioctls.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <linux/if_tun.h>
 #include <linux/sockios.h>
 #include <linux/userfaultfd.h>
@@ -223,6 +224,9 @@ const struct allowed_call sandbox_calls[] = {
     {"ioctl", FOR_CONTROL, TAPS, REQUEST(TUNSETIFF)},
     {"ioctl", FOR_CONTROL, TAPS, REQUEST(TUNGETIFF)},
     {"ioctl", FOR_CONTROL, TAPS, REQUEST(TUNGETFEATURES)},
+    {"ioctl", FOR_CONTROL, NEED_TAP_FD, REQUEST(TUNGETFILTER)},
+    {"ioctl", FOR_CONTROL, NEED_TAP_FD, REQUEST(TUNATTACHFILTER)},
+    {"ioctl", FOR_CONTROL, NEED_TAP_FD, REQUEST(TUNDETACHFILTER)},
     {"ioctl", FOR_CONTROL, TAPS, REQUEST(TUNSETVNETHDRSZ)},
     {"ioctl", FOR_CONTROL, TAPS, REQUEST(TUNSETVNETLE)},
     {"ioctl", FOR_CONTROL, TAPS, REQUEST(TUNSETOFFLOAD)},

@@ -208,6 +208,12 @@ static void H10_passed_fd_that_may_give_less_than_a_header_is_refused(void **sta
     assert_return_code(pipe(pipe_fd), errno);
     close(pipe_fd[1]);
     expect_refused(open_tun("passed1", IFF_TAP | IFF_NO_PI), "IFF_VNET_HDR");
+    for (unsigned i = 0; i < 2; i++) { /* it is a tap that stays, from one look to the next */
+        int fd = open_tun("passed2", IFF_TAP | IFF_VNET_HDR);
+
+        assert_return_code(ioctl(fd, TUNSETPERSIST, i == 0), errno);
+        expect_refused(fd, "IFF_NO_PI");
+    }
     expect_refused(open_tun("passed1", IFF_TUN | IFF_NO_PI | IFF_VNET_HDR), "IFF_TAP");
     expect_refused(open("/dev/net/tun", O_RDWR | O_CLOEXEC), "TUNSETIFF");
     expect_refused(pipe_fd[0], "not an open tap");

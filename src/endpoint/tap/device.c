@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <linux/if_tun.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -90,6 +91,14 @@ int device_open(char ifname[IFNAMSIZ], enum device_queues queues, int *ret_fd, s
     return rc;
 }
 
+static int device_refuse(const char *ifname, int fd, struct error *err)
+{
+    return error_set(err, EINVAL,
+                     "endpoint tap: fd=%d (%s) must be opened with IFF_TAP, IFF_NO_PI and "
+                     "IFF_VNET_HDR",
+                     fd, ifname);
+}
+
 int device_check(int fd, char ret_ifname[IFNAMSIZ], enum device_queues *ret_queues,
                  struct error *err)
 {
@@ -101,14 +110,41 @@ int device_check(int fd, char ret_ifname[IFNAMSIZ], enum device_queues *ret_queu
                          "done",
                          fd);
     if ((request.ifr_flags & DEVICE_FLAGS) != DEVICE_FLAGS)
-        return error_set(err, EINVAL,
-                         "endpoint tap: fd=%d (%s) must be opened with IFF_TAP, IFF_NO_PI and "
-                         "IFF_VNET_HDR",
-                         fd, request.ifr_name);
+        return device_refuse(request.ifr_name, fd, err);
     memcpy(ret_ifname, request.ifr_name, IFNAMSIZ);
     *ret_queues =
         (request.ifr_flags & IFF_MULTI_QUEUE) != 0 ? DEVICE_MULTI_QUEUE : DEVICE_SINGLE_QUEUE;
     return 0;
+}
+
+/* TUNGETIFF says IFF_NO_PI of each tap without a filter, since IFF_NOFILTER is the same bit: so it
+ * is asked again, with a filter that lets everything through. A tap that has one of its own is
+ * taken at its word. (One of a single instruction is ours: the kernel goes on to tell of it.) */
+static int device_gives_packet_info(int fd)
+{
+    struct sock_filter all = {.code = BPF_RET | BPF_K, .k = UINT32_MAX};
+    struct sock_fprog filter = {0};
+    struct ifreq request = {0};
+    int gives;
+
+    if (ioctl(fd, TUNGETFILTER, &filter) < 0 || filter.len > 1)
+        return 0;
+    filter = (struct sock_fprog){.len = 1, .filter = &all};
+    if (ioctl(fd, TUNATTACHFILTER, &filter) < 0)
+        return 0;
+    gives = ioctl(fd, TUNGETIFF, &request) == 0 && (request.ifr_flags & IFF_NO_PI) == 0;
+    ioctl(fd, TUNDETACHFILTER, &filter);
+    return gives;
+}
+
+int device_check_passed(int fd, char ret_ifname[IFNAMSIZ], enum device_queues *ret_queues,
+                        struct error *err)
+{
+    int rc = device_check(fd, ret_ifname, ret_queues, err);
+
+    if (rc < 0 || !device_gives_packet_info(fd))
+        return rc;
+    return device_refuse(ret_ifname, fd, err);
 }
 
 int device_set_header_len(int fd, int len)

@@ -20,6 +20,9 @@ int device_open(char ifname[IFNAMSIZ], enum device_queues queues, int *ret_fd, s
 /* Checks an fd that somebody else opened and finds its name. */
 int device_check(int fd, char ret_ifname[IFNAMSIZ], enum device_queues *ret_queues,
                  struct error *err);
+/* The same more closely, for one that this process has not used yet. */
+int device_check_passed(int fd, char ret_ifname[IFNAMSIZ], enum device_queues *ret_queues,
+                        struct error *err);
 /* 12 bytes of header, little-endian, not blocking. */
 int device_prepare(int fd, struct error *err);
 /* VNET_HDR_LEN…; counts for all queues of the tap. */

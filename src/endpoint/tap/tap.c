@@ -116,7 +116,7 @@ static int tap_adopt_ports(struct tap *tap, const struct tap_request *request)
     for (unsigned i = 0; i < tap->port_count; i++) {
         char ifname[IFNAMSIZ];
         enum device_queues queues;
-        int rc = device_check(request->fd[i], ifname, &queues, request->err);
+        int rc = device_check_passed(request->fd[i], ifname, &queues, request->err);
 
         if (rc < 0)
             return rc;
