@@ -142,37 +142,62 @@ static inline int simple_fits(const struct frame *frame, const struct chain *cha
            chain->kind == CHAIN_KIND_WRITABLE && chain->writable_len >= NET_HEADER_LEN + frame->len;
 }
 
-/* A buffer a frame, as far as the window's buffers and the frames are simple; not more than lie
- * ready, nor than are published at once. Returns how many. */
-static unsigned window_fill(struct pair *pair, const struct frame *frames, unsigned count,
-                            uint32_t len_max)
+/* The frames at the front that go into a buffer each. */
+struct filling {
+    unsigned count;
+    uint32_t largest; /* bytes of a frame */
+    uint64_t bytes;
+};
+
+/* As far as the window's buffers and the frames are simple; not more than lie ready, nor than are
+ * published at once. What is about to be written is noted in rx_len. */
+static struct filling window_match(struct pair *pair, const struct frame *frames, unsigned count,
+                                   uint32_t len_max)
 {
     struct pair_scratch *scratch = pair->scratch;
     const struct chain *first = &scratch->rx.chain[pair->window_first];
-    le16 one = word16_make(1, pair->rules.order);
-    uint64_t bytes = 0;
-    uint32_t largest = 0;
-    unsigned done;
+    struct filling fill = {0};
 
     count = MIN(count, scratch->rx.count - pair->window_first);
     count = MIN(count, PAIR_RX_PUBLISH - pair->turn_rx_packets % PAIR_RX_PUBLISH);
-    for (done = 0; done < count && simple_fits(&frames[done], &first[done], len_max); done++) {
-        uint8_t *to = first[done].iov[0].iov_base;
-        uint32_t len = frames[done].len;
+    while (fill.count < count && simple_fits(&frames[fill.count], &first[fill.count], len_max)) {
+        uint32_t len = frames[fill.count].len;
 
-        copy_short(to + NET_HEADER_LEN, frames[done].iov[0].iov_base, len);
-        net_header_put_plain(to, one);
-        scratch->rx_len[done] = NET_HEADER_LEN + len;
-        bytes += len;
-        largest = MAX(largest, len);
+        scratch->rx_len[fill.count++] = NET_HEADER_LEN + len;
+        fill.bytes += len;
+        fill.largest = MAX(fill.largest, len);
     }
-    virtqueue_push_each(&pair->rx, first, scratch->rx_len, done);
-    pair->window_first += done;
-    pair->turn_rx += done;
-    pair->turn_rx_packets += done;
-    pair->turn_rx_bytes += bytes;
-    pair->turn_rx_largest = MAX(pair->turn_rx_largest, largest);
-    return done;
+    return fill;
+}
+
+/* A loop of its own, and in it nothing else: the driver's CPU has these lines, and the fewer
+ * instructions stand between the stores, the more lines are on their way at a time. */
+static __attribute__((noinline)) void window_copy(const struct chain *chains,
+                                                  const struct frame *frames, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        copy_short((uint8_t *)chains[i].iov[0].iov_base + NET_HEADER_LEN, frames[i].iov[0].iov_base,
+                   frames[i].len);
+}
+
+/* A buffer a frame. Returns how many. */
+static unsigned window_fill(struct pair *pair, const struct frame *frames, unsigned count,
+                            uint32_t len_max)
+{
+    const struct chain *first = &pair->scratch->rx.chain[pair->window_first];
+    struct filling fill = window_match(pair, frames, count, len_max);
+    le16 one = word16_make(1, pair->rules.order);
+
+    window_copy(first, frames, fill.count);
+    for (unsigned i = 0; i < fill.count; i++)
+        net_header_put_plain(first[i].iov[0].iov_base, one);
+    virtqueue_push_each(&pair->rx, first, pair->scratch->rx_len, fill.count);
+    pair->window_first += fill.count;
+    pair->turn_rx += fill.count;
+    pair->turn_rx_packets += fill.count;
+    pair->turn_rx_bytes += fill.bytes;
+    pair->turn_rx_largest = MAX(pair->turn_rx_largest, fill.largest);
+    return fill.count;
 }
 
 /* The frames at the front that are simple; returns how many are delivered. */
