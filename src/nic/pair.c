@@ -85,7 +85,7 @@ void pair_rx_leave(struct endpoint_rx *rx)
 
 unsigned pair_turn(struct pair *pair, struct pair_scratch *scratch, unsigned budget)
 {
-    unsigned tx, other, rx;
+    unsigned other, rx;
 
     if (pair->parked)
         return 0;
@@ -97,17 +97,24 @@ unsigned pair_turn(struct pair *pair, struct pair_scratch *scratch, unsigned bud
     pair->rx_starved = 0;
     turn_begin(pair, scratch);
     other = pair_tx_reap(pair);
-    tx = pair_tx_turn(pair, budget);
+    pair->turn_tx = pair_tx_turn(pair, budget);
     if (__builtin_expect(pair->inbox != NULL, 0))
         other += pair_rx_inbox_turn(pair, budget);
     other += pair_rx_turn(pair, budget);
     rx = pair->turn_rx; /* endpoints may deliver from inside send() too */
     turn_end(pair);
-    if (tx != 0)
-        histogram_add(&pair->stats.tx_packets_per_wake, tx);
+    if (pair->turn_tx != 0)
+        histogram_add(&pair->stats.tx_packets_per_wake, pair->turn_tx);
     if (rx != 0)
         histogram_add(&pair->stats.rx_packets_per_wake, rx);
-    return tx + rx + other;
+    return pair->turn_tx + rx + other;
+}
+
+/* What has no word of the driver's to look at has a turn. */
+int pair_is_still(const struct pair *pair)
+{
+    return pair->patch == NULL && pair->inbox == NULL && pair->flight.capacity == 0 &&
+           !(pair->rx_ready | pair->rx_starved | pair->tx_blocked) && virtqueue_is_empty(&pair->tx);
 }
 
 void pair_reap_all(struct pair *pair, struct pair_scratch *scratch)

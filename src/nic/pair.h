@@ -29,6 +29,7 @@
 
 enum {
     PAIR_TX_BATCH = 64,      /* chains a pop */
+    PAIR_TX_FEW = 8,         /* of a driver that sends as fast as it can, this much is few */
     PAIR_TX_SEGMENTS = 4096, /* made in one turn, before others have theirs */
     PAIR_RX_WINDOW = 512,    /* chains that may lie ready for one frame */
     PAIR_RX_POP = 32,        /* chains a pop while the window is filled */
@@ -164,6 +165,7 @@ struct pair {
     uint8_t rx_starved;                        /* a frame waits for the driver's buffers */
     uint8_t tx_blocked;                        /* the endpoint did not take everything */
     uint32_t turn_tx_segments;                 /* sent in this turn */
+    uint32_t turn_tx;                          /* chains taken in this turn, or the last */
     uint32_t turn_rx;                          /* frames delivered or dropped in this turn */
     uint32_t turn_rx_packets, turn_rx_largest; /* delivered; counted at its end */
     uint64_t turn_rx_bytes;
@@ -178,6 +180,16 @@ void pair_init(struct pair *pair, unsigned index);
 /* One turn: moves up to `budget` frames each way. Returns how many frames, chains or completions
  * moved; 0: nothing to do. */
 unsigned pair_turn(struct pair *pair, struct pair_scratch *scratch, unsigned budget) NEEDS_DATA;
+
+/* 1: a turn would find nothing, as the last one did; at most one word of the driver's is looked at.
+ * Only for a pair that nothing has woken since then. */
+int pair_is_still(const struct pair *pair) NEEDS_DATA;
+
+/* 1: the driver is adding frames right now: the last turn found some, and not a batch of them. */
+static inline int pair_is_filling(const struct pair *pair)
+{
+    return pair->turn_tx >= PAIR_TX_FEW && pair->turn_tx < PAIR_TX_BATCH;
+}
 
 /* The edge of sleep: asks both rings for kicks where a kick would help. 1: there is work after all.
  */

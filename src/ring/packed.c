@@ -504,6 +504,11 @@ uint32_t packed_publish(struct virtqueue *queue)
 /* ---- asking for kicks
  * ---------------------------------------------------------------------------- */
 
+int packed_is_empty(const struct virtqueue *queue)
+{
+    return !is_available(slot_flags(queue, queue->next_avail), queue->avail_wrap);
+}
+
 /* virtio 1.4, 2.8.10: the slot first, then the flags that make it count. */
 int packed_arm(struct virtqueue *queue)
 {

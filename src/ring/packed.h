@@ -59,6 +59,8 @@ void packed_push_each(struct virtqueue *queue, const struct chain *chains, const
 uint32_t packed_publish(struct virtqueue *queue);
 /* Does the driver want to hear of the last `entries` that were shown? */
 int packed_interrupt_wanted(const struct virtqueue *queue, uint32_t entries);
+/* Nothing lies behind what pop has taken. */
+int packed_is_empty(const struct virtqueue *queue);
 int packed_arm(struct virtqueue *queue);
 void packed_disarm(struct virtqueue *queue);
 

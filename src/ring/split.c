@@ -359,6 +359,12 @@ uint32_t split_publish(struct virtqueue *queue)
 
 /* ---- asking for kicks ------------------------------------------------------------------- */
 
+int split_is_empty(const struct virtqueue *queue)
+{
+    return word16_get(le16_load_relaxed(&queue->split.avail->idx), queue->order) ==
+           queue->next_avail;
+}
+
 int split_arm(struct virtqueue *queue)
 {
     struct split_used *used = queue->split.used;

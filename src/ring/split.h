@@ -42,5 +42,7 @@ void split_push_each(struct virtqueue *queue, const struct chain *chains, const 
 uint32_t split_publish(struct virtqueue *queue);
 /* Does the driver want to hear of the last `entries` that were shown? */
 int split_interrupt_wanted(const struct virtqueue *queue, uint32_t entries);
+/* Nothing lies behind what pop has taken. */
+int split_is_empty(const struct virtqueue *queue);
 int split_arm(struct virtqueue *queue);
 void split_disarm(struct virtqueue *queue);

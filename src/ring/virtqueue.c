@@ -328,6 +328,13 @@ void virtqueue_hold(struct virtqueue *queue, uint32_t buffers)
         virtqueue_decide(queue);
 }
 
+int virtqueue_is_empty(const struct virtqueue *queue)
+{
+    if (!is_live(queue))
+        return 1;
+    return is_packed(queue) ? packed_is_empty(queue) : split_is_empty(queue);
+}
+
 int virtqueue_arm(struct virtqueue *queue)
 {
     int more;

@@ -289,6 +289,9 @@ static inline int virtqueue_holding(const struct virtqueue *queue)
     return queue->undecided != 0;
 }
 
+/* 1: virtqueue_pop would find nothing. One word of the driver's is looked at. */
+int virtqueue_is_empty(const struct virtqueue *queue);
+
 /* Asks for a kick when buffers are added to those that pop has seen. 1: there are some already, so
  * don't sleep; 0: none, and a kick will come with the next one. A latched or stopped queue answers
  * 0. */

@@ -17,6 +17,7 @@
 enum {
     WORKER_EVENTS = 64,
     WORKER_BUDGET = 256,    /* frames each way that a pair moves in one turn */
+    WORKER_RIPE_NS = 1000,  /* between two turns of a pair whose driver is adding frames */
     WORKER_LOOK_NS = 10000, /* between two looks at the fds while pairs are runnable */
     WORKER_REST_MS = 1,     /* between two looks at idle rings that have no kick */
     WORKER_DRAIN_READS =
@@ -207,7 +208,9 @@ enum pair_state {
     PAIR_SLEEPS, /* until something in the wait set wakes it */
 };
 
-NEEDS_DATA static enum pair_state pair_run(struct worker *worker, struct worker_pair *pair)
+/* How much moved. While the worker looks on, a driver that is adding frames is left alone for a
+ * moment: each look takes lines away from it that it is writing, for a few frames. */
+NEEDS_DATA static unsigned turn_give(struct worker *worker, struct worker_pair *pair)
 {
     unsigned moved = pair_turn(&pair->pair, &worker->scratch, WORKER_BUDGET);
     uint8_t faults = pair_faults(&pair->pair);
@@ -218,8 +221,23 @@ NEEDS_DATA static enum pair_state pair_run(struct worker *worker, struct worker_
         pair->faults_raised |= faults;
         event_bits_raise(pair->events, 1);
     }
+    pair->ripe_ns = pair_is_filling(&pair->pair) && worker_poll_is_on(&worker->poll)
+                        ? worker->now_ns + WORKER_RIPE_NS
+                        : 0;
+    return moved;
+}
+
+NEEDS_DATA static enum pair_state pair_run(struct worker *worker, struct worker_pair *pair)
+{
+    int looked_on = pair->idle_since_ns != 0 && !pair->woken;
+    unsigned moved = 0;
+
+    if (pair->ripe_ns > worker->now_ns && !pair->woken)
+        return PAIR_BUSY;
+    if (!looked_on || !pair_is_still(&pair->pair))
+        moved = turn_give(worker, pair);
     if (moved != 0) {
-        if (pair->idle_since_ns != 0 && !pair->woken) {
+        if (looked_on) {
             counter_add(&worker->poll.hits, 1);
             counter_add(&pair->pair.stats.looked_on_ns, worker->now_ns - pair->idle_until_ns);
         }

@@ -47,6 +47,7 @@ struct worker_pair {
     struct worker_bell *bell;      /* borrowed from the worker: how other threads wake the pair */
     struct worker_source rx_kick, tx_kick, endpoint;
     struct event_bits *events;           /* borrowed: told when a queue latches */
+    uint64_t ripe_ns;                    /* no turn before; 0: at once */
     uint64_t idle_since_ns;              /* 0: moved something in its last turn */
     uint64_t idle_until_ns;              /* of that, counted up to here */
     uint32_t rx_hold_us, tx_hold_us;     /* longest that an interrupt is held back */

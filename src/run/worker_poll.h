@@ -49,6 +49,12 @@ struct worker_poll {
 
 void worker_poll_init(struct worker_poll *poll, const struct poll_config *config);
 
+/* Does the worker look on now? */
+static inline int worker_poll_is_on(const struct worker_poll *poll)
+{
+    return poll->config.mode == POLL_ADAPTIVE ? poll->span_ns != 0
+                                              : poll->config.mode == POLL_ALWAYS || poll->config.us;
+}
 /* How long after its last packet a pair is looked at before it may sleep. */
 uint64_t worker_poll_span(struct worker_poll *poll, uint64_t now_ns);
 /* A round in which nothing moved, and whose pairs did not all go to sleep. */

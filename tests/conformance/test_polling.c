@@ -6,9 +6,19 @@
 
 enum {
     FRAMES = 200,
+    BURST_ROUNDS = 10,
     PATIENCE_MS = 30000,
     WINDOW_NS = 100000000, /* of the budget */
 };
+
+/* Without rings there is nothing to look at. */
+static void finish_looking(struct testbed *bed)
+{
+    front_end_close(&bed->nic[VICTIM].fe);
+    front_end_close(&bed->nic[BYSTANDER].fe);
+    daemon_check_idle(&bed->daemon);
+    daemon_stop(&bed->daemon);
+}
 
 static void a_ring_that_is_always_looked_at_needs_no_kick(void **state)
 {
@@ -22,11 +32,31 @@ static void a_ring_that_is_always_looked_at_needs_no_kick(void **state)
     for (unsigned i = 0; i < FRAMES; i++)
         testbed_exchange(nic, 0, 200);
     assert_int_equal(nic->ring[1]->kick_count, kicks);
-    /* Without rings there is nothing to look at. */
-    front_end_close(&nic->fe);
-    front_end_close(&bed->nic[BYSTANDER].fe);
-    daemon_check_idle(&bed->daemon);
-    daemon_stop(&bed->daemon);
+    finish_looking(bed);
+}
+
+/* A driver that adds frames is left alone for a moment, whatever it has added: none is left lying.
+ */
+static void bursts_of_any_length_are_taken_without_a_kick(void **state)
+{
+    struct testbed_options options = {.poll = "always", .workers = 1};
+    struct testbed *bed = testbed_start(state, &options);
+    struct testbed_nic *nic = &bed->nic[VICTIM];
+    unsigned kicks;
+
+    testbed_exchange(nic, 0, 200);
+    kicks = nic->ring[1]->kick_count;
+    for (unsigned k = 0; k < BURST_ROUNDS * NET_TX_SLOTS; k++) {
+        unsigned burst = 1 + k % NET_TX_SLOTS;
+
+        for (unsigned i = 0; i < burst; i++)
+            testbed_send(nic, 60 + i);
+        for (unsigned i = 0; i < burst; i++)
+            testbed_receive(nic, 60 + i);
+        net_driver_drain(&nic->net[0]);
+    }
+    assert_int_equal(nic->ring[1]->kick_count, kicks);
+    finish_looking(bed);
 }
 
 /* Sends a frame and waits for it without sleeping: the next one comes at once. */
@@ -70,6 +100,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         TESTBED_TEST(a_ring_that_is_always_looked_at_needs_no_kick),
+        TESTBED_TEST(bursts_of_any_length_are_taken_without_a_kick),
         TESTBED_TEST(adaptive_polling_finds_frames_and_rests_within_its_budget),
     };
 

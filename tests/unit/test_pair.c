@@ -5,6 +5,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 
 #include "check.h"
 
@@ -419,6 +420,67 @@ static void a_turn_ends_before_all_is_segmented(void **state)
     bed_finish(bed, 0);
 }
 
+/* Nothing that a turn would find may be overlooked. */
+static void a_pair_is_still_until_something_comes(void **state)
+{
+    (void)state;
+    for (unsigned f = 0; f < 2; f++) {
+        struct pair_bed *bed = bed_start(&taking_ops, formats[f]);
+
+        bed->queue.takes = 1;
+        assert_int_equal(pair_is_still(&bed->pair), 1);
+        bed_send(bed, FRAME_LEN);
+        bed_send(bed, FRAME_LEN);
+        assert_int_equal(pair_is_still(&bed->pair), 0);
+        bed_turn(bed); /* the endpoint takes one of them */
+        assert_int_equal(pair_is_still(&bed->pair), 0);
+        bed->queue.takes = 1;
+        bed_turn(bed);
+        assert_int_equal(pair_is_still(&bed->pair), 1);
+        pair_endpoint_ready(&bed->pair, EPOLLIN);
+        assert_int_equal(pair_is_still(&bed->pair), 0);
+        bed_turn(bed); /* to see that there is nothing */
+        virtqueue_latch(&bed->pair.tx, QUEUE_FAULT_HEAD_RANGE);
+        bed_send(bed, FRAME_LEN);
+        bed->pair.rx_ready = 0;
+        assert_int_equal(pair_is_still(&bed->pair), 1);
+        bed_finish(bed, formats[f]);
+    }
+}
+
+/* An asynchronous endpoint tells of nothing but when it is asked. */
+static void a_pair_with_frames_in_flight_is_never_still(void **state)
+{
+    struct pair_bed *bed = bed_start(&holding_ops, 0);
+
+    (void)state;
+    bed->queue.takes = 1;
+    bed_send(bed, FRAME_LEN);
+    bed_turn(bed);
+    assert_int_equal(pair_is_still(&bed->pair), 0);
+    bed_finish(bed, 0);
+}
+
+static void a_driver_is_filling_its_ring_with_some_frames_a_turn(void **state)
+{
+    static const unsigned frames[] = {0, PAIR_TX_FEW - 1, PAIR_TX_FEW, RING_SIZE - 1, RING_SIZE};
+    static const int filling[] = {0, 0, 1, 1, 0};
+    struct pair_bed *bed = bed_start(&counting_ops, VIRTQUEUE_PACKED);
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof(frames) / sizeof(frames[0]); i++) {
+        struct driver_used used;
+
+        for (unsigned k = 0; k < frames[i]; k++)
+            bed_send(bed, FRAME_LEN);
+        assert_int_equal(bed_turn(bed), frames[i]);
+        assert_int_equal(pair_is_filling(&bed->pair), filling[i]);
+        while (bed->ring->ops->take(bed->ring, &used) != 0)
+            continue;
+    }
+    bed_finish(bed, VIRTQUEUE_PACKED);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -429,6 +491,9 @@ int main(void)
         cmocka_unit_test(V14_tokens_that_are_not_in_flight_are_ignored),
         cmocka_unit_test(a_full_line_moves_on_when_its_front_is_done),
         cmocka_unit_test(a_turn_ends_before_all_is_segmented),
+        cmocka_unit_test(a_pair_is_still_until_something_comes),
+        cmocka_unit_test(a_pair_with_frames_in_flight_is_never_still),
+        cmocka_unit_test(a_driver_is_filling_its_ring_with_some_frames_a_turn),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
