@@ -16,7 +16,8 @@ from network import Network  # pylint: disable=wrong-import-position
 
 TAP = "tap0"
 GSO = 65226  # bytes: a frame of 45 segments
-NOTE = ("to-tap, from-tap: the driver and the sender of frames share a CPU, the back-end has the other. The\n"
+NOTE = ("to-tap, from-tap: the driver and the sender of frames share a CPU, the back-end has the other; from-tap, the\n"
+        "sender is the bottleneck, so that frames a second say little and cycles are what differs. The\n"
         "limit is a loop of writev or readv alone, on memory of its own that is laid out as the guest's buffers are.\n"
         "Several pairs: it has as many queues of the tap and goes from one to the next, as the one worker does; the\n"
         "guest sends a flow a pair, and is sent 64 flows. The loop calls the C library, which vionic does not: it may win.")

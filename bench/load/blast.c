@@ -15,6 +15,7 @@
 enum {
     VNET_HEADER_LEN = 10, /* PACKET_VNET_HDR: virtio's header without num_buffers */
     LOST_NS = 1000000,    /* what has not arrived by then never will */
+    ROOM = 64 << 20,      /* of the socket: the window is narrower */
 };
 
 static uint8_t header[LOAD_HEADER_LEN];            /* made once, with the frames */
@@ -25,18 +26,22 @@ void blast_open(struct blast *blast, const char *ifname, uint32_t frame_len, uns
     struct sockaddr_ll address = {.sll_family = AF_PACKET,
                                   .sll_ifindex = (int)if_nametoindex(ifname)};
     unsigned flows = pairs > 1 ? BLAST_FLOWS : 1;
-    int on = 1;
+    unsigned window = BLAST_WINDOW_BYTES / frame_len;
+    int on = 1, room = ROOM;
 
     for (unsigned i = 0; i < flows; i++) {
         load_frame_make(header, frame[i], frame_len);
         load_frame_set_flow(frame[i], i);
     }
-    *blast = (struct blast){.frame_len = frame_len, .flows = flows, .window = BLAST_WINDOW * pairs};
+    *blast = (struct blast){.frame_len = frame_len, .flows = flows};
+    blast->window = (window < BLAST_WINDOW ? window : BLAST_WINDOW) * pairs;
+    blast->batch = blast->window / 2 < BLAST_BATCH ? blast->window / 2 : BLAST_BATCH;
     blast->fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0); /* protocol 0: hears nothing */
     check(blast->fd >= 0, "a packet socket needs CAP_NET_RAW");
     check(address.sll_ifindex != 0, "there is no interface %s", ifname);
     check(setsockopt(blast->fd, SOL_PACKET, PACKET_VNET_HDR, &on, sizeof(on)) == 0 &&
               setsockopt(blast->fd, SOL_PACKET, PACKET_QDISC_BYPASS, &on, sizeof(on)) == 0 &&
+              setsockopt(blast->fd, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room)) == 0 &&
               bind(blast->fd, (struct sockaddr *)&address, sizeof(address)) == 0,
           "the packet socket can't be bound to %s", ifname);
 }
@@ -80,8 +85,8 @@ void blast_paced(struct blast *blast, uint64_t arrived)
         blast->arrived_ns = now;
     blast->arrived = arrived;
     if ((int64_t)(blast->sent - arrived) < blast->window) {
-        blast_send(blast, BLAST_BATCH);
-        blast->sent += BLAST_BATCH;
+        blast_send(blast, blast->batch);
+        blast->sent += blast->batch;
     } else if (now - blast->arrived_ns > LOST_NS) {
         blast->sent = arrived;
     }

@@ -7,15 +7,16 @@
 enum {
     BLAST_BATCH = 32,
     BLAST_FLOWS = 64, /* for several pairs */
-    /* Frames on their way to a pair: more would wait until they have left all caches. */
+    /* Frames and bytes on their way to a pair: more would wait until they have left all caches. */
     BLAST_WINDOW = 64,
+    BLAST_WINDOW_BYTES = 1 << 19,
 };
 
 struct blast {
     int fd; /* owned */
     uint32_t frame_len;
     unsigned flows, next;   /* frames of so many go out in turn */
-    unsigned window;        /* frames on their way at most */
+    unsigned window, batch; /* frames on their way at most; sent at once */
     uint64_t sent, arrived; /* frames */
     uint64_t arrived_ns;    /* when the last ones were noticed */
 };
