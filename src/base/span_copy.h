@@ -24,7 +24,23 @@ static inline void piece_store(char *to, span_piece piece)
     memcpy(to, &piece, sizeof(piece));
 }
 
-/* memmove, without the call for what small frames need: 32 … 96 bytes are two pieces from each end,
+enum {
+    COPY_LONG_MIN = 1024,
+};
+
+/* At least COPY_LONG_MIN bytes. Where both overlap, because a guest has put them so, what comes of
+ * it is any of their bytes. */
+void copy_long(void *dst, const void *src, size_t len);
+
+static inline void copy_any(void *dst, const void *src, size_t len)
+{
+    if (len < COPY_LONG_MIN)
+        memmove(dst, src, len);
+    else
+        copy_long(dst, src, len);
+}
+
+/* The same, without a call for what small frames need: 32 … 96 bytes are two pieces from each end,
  * and two behind the first. All is loaded before the first store. */
 static inline void copy_short(void *dst, const void *src, size_t len)
 {
@@ -33,7 +49,7 @@ static inline void copy_short(void *dst, const void *src, size_t len)
     span_piece first, second, third, fourth, before_last, last;
 
     if (len < 32 || len > 96) {
-        memmove(dst, src, len);
+        copy_any(dst, src, len);
         return;
     }
     first = piece_load(from);
@@ -80,7 +96,7 @@ static inline void span_copy_in(const struct iovec *iov, const void *src, size_t
     }
 }
 
-/* Copies len bytes from spans to spans. memmove: a guest may have put both over the same memory. */
+/* Copies len bytes from spans to spans; a guest may have put both over the same memory. */
 static inline void span_copy_across(const struct iovec *to, const struct iovec *from, size_t len)
 {
     size_t to_used = 0, from_used = 0;
@@ -92,7 +108,7 @@ static inline void span_copy_across(const struct iovec *to, const struct iovec *
 
         if (n > len)
             n = len;
-        memmove((char *)to->iov_base + to_used, (const char *)from->iov_base + from_used, n);
+        copy_any((char *)to->iov_base + to_used, (const char *)from->iov_base + from_used, n);
         len -= n;
         to_used += n;
         from_used += n;

@@ -15,6 +15,7 @@
 #include "base/inspect.h"
 #include "base/mac_text.h"
 #include "base/number_list.h"
+#include "base/span_copy.h"
 #include "check.h"
 #include "clockwork.h"
 
@@ -192,6 +193,54 @@ static void fd_frames_moves_spans_or_says_why_not(void **state)
     fd_close(&ends[1]);
 }
 
+enum {
+    COPIED_MAX = 9100,
+    ROOM_AROUND = 128,
+};
+
+static uint8_t copied_from[COPIED_MAX + 2 * ROOM_AROUND];
+static uint8_t copied_to[COPIED_MAX + 2 * ROOM_AROUND];
+
+static void copy_and_look(size_t to_at, size_t from_at, size_t len)
+{
+    uint8_t *to = copied_to + ROOM_AROUND + to_at;
+
+    memset(copied_to, 0xee, sizeof(copied_to));
+    copy_any(to, copied_from + from_at, len);
+    check(memcmp(to, copied_from + from_at, len) == 0, "%zu bytes from %zu to %zu", len, from_at,
+          to_at);
+    check(to[-1] == 0xee && to[len] == 0xee, "%zu bytes to %zu: more was written", len, to_at);
+}
+
+static void copies_are_whole_at_every_offset_and_length(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(copied_from); i++)
+        copied_from[i] = (uint8_t)(i * 7 + i / 251);
+    for (size_t len = COPY_LONG_MIN - 2; len < COPY_LONG_MIN + 260; len++)
+        copy_and_look(len * 5 % 64, len * 3 % 67, len);
+    for (size_t at = 0; at < 64; at++) {
+        copy_and_look(at, 0, COPIED_MAX - at);
+        copy_and_look(at, 12, COPY_LONG_MIN);
+    }
+}
+
+/* A guest may name the same memory for what it sends and what it receives. */
+static void copies_that_overlap_stay_in_their_bounds(void **state)
+{
+    (void)state;
+    for (size_t shift = 0; shift < 200; shift += 13) {
+        memset(copied_to, 0xee, sizeof(copied_to));
+        memset(copied_to + ROOM_AROUND, 0x11, COPY_LONG_MIN + 200);
+        copy_long(copied_to + ROOM_AROUND + shift, copied_to + ROOM_AROUND, COPY_LONG_MIN);
+        copy_long(copied_to + ROOM_AROUND, copied_to + ROOM_AROUND + shift, COPY_LONG_MIN);
+        for (size_t i = 0; i < COPY_LONG_MIN + 200; i++)
+            assert_int_equal(copied_to[ROOM_AROUND + i], 0x11);
+        assert_int_equal(copied_to[ROOM_AROUND - 1], 0xee);
+        assert_int_equal(copied_to[ROOM_AROUND + COPY_LONG_MIN + 200], 0xee);
+    }
+}
+
 /* Writes what it visits into a text. */
 static void record(void *context, const char *format, ...)
 {
@@ -300,6 +349,8 @@ int main(void)
         cmocka_unit_test(event_bits_are_taken_once),
         cmocka_unit_test(fd_take_moves_ownership),
         cmocka_unit_test(fd_frames_moves_spans_or_says_why_not),
+        cmocka_unit_test(copies_are_whole_at_every_offset_and_length),
+        cmocka_unit_test(copies_that_overlap_stay_in_their_bounds),
         cmocka_unit_test(inspect_walks_in_order),
         cmocka_unit_test(number_list_keeps_the_order),
         cmocka_unit_test(number_list_and_mac_refuse_other_text),
