@@ -271,7 +271,7 @@ NEEDS_DATA static void round_run(struct worker *worker)
     worker->runnable_count = kept;
     worker->resting = kept != 0 && resting == kept;
     if (worker->moved || kept == resting)
-        worker_poll_moved(&worker->poll);
+        worker_poll_moved(&worker->poll, worker->now_ns);
     else
         worker_poll_looked(&worker->poll, worker->now_ns);
 }

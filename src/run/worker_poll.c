@@ -64,14 +64,11 @@ static void bar(struct worker_poll *poll, uint64_t now_ns)
     counter_add(&poll->yields, 1);
 }
 
-void worker_poll_looked(struct worker_poll *poll, uint64_t now_ns)
+/* The round before this one found nothing, and took until now. */
+static void look_account(struct worker_poll *poll, uint64_t now_ns)
 {
     uint64_t gap_ns = now_ns - poll->looked_ns;
-    int looked_before = poll->looked_ns != 0;
 
-    poll->looked_ns = now_ns;
-    if (!looked_before)
-        return;
     if (gap_ns >= PREEMPTED_NS) {
         if (poll->config.mode == POLL_ADAPTIVE)
             bar(poll, now_ns);
@@ -79,6 +76,20 @@ void worker_poll_looked(struct worker_poll *poll, uint64_t now_ns)
     }
     counter_add(&poll->spent_ns, gap_ns);
     poll->credit_ns -= (int64_t)gap_ns;
+}
+
+void worker_poll_looked(struct worker_poll *poll, uint64_t now_ns)
+{
+    if (poll->looked_ns != 0)
+        look_account(poll, now_ns);
+    poll->looked_ns = now_ns;
+}
+
+void worker_poll_moved(struct worker_poll *poll, uint64_t now_ns)
+{
+    if (poll->looked_ns != 0)
+        look_account(poll, now_ns);
+    poll->looked_ns = 0;
 }
 
 void worker_poll_slept(struct worker_poll *poll, uint64_t slept_ns)

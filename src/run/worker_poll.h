@@ -57,13 +57,10 @@ static inline int worker_poll_is_on(const struct worker_poll *poll)
 }
 /* How long after its last packet a pair is looked at before it may sleep. */
 uint64_t worker_poll_span(struct worker_poll *poll, uint64_t now_ns);
-/* A round in which nothing moved, and whose pairs did not all go to sleep. */
+/* A round began at now_ns, in which nothing moved, and whose pairs did not all go to sleep. */
 void worker_poll_looked(struct worker_poll *poll, uint64_t now_ns);
-/* Any other round. */
-static inline void worker_poll_moved(struct worker_poll *poll)
-{
-    poll->looked_ns = 0;
-}
+/* Any other round did. */
+void worker_poll_moved(struct worker_poll *poll, uint64_t now_ns);
 /* The worker slept for so long, until there was something to do. */
 void worker_poll_slept(struct worker_poll *poll, uint64_t slept_ns);
 

@@ -24,7 +24,7 @@ static uint64_t look_on(struct worker_poll *poll, uint64_t now_ns)
         worker_poll_looked(poll, now_ns);
         now_ns += US;
     }
-    worker_poll_moved(poll);
+    worker_poll_moved(poll, now_ns);
     return now_ns;
 }
 
@@ -95,6 +95,23 @@ static void looks_that_find_nothing_keep_to_the_budget(void **state)
     }
 }
 
+/* Each look, and no packet's time: `make bench` goes by it. */
+static void what_looks_took_ends_where_packets_begin(void **state)
+{
+    struct poll_config always = {.mode = POLL_ALWAYS};
+    struct worker_poll poll;
+
+    (void)state;
+    worker_poll_init(&poll, &always);
+    for (uint64_t begun = MS; begun < 11 * MS; begun += MS) {
+        worker_poll_looked(&poll, begun);
+        worker_poll_looked(&poll, begun + 1 * US);
+        worker_poll_moved(&poll, begun + 3 * US);
+        worker_poll_moved(&poll, begun + 50 * US);
+    }
+    assert_int_equal(counter_get(&poll.spent_ns), 10 * 3 * US);
+}
+
 static void who_needs_the_cpu_gets_it_for_longer_each_time(void **state)
 {
     struct worker_poll poll = adaptive(100);
@@ -108,7 +125,7 @@ static void who_needs_the_cpu_gets_it_for_longer_each_time(void **state)
         worker_poll_looked(&poll, now);
         now += 4 * MS; /* a slice of somebody else's */
         worker_poll_looked(&poll, now);
-        worker_poll_moved(&poll);
+        worker_poll_moved(&poll, now);
         assert_int_equal(worker_poll_span(&poll, now), 0);
         while (worker_poll_span(&poll, now) == 0)
             now += MS;
@@ -127,6 +144,7 @@ int main(void)
         cmocka_unit_test(nothing_is_looked_for_until_sleeps_are_short),
         cmocka_unit_test(short_sleeps_lengthen_the_look_to_a_limit_and_long_ones_end_it),
         cmocka_unit_test(looks_that_find_nothing_keep_to_the_budget),
+        cmocka_unit_test(what_looks_took_ends_where_packets_begin),
         cmocka_unit_test(who_needs_the_cpu_gets_it_for_longer_each_time),
     };
 
