@@ -155,6 +155,48 @@ static void groups_are_flooded_and_never_come_back(void **state)
     finish(bed);
 }
 
+/* One batch of a sender's, in which no two frames in a row have the same addresses; the first, to
+ * none from none, is like what a switch knows before it has seen any. */
+static void each_frame_of_a_batch_goes_its_own_way(void **state)
+{
+    static const uint8_t none[6], reserved[6] = {0x01, 0x80, 0xc2, 0, 0, 0x0e};
+    struct testbed *bed = start(state, 3, NULL);
+    struct testbed_nic *nic = bed->nic;
+    const struct {
+        const uint8_t *to, *from;
+    } way[] = {
+        {none, none},
+        {nic[1].mac, nic[0].mac},
+        {nic[2].mac, nic[0].mac},
+        {reserved, nic[0].mac},
+        {nic[2].mac, stranger},
+        {nic[1].mac, stranger},
+        {nic[1].mac, none},
+        {nic[1].mac, nic[0].mac},
+        {nic[0].mac, nic[0].mac},
+        {nic[2].mac, nic[0].mac},
+    };
+
+    for (uint32_t i = 0; i < sizeof(way) / sizeof(way[0]); i++) {
+        frame_make(sent, 100 + i, way[i].to, way[i].from, i);
+        net_driver_queue(&nic[0].net[0], sent, 100 + i);
+    }
+    driver_ring_flush(nic[0].net[0].tx);
+    frame_expect(&nic[1], nic[0].mac, nic[1].mac, 101, 1);
+    frame_expect(&nic[1], stranger, nic[1].mac, 105, 5);
+    frame_expect(&nic[1], nic[0].mac, nic[1].mac, 107, 7);
+    frame_expect(&nic[2], nic[0].mac, nic[2].mac, 102, 2);
+    frame_expect(&nic[2], stranger, nic[2].mac, 104, 4);
+    frame_expect(&nic[2], nic[0].mac, nic[2].mac, 109, 9);
+    net_driver_drain(&nic[0].net[0]);
+    frame_expect_none(&nic[0]);
+    assert_int_equal(number(bed, "dropped_bad_source"), 2);
+    assert_int_equal(number(bed, "dropped_reserved"), 1);
+    assert_int_equal(number(bed, "dropped_same_port"), 1);
+    assert_int_equal(number(bed, "forwarded"), 6);
+    finish(bed);
+}
+
 static void isolated_ports_see_nobody_but_the_uplink(void **state)
 {
     const struct testbed_options how[3] = {
@@ -562,6 +604,7 @@ static int run(unsigned count, const char *name)
         TESTBED_TEST(unicast_goes_to_its_port_alone),
         TESTBED_TEST(unknown_is_flooded_until_it_is_learned_and_moves),
         TESTBED_TEST(groups_are_flooded_and_never_come_back),
+        TESTBED_TEST(each_frame_of_a_batch_goes_its_own_way),
         TESTBED_TEST(isolated_ports_see_nobody_but_the_uplink),
         TESTBED_TEST(NET_TX_19_spoofed_sources_are_dropped),
         TESTBED_TEST(own_address_is_not_stolen_unless_it_may_move),

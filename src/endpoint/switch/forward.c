@@ -35,8 +35,8 @@ struct sender {
     uint32_t flags;   /* of the port */
     uint64_t own_mac; /* guarded: the only source */
     uint32_t now_s;
-    uint64_t learned; /* the last source that was learned; 0: none */
-    uint64_t found;   /* the last destination, and where it is */
+    uint64_t learned; /* the last source that was learned; UINT64_MAX, no address: none */
+    uint64_t found;   /* the last destination, and where it is; the same */
     int found_at;
 };
 
@@ -433,6 +433,7 @@ unsigned lan_send(struct endpoint_queue *endpoint_queue, const struct frame *fra
         .flags = flags_of(port),
         .own_mac = atomic_load_explicit(&port->mac, memory_order_relaxed),
         .now_s = seconds_now(),
+        .learned = UINT64_MAX,
         .found = UINT64_MAX,
     };
 
