@@ -27,6 +27,14 @@ enum {
 #define MAC_RESERVED      0x0180c2000000ull
 #define MAC_RESERVED_MASK 0xfffffffffff0ull
 
+/* The first twelve bytes of a frame, destination and source, as they lie there. */
+struct addresses {
+    uint64_t first;
+    uint64_t last; /* four bytes; ADDRESSES_NONE: no frame's */
+};
+
+#define ADDRESSES_NONE UINT64_MAX
+
 /* What one call of send() knows. */
 struct sender {
     struct lan_queue *queue;
@@ -38,6 +46,7 @@ struct sender {
     uint64_t learned; /* the last source that was learned; UINT64_MAX, no address: none */
     uint64_t found;   /* the last destination, and where it is; the same */
     int found_at;
+    struct addresses same; /* of the last frame that was found its way, both of these */
 };
 
 /* What goes with a frame into an inbox. */
@@ -256,17 +265,36 @@ static int arp_lies(const struct sender *sender, const struct frame *frame)
     return at + 2 + 8 + 6 > len || mac_from_bytes(bytes + at + 2 + 8) != sender->own_mac;
 }
 
-static int judge(struct sender *sender, const struct frame *frame)
+/* Read once: the guest may change them at any time. */
+static inline struct addresses addresses_read(const struct frame *frame)
 {
+    uint8_t bytes[LAN_ADDRESSES_LEN];
+    const uint8_t *at = frame->iov[0].iov_base;
+    uint64_t first;
+    uint32_t last;
+
+    if (__builtin_expect(frame->iov[0].iov_len < sizeof(bytes), 0)) {
+        span_copy_out(bytes, frame->iov, sizeof(bytes));
+        at = bytes;
+    }
+    memcpy(&first, at, sizeof(first));
+    memcpy(&last, at + sizeof(first), sizeof(last));
+    return (struct addresses){first, last};
+}
+
+/* A frame that has not the addresses of the one before. */
+static __attribute__((noinline)) int judge_anew(struct sender *sender,
+                                                const struct addresses *addresses)
+{
+    const uint32_t last = (uint32_t)addresses->last;
     uint8_t bytes[LAN_ADDRESSES_LEN];
     uint64_t to, from;
 
-    span_copy_out(bytes, frame->iov, sizeof(bytes));
+    memcpy(bytes, &addresses->first, sizeof(addresses->first));
+    memcpy(bytes + sizeof(addresses->first), &last, sizeof(last));
     to = mac_from_bytes(bytes);
     from = mac_from_bytes(bytes + 6);
-    if (__builtin_expect(sender->flags & LAN_PORT_GUARDED, 0) && arp_lies(sender, frame))
-        return DROPPED - LAN_DROP_SPOOFED;
-    if (__builtin_expect(from != sender->learned, 0)) {
+    if (from != sender->learned) {
         if (sender->flags & LAN_PORT_GUARDED && from != sender->own_mac)
             return DROPPED - LAN_DROP_SPOOFED;
         if (from & MAC_MULTICAST || from == 0)
@@ -274,13 +302,26 @@ static int judge(struct sender *sender, const struct frame *frame)
         mac_table_learn(&sender->lan->table, from, sender->port, sender->now_s);
         sender->learned = from;
     }
-    if (__builtin_expect(to == sender->found, 1))
-        return sender->found_at;
-    if ((to & MAC_RESERVED_MASK) == MAC_RESERVED)
-        return DROPPED - LAN_DROP_RESERVED;
-    sender->found_at = to & MAC_MULTICAST ? TO_ALL : look_up(sender, to);
-    sender->found = to;
+    if (to != sender->found) {
+        if ((to & MAC_RESERVED_MASK) == MAC_RESERVED)
+            return DROPPED - LAN_DROP_RESERVED;
+        sender->found_at = to & MAC_MULTICAST ? TO_ALL : look_up(sender, to);
+        sender->found = to;
+    }
+    sender->same = *addresses;
     return sender->found_at;
+}
+
+static inline int judge(struct sender *sender, const struct frame *frame)
+{
+    struct addresses addresses = addresses_read(frame);
+
+    if (__builtin_expect(sender->flags & LAN_PORT_GUARDED, 0) && arp_lies(sender, frame))
+        return DROPPED - LAN_DROP_SPOOFED;
+    if (__builtin_expect(addresses.first == sender->same.first, 1) &&
+        addresses.last == sender->same.last)
+        return sender->found_at;
+    return judge_anew(sender, &addresses);
 }
 
 static unsigned forward(struct sender *sender, unsigned at, const struct frame *frames,
@@ -435,6 +476,7 @@ unsigned lan_send(struct endpoint_queue *endpoint_queue, const struct frame *fra
         .now_s = seconds_now(),
         .learned = UINT64_MAX,
         .found = UINT64_MAX,
+        .same.last = ADDRESSES_NONE,
     };
 
     queue->flood_left = LAN_FLOOD_MAX;
