@@ -221,10 +221,17 @@ NEEDS_DATA static unsigned turn_give(struct worker *worker, struct worker_pair *
         pair->faults_raised |= faults;
         event_bits_raise(pair->events, 1);
     }
-    pair->ripe_ns = pair_is_filling(&pair->pair) && worker_poll_is_on(&worker->poll)
-                        ? worker->now_ns + WORKER_RIPE_NS
-                        : 0;
+    pair->filling = pair_is_filling(&pair->pair) && worker_poll_is_on(&worker->poll);
     return moved;
+}
+
+/* From the end of such a turn on, which is where the next round begins. */
+static int is_unripe(const struct worker *worker, struct worker_pair *pair)
+{
+    if (pair->filling)
+        pair->ripe_ns = worker->now_ns + WORKER_RIPE_NS;
+    pair->filling = 0;
+    return pair->ripe_ns > worker->now_ns && !pair->woken;
 }
 
 NEEDS_DATA static enum pair_state pair_run(struct worker *worker, struct worker_pair *pair)
@@ -232,7 +239,7 @@ NEEDS_DATA static enum pair_state pair_run(struct worker *worker, struct worker_
     int looked_on = pair->idle_since_ns != 0 && !pair->woken;
     unsigned moved = 0;
 
-    if (pair->ripe_ns > worker->now_ns && !pair->woken)
+    if (is_unripe(worker, pair))
         return PAIR_BUSY;
     if (!looked_on || !pair_is_still(&pair->pair))
         moved = turn_give(worker, pair);

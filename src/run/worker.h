@@ -47,13 +47,14 @@ struct worker_pair {
     struct worker_bell *bell;      /* borrowed from the worker: how other threads wake the pair */
     struct worker_source rx_kick, tx_kick, endpoint;
     struct event_bits *events;           /* borrowed: told when a queue latches */
-    uint64_t ripe_ns;                    /* no turn before; 0: at once */
+    uint64_t ripe_ns;                    /* no turn before, unless something wakes the pair */
     uint64_t idle_since_ns;              /* 0: moved something in its last turn */
     uint64_t idle_until_ns;              /* of that, counted up to here */
     uint32_t rx_hold_us, tx_hold_us;     /* longest that an interrupt is held back */
     uint64_t rx_decide_ns, tx_decide_ns; /* when that ends; 0: none is held */
     uint8_t holding;                     /* in the worker's list of pairs that hold one */
     uint8_t runnable;
+    uint8_t filling;       /* its driver was adding frames in its last turn */
     uint8_t woken;         /* since its last turn that moved something */
     uint8_t faults_raised; /* WORKER_FAULT_… that `events` was told of */
     uint8_t faults_told;   /* of those, what the coordinator has passed on */
