@@ -99,7 +99,7 @@ class VionicInterrupt(tap.Vionic):
     """The same NIC as in the tap rows, another load."""
 
     def __init__(self, pause, context):
-        super().__init__("interrupt", pause, context)
+        super().__init__("interrupt", pause, 1, context)
 
     def window(self, seconds):
         return figures(self._load, seconds)
