@@ -20,7 +20,8 @@ NOTE = ("to-tap, from-tap: the driver and the sender of frames share a CPU, the 
         "sender is the bottleneck, so that frames a second say little and cycles are what differs. The\n"
         "limit is a loop of writev or readv alone, on memory of its own that is laid out as the guest's buffers are.\n"
         "Several pairs: it has as many queues of the tap and goes from one to the next, as the one worker does; the\n"
-        "guest sends a flow a pair, and is sent 64 flows. The loop calls the C library, which vionic does not: it may win.")
+        "guest sends a flow a pair, and is sent 64 flows. The loop calls the C library, which vionic does not: it may win\n"
+        "(ARCHITECTURE, \"Why it is fast\").")
 
 
 class TapSide(Side):

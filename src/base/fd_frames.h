@@ -3,8 +3,8 @@
  * readv and writev for a loop that makes one a frame: no function of the C library between the loop
  * and the kernel. On CPUs whose kernel guards its returns against speculation (AMD, SRSO), a
  * function that makes a system call and then returns spoils the prediction of returns: the kernel's
- * own ones in the next call, some 40 cycles each, which is a third of a frame's way into a tap. So
- * the loop should call little else, too.
+ * own ones in the next call, some 40 cycles each, which is up to a third of a frame's way into a
+ * tap. So the loop should call little else, too.
  */
 #pragma once
 
