@@ -169,17 +169,23 @@ static void go_on(struct talk *talk)
     handover_release(talk->offer->vionic);
 }
 
-/* 0: they were taken. RUNS alone is what older builds say. */
+/* 0: they were taken. RUNS alone is what older builds say. A READY that came late stands before
+ * it. */
 static int hear_taken(struct talk *talk, unsigned seconds)
 {
+    uint64_t deadline_ns = in_seconds(seconds);
     struct takeover_message message;
     enum takeover_type type;
-    int result = takeover_receive(talk->fd, &message, in_seconds(seconds));
 
-    if (result < 0)
-        return error_set(talk->err, -result, "it did not take the cards (%s)", strerror(-result));
-    type = message.type;
-    takeover_message_clear(&message);
+    do {
+        int result = takeover_receive(talk->fd, &message, deadline_ns);
+
+        if (result < 0)
+            return error_set(talk->err, -result, "it did not take the cards (%s)",
+                             strerror(-result));
+        type = message.type;
+        takeover_message_clear(&message);
+    } while (type == TAKEOVER_READY);
     talk->runs = type == TAKEOVER_RUNS;
     if (type == TAKEOVER_TAKEN || type == TAKEOVER_RUNS)
         return 0;
