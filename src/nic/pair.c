@@ -166,10 +166,15 @@ static int is_unfinished(const struct pair *pair)
     return pair->endpoint_queue != NULL && pair->endpoint_queue->unfinished;
 }
 
-uint32_t pair_wants(const struct pair *pair)
+uint32_t pair_wants_awake(const struct pair *pair)
 {
     return (pair->rx_starved ? 0u : (uint32_t)EPOLLIN) |
-           (pair->tx_blocked || is_unfinished(pair) ? (uint32_t)EPOLLOUT : 0u);
+           (is_unfinished(pair) ? (uint32_t)EPOLLOUT : 0u);
+}
+
+uint32_t pair_wants(const struct pair *pair)
+{
+    return pair_wants_awake(pair) | (pair->tx_blocked ? (uint32_t)EPOLLOUT : 0u);
 }
 
 void pair_endpoint_ready(struct pair *pair, uint32_t events)

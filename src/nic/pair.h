@@ -201,6 +201,8 @@ void pair_rx_leave(struct endpoint_rx *rx);
 
 /* EPOLL… bits that the pair wants of the endpoint's wait_fd now. */
 uint32_t pair_wants(const struct pair *pair);
+/* The same while the pair gets turns, in which it tries to send anyway. */
+uint32_t pair_wants_awake(const struct pair *pair);
 /* It has these. */
 void pair_endpoint_ready(struct pair *pair, uint32_t events);
 

@@ -494,8 +494,12 @@ unsigned pair_rx_turn(struct pair *pair, unsigned budget)
 {
     unsigned done;
 
-    if (pair->ops == NULL || pair->ops->receive == NULL || !pair->rx_ready)
+    if (!pair->rx_ready)
         return 0;
+    if (pair->ops == NULL || pair->ops->receive == NULL) {
+        pair->rx_ready = 0;
+        return 0;
+    }
     done = pair->ops->receive(pair->endpoint_queue, budget);
     pair->rx_ready = done >= budget || pair->rx_starved;
     return done;

@@ -204,6 +204,7 @@ NEEDS_DATA static void holds_run(struct worker *worker)
 
 enum pair_state {
     PAIR_BUSY,
+    PAIR_UNRIPE, /* left alone for a moment */
     PAIR_RESTS,  /* polled, and had nothing: there is time until its next turn */
     PAIR_SLEEPS, /* until something in the wait set wakes it */
 };
@@ -234,13 +235,24 @@ static int is_unripe(const struct worker *worker, struct worker_pair *pair)
     return pair->ripe_ns > worker->now_ns && !pair->woken;
 }
 
+/* A pair that stays awake: its endpoint may have left the wait set when it slept the last time.
+ * EPOLLIN is taken out only then: a guest that has no buffers for a moment costs no system call. */
+NEEDS_DATA static void endpoint_watch(struct worker *worker, struct worker_pair *pair)
+{
+    uint32_t wanted = pair->endpoint.wanted;
+    uint32_t wants = pair_wants_awake(&pair->pair) | (wanted & (uint32_t)EPOLLIN);
+
+    if (__builtin_expect(wants != wanted, 0))
+        source_register(worker, &pair->endpoint, wants);
+}
+
 NEEDS_DATA static enum pair_state pair_run(struct worker *worker, struct worker_pair *pair)
 {
     int looked_on = pair->idle_since_ns != 0 && !pair->woken;
     unsigned moved = 0;
 
     if (is_unripe(worker, pair))
-        return PAIR_BUSY;
+        return PAIR_UNRIPE;
     if (!looked_on || !pair_is_still(&pair->pair))
         moved = turn_give(worker, pair);
     if (moved != 0) {
@@ -251,10 +263,13 @@ NEEDS_DATA static enum pair_state pair_run(struct worker *worker, struct worker_
         worker->moved = 1;
         pair->woken = 0;
         pair->idle_since_ns = 0;
+        endpoint_watch(worker, pair);
         return PAIR_BUSY;
     }
-    if (!pair_idle(worker, pair))
+    if (!pair_idle(worker, pair)) {
+        endpoint_watch(worker, pair);
         return PAIR_BUSY;
+    }
     source_register(worker, &pair->endpoint, pair_wants(&pair->pair));
     return pair->pair.polled ? PAIR_RESTS : PAIR_SLEEPS;
 }
@@ -263,6 +278,7 @@ NEEDS_DATA static void round_run(struct worker *worker)
 {
     unsigned kept = 0;
     unsigned resting = 0;
+    unsigned unripe = 0;
 
     bells_answer(worker);
     worker->moved = 0;
@@ -272,6 +288,7 @@ NEEDS_DATA static void round_run(struct worker *worker)
 
         pair->runnable = state != PAIR_SLEEPS;
         resting += state == PAIR_RESTS;
+        unripe += state == PAIR_UNRIPE;
         if (pair->runnable)
             worker->runnable[kept++] = pair;
     }
@@ -279,6 +296,8 @@ NEEDS_DATA static void round_run(struct worker *worker)
     worker->resting = kept != 0 && resting == kept;
     if (worker->moved || kept == resting)
         worker_poll_moved(&worker->poll, worker->now_ns);
+    else if (unripe != 0)
+        worker_poll_waited(&worker->poll, worker->now_ns);
     else
         worker_poll_looked(&worker->poll, worker->now_ns);
 }
@@ -530,6 +549,7 @@ void worker_wake(struct worker_pair *pair)
     struct worker *worker = pair->worker;
 
     make_runnable(pair);
+    pair->idle_since_ns = 0; /* a whole turn, whatever there is to see from outside */
     if (worker->loop != NULL)
         loop_timer_start(worker->loop, &worker->again, 0);
 }

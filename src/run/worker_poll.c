@@ -75,7 +75,8 @@ static void look_account(struct worker_poll *poll, uint64_t now_ns)
         return;
     }
     counter_add(&poll->spent_ns, gap_ns);
-    poll->credit_ns -= (int64_t)gap_ns;
+    if (!poll->looked_free)
+        poll->credit_ns -= (int64_t)gap_ns;
 }
 
 void worker_poll_looked(struct worker_poll *poll, uint64_t now_ns)
@@ -83,6 +84,13 @@ void worker_poll_looked(struct worker_poll *poll, uint64_t now_ns)
     if (poll->looked_ns != 0)
         look_account(poll, now_ns);
     poll->looked_ns = now_ns;
+    poll->looked_free = 0;
+}
+
+void worker_poll_waited(struct worker_poll *poll, uint64_t now_ns)
+{
+    worker_poll_looked(poll, now_ns);
+    poll->looked_free = 1;
 }
 
 void worker_poll_moved(struct worker_poll *poll, uint64_t now_ns)

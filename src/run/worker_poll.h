@@ -37,10 +37,11 @@ struct worker_poll {
     int64_t credit_ns;         /* what may be spent on looks that find nothing */
     uint64_t credited_ns;      /* when that was brought up to date; 0: never */
     uint64_t looked_ns;        /* the last look, if it found nothing; else 0 */
+    uint8_t looked_free;       /* … and it costs no budget */
     uint64_t barred_until_ns;  /* others had the CPU: no looks before */
     uint64_t barred_ns;        /* how long that was for */
 
-    counter spent_ns;    /* on looks that found nothing */
+    counter spent_ns;    /* on rounds in which nothing moved */
     counter hits;        /* times that looking on found packets: nobody had to be woken */
     counter sleeps;      /* times that the worker was woken instead */
     counter budget_hits; /* times that the budget ended the looking on */
@@ -59,6 +60,9 @@ static inline int worker_poll_is_on(const struct worker_poll *poll)
 uint64_t worker_poll_span(struct worker_poll *poll, uint64_t now_ns);
 /* A round began at now_ns, in which nothing moved, and whose pairs did not all go to sleep. */
 void worker_poll_looked(struct worker_poll *poll, uint64_t now_ns);
+/* The same, but drivers were left alone meanwhile that are adding frames: that is no looking on,
+ * and costs none of its budget. */
+void worker_poll_waited(struct worker_poll *poll, uint64_t now_ns);
 /* Any other round did. */
 void worker_poll_moved(struct worker_poll *poll, uint64_t now_ns);
 /* The worker slept for so long, until there was something to do. */

@@ -36,9 +36,12 @@ struct effect_test {
     struct control_driver driver;
 };
 
-static void start(struct effect_test *test, void **state, uint64_t features)
+/* poll: the daemon's option, or NULL */
+static void start_looking(struct effect_test *test, void **state, uint64_t features,
+                          const char *poll)
 {
     struct testbed_options options = {.features = MODERN | features,
+                                      .poll = poll,
                                       .nic = "queues=2,endpoint=loopback",
                                       .pairs = 2,
                                       .control = 1,
@@ -48,6 +51,11 @@ static void start(struct effect_test *test, void **state, uint64_t features)
     test->bed = testbed_start(state, &options);
     test->nic = &test->bed->nic[VICTIM];
     control_driver_init(&test->driver, test->nic->ring[CONTROL_RING], 0);
+}
+
+static void start(struct effect_test *test, void **state, uint64_t features)
+{
+    start_looking(test, state, features, NULL);
 }
 
 /* ---- receive offloads ---- */
@@ -262,6 +270,24 @@ static void CTL_COAL_02_new_numbers_hold_for_what_waits(void **state)
     testbed_finish(test.bed);
 }
 
+/* A worker that looks on has not slept since the command, and has nothing to move. */
+static void CTL_COAL_02_new_numbers_hold_while_the_worker_looks_on(void **state)
+{
+    struct effect_test test;
+
+    start_looking(&test, state, CONTROL_F_COALESCE, "1000000");
+    for (unsigned round = 0; round < 3; round++) {
+        coalesce(&test, SET_TX, 100, LONG_US);
+        exchange(&test, 1);
+        interrupts(&test, 1, WAIT_QUIET_MS);
+        exchange(&test, 10);
+        assert_int_equal(interrupts(&test, 1, WAIT_QUIET_MS), 0);
+        coalesce(&test, SET_TX, 200, 100000);
+        assert_int_equal(interrupts(&test, 1, WAIT_LONG_MS), 1);
+    }
+    testbed_finish(test.bed);
+}
+
 static void CTL_COAL_02_suppression_is_honoured(void **state)
 {
     struct effect_test test;
@@ -447,6 +473,7 @@ int main(void)
         TESTBED_TEST(CTL_COAL_02_interrupts_by_time),
         TESTBED_TEST(CTL_COAL_02_either_zero_means_each),
         TESTBED_TEST(CTL_COAL_02_new_numbers_hold_for_what_waits),
+        TESTBED_TEST(CTL_COAL_02_new_numbers_hold_while_the_worker_looks_on),
         TESTBED_TEST(CTL_COAL_02_suppression_is_honoured),
         TESTBED_TEST(CTL_STAT_01_all_at_once),
         TESTBED_TEST(CTL_STAT_02_counters_tell_the_traffic),

@@ -13,6 +13,7 @@
 
 enum {
     LARGE = 60000,
+    BUSY_MS = 5000, /* of a guest that sends without a pause */
     HELD_BACK = 30,
 };
 
@@ -106,6 +107,45 @@ static void echo_one(struct testbed *bed, int peer, uint32_t len, uint32_t seed)
     net_driver_drain(&nic->net[0]);
 }
 
+/* A card without receive buffers does not watch its endpoint while it sleeps; it does again when it
+ * has some, however busy the guest keeps it with what it sends. */
+static void frames_come_while_the_guest_sends(void **state)
+{
+    static uint8_t wire[4 + 100];
+    struct testbed *bed = *state;
+    struct testbed_nic *nic = &bed->nic[NEAR];
+    char text[256], path[128];
+    int listener, peer, came;
+
+    snprintf(path, sizeof(path), "%s/wire", bed->daemon.directory);
+    snprintf(text, sizeof(text), "endpoint=stream:path=%s,reconnect=10", path);
+    testbed_start(state, &(struct testbed_options){
+                             .nic = text, .mergeable = 1, .rx_unposted = 1, .poll = "100000"});
+    listener = stream_bed_listen(path);
+    peer = accept(listener, NULL, NULL);
+    assert_true(peer >= 0);
+    daemon_wait_text(&bed->daemon, "nic0/link", "up");
+    wire[3] = 100;
+    net_frame_make(wire + 4, 100, nic->mac, 1);
+    assert_int_equal(send(peer, wire, sizeof(wire), 0), sizeof(wire));
+    daemon_wait_number(&bed->daemon, "nic0/queues/0/rx_starved", 1);
+    sleep_ms(2 * WAIT_QUIET_MS); /* long enough for it to fall asleep */
+    net_driver_send(&nic->net[0], wire + 4, 100);
+    net_driver_post(&nic->net[0], nic->net[0].rx_slots);
+    assert_int_equal(net_driver_receive(&nic->net[0], got, sizeof(got), WAIT_LONG_MS), 100);
+    assert_int_equal(send(peer, wire, sizeof(wire), 0), sizeof(wire));
+    for (uint64_t end = now_ms() + BUSY_MS;
+         (came = net_driver_receive(&nic->net[0], got, sizeof(got), 10)) < 0;) {
+        check(now_ms() < end, "the frame waits for the guest to fall silent");
+        net_driver_send(&nic->net[0], wire + 4, 100);
+        net_driver_drain(&nic->net[0]);
+    }
+    assert_int_equal(came, 100);
+    close(peer);
+    close(listener);
+    testbed_finish(bed);
+}
+
 static void link_follows_the_peer(void **state)
 {
     struct testbed *bed = *state;
@@ -146,6 +186,7 @@ int main(void)
         TESTBED_TEST(two_nics_are_each_others_network),
         TESTBED_TEST(full_stream_holds_the_other_guest_back),
         TESTBED_TEST(VU_MEM_06_frame_in_front_of_truncated_memory_is_sent_once),
+        TESTBED_TEST(frames_come_while_the_guest_sends),
         TESTBED_TEST(link_follows_the_peer),
     };
 

@@ -112,6 +112,29 @@ static void what_looks_took_ends_where_packets_begin(void **state)
     assert_int_equal(counter_get(&poll.spent_ns), 10 * 3 * US);
 }
 
+/* While a driver fills its ring it is left alone for moments: the budget is for empty rings. */
+static void moments_of_waiting_cost_no_budget(void **state)
+{
+    struct worker_poll poll = adaptive(10);
+    uint64_t now = MS;
+
+    (void)state;
+    worker_poll_slept(&poll, 40 * US);
+    assert_true(worker_poll_span(&poll, now) > 0);
+    for (unsigned i = 0; i < 100000; i++, now += 2 * US) { /* 200 ms, half of which it waits */
+        worker_poll_waited(&poll, now);
+        worker_poll_moved(&poll, now + US);
+    }
+    assert_true(worker_poll_span(&poll, now) > 0);
+    assert_int_equal(counter_get(&poll.budget_hits), 0);
+    assert_int_equal(counter_get(&poll.spent_ns), 100000ull * US);
+    while (worker_poll_span(&poll, now) > 0) {
+        worker_poll_looked(&poll, now);
+        now += US;
+    }
+    assert_int_equal(counter_get(&poll.budget_hits), 1);
+}
+
 static void who_needs_the_cpu_gets_it_for_longer_each_time(void **state)
 {
     struct worker_poll poll = adaptive(100);
@@ -145,6 +168,7 @@ int main(void)
         cmocka_unit_test(short_sleeps_lengthen_the_look_to_a_limit_and_long_ones_end_it),
         cmocka_unit_test(looks_that_find_nothing_keep_to_the_budget),
         cmocka_unit_test(what_looks_took_ends_where_packets_begin),
+        cmocka_unit_test(moments_of_waiting_cost_no_budget),
         cmocka_unit_test(who_needs_the_cpu_gets_it_for_longer_each_time),
     };
 
