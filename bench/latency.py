@@ -100,6 +100,10 @@ class VionicInterrupt(tap.Vionic):
 
     def __init__(self, pause, context):
         super().__init__("interrupt", pause, 1, context)
+        self._pause = pause
+
+    def load_options(self):
+        return [str(self._pause), tap.TAP]
 
     def window(self, seconds):
         return figures(self._load, seconds)

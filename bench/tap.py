@@ -68,8 +68,11 @@ class Vionic(TapSide):
     def wait_until_ready(self):
         self._daemon.wait_until_ready()
         self.start_load("taskset", "-c", str(FRONT_END_CPU), program("load"), self.direction,
-                        self._daemon.sockets[0], str(self.length), str(self.pairs),
-                        *([TAP] if self.direction == "receive" else []))
+                        self._daemon.sockets[0], *self.load_options())
+
+    def load_options(self):
+        """Of bench/load, behind the socket."""
+        return [str(self.length), str(self.pairs), *([TAP] if self.direction == "receive" else [])]
 
     def window(self, seconds):
         before, waited = self._clocks(), self._waited_ns()
