@@ -99,11 +99,10 @@ class VionicInterrupt(tap.Vionic):
     """The same NIC as in the tap rows, another load."""
 
     def __init__(self, pause, context):
-        super().__init__("interrupt", pause, 1, context)
-        self._pause = pause
+        super().__init__("interrupt", pause, 1, context)  # in the place of a length
 
     def load_options(self):
-        return [str(self._pause), tap.TAP]
+        return [str(self.length), tap.TAP]
 
     def window(self, seconds):
         return figures(self._load, seconds)

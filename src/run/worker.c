@@ -239,11 +239,9 @@ static int is_unripe(const struct worker *worker, struct worker_pair *pair)
  * EPOLLIN is taken out only then: a guest that has no buffers for a moment costs no system call. */
 NEEDS_DATA static void endpoint_watch(struct worker *worker, struct worker_pair *pair)
 {
-    uint32_t wanted = pair->endpoint.wanted;
-    uint32_t wants = pair_wants_awake(&pair->pair) | (wanted & (uint32_t)EPOLLIN);
+    uint32_t kept = pair->endpoint.wanted & (uint32_t)EPOLLIN;
 
-    if (__builtin_expect(wants != wanted, 0))
-        source_register(worker, &pair->endpoint, wants);
+    source_register(worker, &pair->endpoint, pair_wants_awake(&pair->pair) | kept);
 }
 
 NEEDS_DATA static enum pair_state pair_run(struct worker *worker, struct worker_pair *pair)
@@ -263,15 +261,12 @@ NEEDS_DATA static enum pair_state pair_run(struct worker *worker, struct worker_
         worker->moved = 1;
         pair->woken = 0;
         pair->idle_since_ns = 0;
-        endpoint_watch(worker, pair);
-        return PAIR_BUSY;
+    } else if (pair_idle(worker, pair)) {
+        source_register(worker, &pair->endpoint, pair_wants(&pair->pair));
+        return pair->pair.polled ? PAIR_RESTS : PAIR_SLEEPS;
     }
-    if (!pair_idle(worker, pair)) {
-        endpoint_watch(worker, pair);
-        return PAIR_BUSY;
-    }
-    source_register(worker, &pair->endpoint, pair_wants(&pair->pair));
-    return pair->pair.polled ? PAIR_RESTS : PAIR_SLEEPS;
+    endpoint_watch(worker, pair);
+    return PAIR_BUSY;
 }
 
 NEEDS_DATA static void round_run(struct worker *worker)

@@ -56,6 +56,7 @@ static inline int worker_poll_is_on(const struct worker_poll *poll)
     return poll->config.mode == POLL_ADAPTIVE ? poll->span_ns != 0
                                               : poll->config.mode == POLL_ALWAYS || poll->config.us;
 }
+
 /* How long after its last packet a pair is looked at before it may sleep. */
 uint64_t worker_poll_span(struct worker_poll *poll, uint64_t now_ns);
 /* A round began at now_ns, in which nothing moved, and whose pairs did not all go to sleep. */
